@@ -1,0 +1,6 @@
+class UserError(ValueError):
+  """Input that the person who started the run can correct.
+
+  Its message names the input, what was expected and what to do. The commands
+  in `experiments` print it as one line and exit with status 2.
+  """
