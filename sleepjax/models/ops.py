@@ -1,0 +1,124 @@
+"""The arithmetic that every layer shares: products, norms, rotary embedding."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from sleepjax.models.config import RopeScaling
+
+NEGATIVE_INFINITY = -1e30  # Finite, so that a fully masked row stays finite.
+
+
+def _product(x, w, contract, dtype):
+  return jax.lax.dot_general(
+      x.astype(dtype), w.astype(dtype), (contract, ((), ())),
+      preferred_element_type=jnp.float32)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def matmul(x, w, dtype='float32'):
+  """Product of activations and weights with float32 accumulation.
+
+  Both operands are rounded to `dtype`; so are the cotangents in the backward
+  pass, which plain autodiff would multiply in float32 and so send past the
+  matrix units of TPUs, GPUs and AMX CPUs.
+
+  Args:
+    x: [..., A] activations.
+    w: [A, C] weights.
+    dtype: name of the dtype in which operands are multiplied.
+
+  Returns:
+    [..., C] float32.
+  """
+  return _product(x, w, ((x.ndim - 1,), (0,)), dtype)
+
+
+def _matmul_forward(x, w, dtype):
+  return matmul(x, w, dtype), (x, w)
+
+
+def _matmul_backward(dtype, saved, g):
+  x, w = saved
+  rows = tuple(range(x.ndim - 1))
+  dx = _product(g, w, ((g.ndim - 1,), (1,)), dtype)
+  dw = _product(x, g, (rows, rows), dtype)
+  return dx.astype(x.dtype), dw.astype(w.dtype)
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def rms_norm(x, scale, eps):
+  """x / sqrt(mean(x²) + eps) · scale over the last axis, in float32."""
+  x = x.astype(jnp.float32)
+  variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+  return x * jax.lax.rsqrt(variance + eps) * scale.astype(jnp.float32)
+
+
+def rope_frequencies(head_dim, theta, scaling: RopeScaling | None = None):
+  """Angular frequencies [K/2] of rotary embedding (RoFormer, 2104.09864).
+
+  With Llama-3 `scaling`, frequencies whose wavelength exceeds the original
+  context are divided by `factor`, short ones kept, those between blended.
+  """
+  exponents = jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim
+  frequencies = 1.0 / (theta ** exponents)
+  if scaling is None:
+    return frequencies
+  turns = scaling.original_max_context * frequencies / (2 * jnp.pi)
+  blend = (turns - scaling.low_freq_factor) / (
+      scaling.high_freq_factor - scaling.low_freq_factor)
+  blend = jnp.clip(blend, 0.0, 1.0)
+  return frequencies * (blend + (1.0 - blend) / scaling.factor)
+
+
+def rotate(x_BxTxNxK, positions_BxT, frequencies):
+  """Rotary embedding in the half-rotation pairing (feature i with i + K/2)."""
+  angles = positions_BxT[..., None, None].astype(jnp.float32) * frequencies
+  cos, sin = jnp.cos(angles), jnp.sin(angles)
+  first, second = jnp.split(x_BxTxNxK, 2, axis=-1)
+  return jnp.concatenate(
+      [first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def attend(q_BxTxHxK, parts, dtype):
+  """Softmax attention of grouped queries over several key/value parts.
+
+  Args:
+    q_BxTxHxK: rotated queries.
+    parts: list of (k, v, allowed): k and v are [B or 1, S, G, K] and allowed is
+      [B or 1, T or 1, S] bool. A part with leading 1 is shared by the batch and
+      is never tiled.
+    dtype: name of the dtype in which operands are multiplied.
+
+  Returns:
+    [B, T, H, K] float32.
+  """
+  B, T, H, K = q_BxTxHxK.shape
+  G = parts[0][0].shape[2]
+  q = (q_BxTxHxK * K ** -0.5).reshape(B, T, G, H // G, K).astype(dtype)
+  scores = []
+  for k, _, allowed in parts:
+    k = k.astype(dtype)
+    if k.shape[0] == 1:
+      s = jnp.einsum('btgrk,sgk->bgrts', q, k[0],
+                     preferred_element_type=jnp.float32)
+    else:
+      s = jnp.einsum('btgrk,bsgk->bgrts', q, k,
+                     preferred_element_type=jnp.float32)
+    scores.append(jnp.where(allowed[:, None, None], s, NEGATIVE_INFINITY))
+  weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
+  out, start = 0.0, 0
+  for k, v, _ in parts:
+    stop = start + k.shape[1]
+    w, v = weights[..., start:stop].astype(dtype), v.astype(dtype)
+    if v.shape[0] == 1:
+      out += jnp.einsum('bgrts,sgk->btgrk', w, v[0],
+                        preferred_element_type=jnp.float32)
+    else:
+      out += jnp.einsum('bgrts,bsgk->btgrk', w, v,
+                        preferred_element_type=jnp.float32)
+    start = stop
+  return out.reshape(B, T, H, K)

@@ -1,0 +1,246 @@
+"""A Llama-like decoder: RMSNorm, rotary grouped-query attention, SwiGLU.
+
+The modules are thin Linen layers; callers use the functions at the end of the
+file, which take a plain parameter tree (`sleepjax.models.config` lists it).
+Attention reads *segments*, finished stretches of keys and values (a document, a
+prompt, a decoding cache), besides the tokens at hand, and never writes them: a
+forward pass returns the new keys and values, and whoever owns a cache stores
+them. So one document read once serves every row of every batch.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from sleepjax.models import ops
+from sleepjax.models.config import ModelConfig
+
+
+class Segment(NamedTuple):
+  """Keys and values that attention may read, for all layers.
+
+  k, v: [L, B, S, G, K] with scanned layers, or a tuple of L arrays
+    [B, S, G, K] without. B = 1 shares the segment with every row of a batch.
+  mask: [B, S] bool, true where a key is real.
+  """
+
+  k: jax.Array | tuple[jax.Array, ...]
+  v: jax.Array | tuple[jax.Array, ...]
+  mask: jax.Array
+
+  def length(self):
+    """Number of real tokens [B]."""
+    return self.mask.sum(-1)
+
+
+def _kernel(module, name, shape, fan_in):
+  return module.param(
+      name, nn.initializers.normal(fan_in ** -0.5), shape, jnp.float32)
+
+
+class Norm(nn.Module):
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, x):
+    scale = self.param(
+        'scale', nn.initializers.ones, (self.config.embed_dim,), jnp.float32)
+    return ops.rms_norm(x, scale, self.config.rms_eps)
+
+
+class Attention(nn.Module):
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, x_BxTxD, positions, causal, memory):
+    c = self.config
+    B, T, D = x_BxTxD.shape
+    H, G, K = c.num_heads, c.num_kv_heads, c.head_dim
+    if c.fuse_projections:
+      qkv = _kernel(self, 'qkv', (D, H + 2 * G, K), D)
+      kernels = [(qkv, H + 2 * G)]
+    else:
+      kernels = [(_kernel(self, 'q', (D, H, K), D), H),
+                 (_kernel(self, 'k', (D, G, K), D), G),
+                 (_kernel(self, 'v', (D, G, K), D), G)]
+    projected = jnp.concatenate(
+        [ops.matmul(x_BxTxD, w.reshape(D, n * K), c.matmul_dtype)
+         for w, n in kernels], axis=-1).reshape(B, T, H + 2 * G, K)
+    q, k, v = jnp.split(projected, [H, H + G], axis=2)
+    if c.qkv_bias:
+      zeros = nn.initializers.zeros
+      q += self.param('q_bias', zeros, (H, K), jnp.float32)
+      k += self.param('k_bias', zeros, (G, K), jnp.float32)
+      v += self.param('v_bias', zeros, (G, K), jnp.float32)
+    if c.qk_norm:
+      ones = nn.initializers.ones
+      q = ops.rms_norm(
+          q, self.param('q_norm', ones, (K,), jnp.float32), c.rms_eps)
+      k = ops.rms_norm(
+          k, self.param('k_norm', ones, (K,), jnp.float32), c.rms_eps)
+    frequencies = ops.rope_frequencies(K, c.rope_theta, c.rope_scaling)
+    q = ops.rotate(q, positions, frequencies)
+    k = ops.rotate(k, positions, frequencies)
+    k, v = k.astype(c.matmul_dtype), v.astype(c.matmul_dtype)
+    out = ops.attend(q, [*memory, (k, v, causal)], c.matmul_dtype)
+    o = _kernel(self, 'o', (H, K, D), H * K)
+    out = ops.matmul(
+        out.reshape(B, T, H * K), o.reshape(H * K, D), c.matmul_dtype)
+    return out, (k, v)
+
+
+class Mlp(nn.Module):
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, x):
+    c = self.config
+    D, F = c.embed_dim, c.mlp_dim
+    if c.fuse_projections:
+      gate_up = _kernel(self, 'gate_up', (D, 2 * F), D)
+      gate, up = jnp.split(ops.matmul(x, gate_up, c.matmul_dtype), 2, axis=-1)
+    else:
+      gate = ops.matmul(x, _kernel(self, 'gate', (D, F), D), c.matmul_dtype)
+      up = ops.matmul(x, _kernel(self, 'up', (D, F), D), c.matmul_dtype)
+    down = _kernel(self, 'down', (F, D), F)
+    return ops.matmul(jax.nn.silu(gate) * up, down, c.matmul_dtype)
+
+
+class Slots(nn.Module):
+  """y = Σ_n open_n · (silu(x A_n) ⊙ (x U_n)) B_n, the grown part of an MLP.
+
+  N slots of rank R are N·R more hidden units of the block's own SwiGLU MLP. A
+  closed slot contributes exactly zero and receives exactly zero gradient.
+  """
+
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, x):
+    c = self.config
+    N, D, R = c.num_slots, c.embed_dim, c.slot_rank
+    gate = _kernel(self, 'gate', (N, D, R), D)
+    up = _kernel(self, 'up', (N, D, R), D)
+    down = self.param('down', nn.initializers.zeros, (N, R, D), jnp.float32)
+    opened = self.param('open', nn.initializers.zeros, (N,), jnp.bool_)
+    wide = lambda w: w.transpose(1, 0, 2).reshape(D, N * R)
+    hidden = jax.nn.silu(ops.matmul(x, wide(gate), c.matmul_dtype))
+    hidden *= ops.matmul(x, wide(up), c.matmul_dtype)
+    hidden = jnp.where(jnp.repeat(opened, R), hidden, 0.0)
+    return ops.matmul(hidden, down.reshape(N * R, D), c.matmul_dtype)
+
+
+class Block(nn.Module):
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, x, positions, causal, masks, memory_kv):
+    c = self.config
+    memory = [(k, v, m) for (k, v), m in zip(memory_kv, masks, strict=True)]
+    attended, kv = Attention(c, name='attn')(
+        Norm(c, name='attn_norm')(x), positions, causal, memory)
+    x += attended
+    normed = Norm(c, name='mlp_norm')(x)
+    out = Mlp(c, name='mlp')(normed)
+    if c.num_slots:
+      out += Slots(c, name='slots')(normed)
+    return x + out, kv
+
+
+class Decoder(nn.Module):
+  config: ModelConfig
+
+  @nn.compact
+  def __call__(self, tokens_BxT, positions, causal, segments):
+    c = self.config
+    table = self.param('embed', lambda key: {'table': nn.initializers.normal(
+        0.02)(key, (c.vocab_size, c.embed_dim), jnp.float32)})['table']
+    x = jnp.take(table, tokens_BxT, axis=0).astype(jnp.float32)
+    masks = [s.mask[:, None, :] for s in segments]
+    memory_kv = [(s.k, s.v) for s in segments]
+    if c.scan_layers:
+      layers = nn.scan(
+          Block, variable_axes={'params': 0}, split_rngs={'params': True},
+          in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
+          length=c.num_layers)(c, name='layers')
+      x, (k, v) = layers(x, positions, causal, masks, memory_kv)
+    else:
+      new = []
+      for i in range(c.num_layers):
+        x, kv = Block(c, name=f'layer_{i}')(
+            x, positions, causal, masks, [(k[i], v[i]) for k, v in memory_kv])
+        new.append(kv)
+      k, v = (tuple(part) for part in zip(*new, strict=True))
+    x = Norm(c, name='final_norm')(x)
+    if self.is_initializing() and not c.tie_embeddings:
+      self.param('head', lambda key: {'kernel': nn.initializers.normal(
+          c.embed_dim ** -0.5)(key, (c.embed_dim, c.vocab_size), jnp.float32)})
+    return x, (k, v)
+
+
+def init(config: ModelConfig, key) -> dict:
+  """Random parameters; use under `jax.eval_shape` for their abstract tree."""
+  tokens = jnp.zeros((1, 1), jnp.int32)
+  variables = Decoder(config).init(
+      key, tokens, tokens, jnp.ones((1, 1, 1), bool), ())
+  return variables['params']
+
+
+def hidden_states(config: ModelConfig, params, tokens_BxT, mask_BxT=None,
+                  segments: tuple[Segment, ...] = ()):
+  """Final hidden states, and the keys and values of the tokens read.
+
+  Padding may stand anywhere: positions count real tokens only, continuing
+  after those of the segments, and no real token reads a padded one.
+
+  Args:
+    config: the model's shape.
+    params: its parameters, in the layout that `config` names.
+    tokens_BxT: int32 token ids.
+    mask_BxT: bool, true for real tokens; all real when None.
+    segments: what was read before, in order.
+
+  Returns:
+    (hidden [B, T, D] float32 after the final norm, Segment of these tokens).
+  """
+  if mask_BxT is None:
+    mask_BxT = jnp.ones(tokens_BxT.shape, bool)
+  T = tokens_BxT.shape[1]
+  offset = sum((s.length()[:, None] for s in segments), 0)
+  positions = jnp.maximum(offset + jnp.cumsum(mask_BxT, axis=1) - 1, 0)
+  causal = jnp.tril(jnp.ones((T, T), bool))[None] & mask_BxT[:, None, :]
+  hidden, (k, v) = Decoder(config).apply(
+      {'params': params}, tokens_BxT, positions, causal, segments)
+  return hidden, Segment(k, v, mask_BxT)
+
+
+def unembedding(params):
+  """Head [D, V]: the model's own, or the transposed embedding when tied."""
+  if 'head' in params:
+    return params['head']['kernel']
+  return params['embed']['table'].T
+
+
+def logits(config: ModelConfig, params, tokens_BxT, mask_BxT=None,
+           segments: tuple[Segment, ...] = ()):
+  """Next-token logits [B, T, V] float32. Large: losses work from hiddens."""
+  hidden, _ = hidden_states(config, params, tokens_BxT, mask_BxT, segments)
+  return ops.matmul(hidden, unembedding(params), config.matmul_dtype)
+
+
+def parameter_count(params) -> int:
+  """Number of scalars in a tree, slot masks not counted."""
+  return sum(leaf.size for leaf in jax.tree.leaves(params)
+             if leaf.dtype != jnp.bool_)
+
+
+def abstract_params(config: ModelConfig):
+  """Shapes and dtypes of the parameters that `config` needs."""
+  return jax.eval_shape(lambda: init(config, jax.random.key(0)))
+
+
+def with_slots(config: ModelConfig, num_slots, slot_rank) -> ModelConfig:
+  return dataclasses.replace(config, num_slots=num_slots, slot_rank=slot_rank)
