@@ -1,0 +1,114 @@
+"""The same weights, laid out for the machine that multiplies them.
+
+The canonical tree stacks layers and keeps every projection separate: growth,
+sharding and checkpoints work on it. Accelerators scan it as it is. A CPU
+decodes about twice as fast with layers unrolled (a scan copies each layer's
+weights), query-key-value and gate-up fused into one product each, and a
+transposed output head. `for_compute` converts; frozen weights are converted
+once per sleep, and slots follow by `insert_slot`.
+"""
+
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+
+from sleepjax.models import ops, transformer
+from sleepjax.models.config import ModelConfig
+
+_MATRICES = ('q', 'k', 'v', 'o', 'qkv', 'gate', 'up', 'gate_up', 'down')
+
+
+def fastest_matmul_dtype(platform: str | None = None) -> str:
+  """'bfloat16' where the hardware multiplies it natively, else 'float32'."""
+  if (platform or jax.default_backend()) != 'cpu':
+    return 'bfloat16'
+  cpuinfo = pathlib.Path('/proc/cpuinfo')
+  has_amx = cpuinfo.exists() and 'amx_bf16' in cpuinfo.read_text()
+  return 'bfloat16' if has_amx else 'float32'
+
+
+def _fuse(layers):
+  attn = dict(layers['attn'])
+  attn['qkv'] = jnp.concatenate(
+      [attn.pop(name) for name in ('q', 'k', 'v')], axis=-2)
+  mlp = dict(layers['mlp'])
+  mlp['gate_up'] = jnp.concatenate([mlp.pop('gate'), mlp.pop('up')], axis=-1)
+  return {**layers, 'attn': attn, 'mlp': mlp}
+
+
+def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
+                unroll: bool | None = None):
+  """Canonical parameters in the layout this machine computes fastest.
+
+  Args:
+    config: canonical config (layers scanned, projections separate).
+    params: canonical parameter tree, numpy or jax arrays.
+    matmul_dtype: 'float32', 'bfloat16', or 'auto' for what is native here.
+      Matrices of attention and MLP are stored in it; slots, norms and the
+      embedding table stay float32.
+    unroll: unrolled layers with fused projections; by default on CPU only.
+
+  Returns:
+    (config, params) for the functions of `transformer`.
+  """
+  if not config.scan_layers or config.fuse_projections:
+    raise ValueError('for_compute expects the canonical layout: scan_layers='
+                     'True and fuse_projections=False.')
+  dtype = (fastest_matmul_dtype() if matmul_dtype == 'auto' else matmul_dtype)
+  unroll = jax.default_backend() == 'cpu' if unroll is None else unroll
+  params = dict(params)
+
+  def cast(path, leaf):
+    names = [key.key for key in path]
+    is_matrix = names[-1] in _MATRICES and 'slots' not in names
+    return jnp.asarray(leaf, dtype if is_matrix else None)
+
+  layers = params.pop('layers')
+  if unroll:
+    layers = jax.jit(lambda tree: jax.tree_util.tree_map_with_path(
+        cast, _fuse(tree)))(layers)
+    for i in range(config.num_layers):
+      params[f'layer_{i}'] = jax.tree.map(lambda leaf, i=i: leaf[i], layers)
+    params['head'] = {'kernel': jnp.asarray(
+        transformer.unembedding(params), dtype)}
+  else:
+    params['layers'] = jax.tree_util.tree_map_with_path(cast, layers)
+    if 'head' in params:
+      params['head'] = {'kernel': jnp.asarray(params['head']['kernel'], dtype)}
+  config = dataclasses.replace(
+      config, scan_layers=not unroll, fuse_projections=unroll,
+      matmul_dtype=dtype)
+  return config, jax.tree.map(jnp.asarray, params)
+
+
+def head_matmul(config: ModelConfig):
+  """The product (x [..., D], head [D, V]) -> float32 that losses should use."""
+  return lambda x, w: ops.matmul(x, w, config.matmul_dtype)
+
+
+def insert_slot(config: ModelConfig, params, slot, index):
+  """Parameters in which pool entry `index` of every layer holds `slot`.
+
+  Args:
+    config: names the layout of `params`.
+    params: parameters with slots, in either layout.
+    slot: {gate [L, D, R], up [L, D, R], down [L, R, D]}.
+    index: which of the N slots; may be traced.
+
+  Returns:
+    New parameters; every other leaf is shared with `params`.
+  """
+  if config.scan_layers:
+    pool = params['layers']['slots']
+    new = {name: pool[name].at[:, index].set(slot[name]) for name in slot}
+    layers = {**params['layers'], 'slots': {**pool, **new}}
+    return {**params, 'layers': layers}
+  params = dict(params)
+  for i in range(config.num_layers):
+    layer = params[f'layer_{i}']
+    pool = layer['slots']
+    new = {name: pool[name].at[index].set(slot[name][i]) for name in slot}
+    params[f'layer_{i}'] = {**layer, 'slots': {**pool, **new}}
+  return params

@@ -1,0 +1,69 @@
+"""Rows of a prompt and its completion, the one batch format of the project.
+
+Prompts are padded on the left and completions on the right, so the hidden state
+that predicts completion token n is column P - 1 + n for every row: prompt rows
+are dropped before the output head by a static slice.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sleepjax.models import transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.transformer import Segment
+
+
+class Rows(NamedTuple):
+  """prompt, completion: [B, P] and [B, N] int32; masks: bool of those shapes."""
+
+  prompt: jax.Array
+  prompt_mask: jax.Array
+  completion: jax.Array
+  completion_mask: jax.Array
+
+
+def pad_left(sequences: Sequence[Sequence[int]], length: int):
+  """(ids [B, length] int32, mask), right-aligned.
+
+  Raises:
+    ValueError: if a sequence is longer than `length`.
+  """
+  return _pad(sequences, length, left=True)
+
+
+def pad_right(sequences: Sequence[Sequence[int]], length: int):
+  """(ids [B, length] int32, mask), left-aligned; too long is an error."""
+  return _pad(sequences, length, left=False)
+
+
+def _pad(sequences, length, left):
+  ids = np.zeros((len(sequences), length), np.int32)
+  mask = np.zeros((len(sequences), length), bool)
+  for row, sequence in enumerate(sequences):
+    n = len(sequence)
+    if n > length:
+      raise ValueError(f'sequence {row} has {n} tokens, more than the {length} '
+                       'of its batch.')
+    where = slice(length - n, length) if left else slice(0, n)
+    ids[row, where] = sequence
+    mask[row, where] = True
+  return ids, mask
+
+
+def bucket(length: int, multiple: int = 32) -> int:
+  """`length` rounded up to a multiple, so that few shapes are compiled."""
+  return max(multiple, -(-length // multiple) * multiple)
+
+
+def completion_hidden(config: ModelConfig, params, rows: Rows,
+                      segments: tuple[Segment, ...] = ()):
+  """Hidden states [B, N, D] that predict the completion tokens."""
+  ids = jnp.concatenate([rows.prompt, rows.completion], axis=1)
+  mask = jnp.concatenate([rows.prompt_mask, rows.completion_mask], axis=1)
+  hidden, _ = transformer.hidden_states(config, params, ids, mask, segments)
+  P, N = rows.prompt.shape[1], rows.completion.shape[1]
+  return hidden[:, P - 1:P - 1 + N]
