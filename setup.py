@@ -1,0 +1,38 @@
+"""Packaging of sleepjax; tool settings are in pyproject.toml."""
+
+import setuptools
+
+setuptools.setup(
+    name='sleepjax',
+    version='0.1.0',
+    description='Sleep for language models, in JAX.',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=setuptools.find_packages(
+        include=['sleepjax', 'sleepjax.*', 'experiments']),
+    package_data={'sleepjax.data': ['text/*']},
+    install_requires=[
+        'absl-py',
+        'flax',
+        'gguf',
+        'grain',
+        # tensorflow-datasets imports it without declaring it.
+        'importlib_resources',
+        'jax>=0.10',
+        'jinja2',
+        'matplotlib',
+        'ml-collections',
+        'numpy',
+        'optax',
+        'orbax-checkpoint',
+        'rich',
+        'safetensors',
+        'tensorflow-datasets',
+        'tokenizers',
+    ],
+    extras_require={
+        'cuda': ['jax[cuda12]>=0.10'],
+        'dev': ['hypothesis', 'pytest', 'rapidfuzz', 'ruff'],
+        'tpu': ['jax[tpu]>=0.10'],
+    },
+)
