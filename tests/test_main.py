@@ -1,0 +1,222 @@
+import dataclasses
+import subprocess
+import sys
+from typing import Literal
+
+import pytest
+from absl import flags
+from ml_collections import config_dict
+
+from experiments import _main
+from sleepjax.errors import UserError
+
+CONFIG = '''
+from ml_collections import config_dict
+
+
+def get_config(name='plain'):
+  return config_dict.ConfigDict(dict(
+      name=name, seed=0, remat=True, adapter=None,
+      adapter_rank=config_dict.placeholder(int),
+      seeding=dict(steps=100, learning_rate=1e-3, levels=(64, 256))))
+'''
+
+
+@pytest.fixture
+def path(tmp_path):
+  file = tmp_path / 'run.py'
+  file.write_text(CONFIG)
+  return str(file)
+
+
+def parse(*arguments, **kwargs):
+  kwargs.setdefault('flag_values', flags.FlagValues())
+  return _main.config_from_flags(['prog', *arguments], **kwargs)
+
+
+def test_file_and_overrides_of_every_type(path):
+  config = parse(
+      f'--config={path}', '--config.seed=3', '--noconfig.remat',
+      '--config.adapter_rank=8', '--config.seeding.learning_rate', '2',
+      '--config.seeding.levels=32,64')
+  assert config.seed == 3 and config.remat is False
+  assert config.adapter_rank == 8
+  assert config.seeding.learning_rate == 2.0
+  assert config.seeding.levels == (32, 64)
+  assert config.seeding.steps == 100
+  assert config.is_locked
+
+
+def test_text_after_the_colon_reaches_get_config(path):
+  assert parse('--config', f'{path}:large').name == 'large'
+
+
+def test_overrides_do_not_leak_into_the_next_call(path):
+  values = flags.FlagValues()
+  document = flags.DEFINE_string(
+      'document', 'none.txt', 'Text to read.', flag_values=values)
+  first = parse('--config.seed=3', '--document=a.txt', default=path,
+                flag_values=values)
+  assert (first.seed, document.value) == (3, 'a.txt')
+  second = parse(default=path, flag_values=values)
+  assert (second.seed, document.value) == (0, 'none.txt')
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--config.sed=3'], r"config has no field 'sed'; did you mean 'seed'\?"),
+    (['--config.seeding.step=3'],
+     r"config.seeding has no field 'step'; did you mean 'steps'\? "
+     r'Valid names: learning_rate, levels, steps'),
+    (['--config.seed.x=3'], 'config.seed is a single value, 0'),
+    (['--config.seeding=3'], 'group of fields'),
+    (['--config.adapter=3'], 'set it in the file'),
+    (['--config.seed=three'], r'config.seed=three.*invalid literal'),
+    (['--config.seed'], 'Missing value for flag --config.seed'),
+    (['--confg.seed=3'], r'unknown flag --confg.seed.*--config.FIELD=VALUE'),
+    (['--documen=a'], r"unknown flag --documen: did you mean 'document'"),
+    (['config.seed=3'], "unexpected argument 'config.seed=3'"),
+    (['--config'], 'expected --config=PATH.py'),
+    (['--config=missing.py'], r'missing.py: no such file'),
+])
+def test_wrong_command_lines_are_explained(path, arguments, message):
+  values = flags.FlagValues()
+  flags.DEFINE_string('document', '', 'Text to read.', flag_values=values)
+  with pytest.raises(UserError, match=message):
+    parse(*arguments, default=path, flag_values=values)
+
+
+@pytest.mark.parametrize('text, message', [
+    ('def get_config(:', 'line 1: invalid syntax'),
+    ('x = 1', r'expected a function get_config\(\)'),
+    ('def get_config(): return {}', 'should return a ConfigDict, got dict'),
+])
+def test_wrong_config_files_are_explained(tmp_path, text, message):
+  file = tmp_path / 'broken.py'
+  file.write_text(text)
+  with pytest.raises(UserError, match=message):
+    parse(f'--config={file}')
+
+
+def test_argument_for_a_config_that_takes_none(tmp_path):
+  file = tmp_path / 'simple.py'
+  file.write_text('def get_config(): return {}')
+  with pytest.raises(UserError, match='too many positional arguments'):
+    parse(f'--config={file}:large')
+
+
+def test_no_config_and_no_default():
+  with pytest.raises(UserError, match='expected --config=PATH.py'):
+    parse()
+
+
+def test_help_lists_the_fields(path, capsys):
+  with pytest.raises(SystemExit) as end:
+    parse('--help', default=path, description='Sleeps once.')
+  assert not end.value.code
+  out = capsys.readouterr().out
+  assert 'Sleeps once.' in out and '--config.seeding.steps=100' in out
+
+
+@pytest.mark.parametrize('outcome, status, message', [
+    ('return None', 0, ''),
+    ('return 3', 3, ''),
+    ('raise UserError("no such file:\\n  a.txt")', 2,
+     'error: no such file: a.txt\n'),
+    ('raise KeyboardInterrupt', 130, 'interrupted\n'),
+])
+def test_run_ends_with_the_status_that_fits(
+    capsys, outcome, status, message):
+  scope = {'UserError': UserError}
+  exec(f'def main(argv): {outcome}', scope)
+  with pytest.raises(SystemExit) as end:
+    _main.run(scope['main'], [])
+  assert end.value.code == status
+  assert capsys.readouterr().err == message
+
+
+def test_run_keeps_the_traceback_of_a_bug():
+  with pytest.raises(ZeroDivisionError):
+    _main.run(lambda argv: 1 // 0, [])
+
+
+def test_a_command_with_a_wrong_field(tmp_path, path):
+  script = tmp_path / 'command.py'
+  script.write_text(f'''
+import sys
+from experiments import _main
+
+
+def main(argv):
+  print(_main.config_from_flags(argv, default={path!r}).seed)
+
+
+if __name__ == '__main__':
+  _main.run(main, sys.argv)
+''')
+  def call(flag):
+    return subprocess.run(
+        [sys.executable, str(script), flag], capture_output=True, text=True,
+        cwd=_main._ROOT, env={'PYTHONPATH': str(_main._ROOT)})
+  good, bad = call('--config.seed=5'), call('--config.sed=5')
+  assert (good.returncode, good.stdout) == (0, '5\n')
+  assert bad.returncode == 2
+  assert bad.stderr.startswith('error: --config.sed: config has no field')
+  assert bad.stderr.count('\n') == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+  steps: int
+  rates: tuple[float, ...] = (0.1,)
+
+  def __post_init__(self):
+    if self.steps < 1:
+      raise ValueError(f'steps={self.steps} must be positive.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+  inner: Inner
+  pair: tuple[int, str]
+  kind: Literal['forward', 'reverse'] = 'forward'
+  others: tuple[Inner, ...] = ()
+  spare: Inner | None = None
+  limit: int | None = None
+  scale: float | str = 1.0
+  flag: bool = False
+
+
+def config(**fields):
+  return config_dict.ConfigDict(
+      {'inner': {'steps': 3}, 'pair': (1, 'a'), **fields})
+
+
+def test_to_dataclass_builds_nested_parts():
+  built = _main.to_dataclass(Outer, config(
+      inner={'steps': 3, 'rates': [1, 0.5]}, others=({'steps': 4},),
+      spare={'steps': 5}, kind='reverse', scale=2))
+  assert built == Outer(
+      inner=Inner(3, (1.0, 0.5)), pair=(1, 'a'), kind='reverse',
+      others=(Inner(4),), spare=Inner(5), scale=2.0)
+  assert isinstance(built.inner.rates[0], float)
+
+
+@pytest.mark.parametrize('fields, message', [
+    ({'kinds': 'reverse'}, r"seed.kinds: unknown field; did you mean 'kind'\?"),
+    ({'inner': {'step': 3}}, r"seed.inner.step: .*Valid names: rates, steps"),
+    ({'inner': {}}, 'seed.inner: missing steps; Inner needs'),
+    ({'inner': 3}, 'seed.inner: expected the fields of Inner, got 3'),
+    ({'inner': {'steps': 0}}, 'seed.inner: steps=0 must be positive'),
+    ({'inner': {'steps': '3'}}, r"seed.inner.steps: expected int, got '3'"),
+    ({'inner': {'steps': True}}, 'seed.inner.steps: expected int, got True'),
+    ({'inner': {'steps': 3, 'rates': (1, 'x')}},
+     r"seed.inner.rates\[1\]: expected float"),
+    ({'pair': (1,)}, 'seed.pair: expected 2 values, got 1'),
+    ({'pair': 1}, 'seed.pair: expected tuple'),
+    ({'kind': 'sideways'}, "seed.kind: expected one of 'forward', 'reverse'"),
+    ({'limit': 'x'}, 'seed.limit: expected int'),
+    ({'flag': 1}, 'seed.flag: expected bool'),
+])
+def test_to_dataclass_explains_wrong_fields(fields, message):
+  with pytest.raises(UserError, match=message):
+    _main.to_dataclass(Outer, config(**fields), path='seed')
