@@ -1,0 +1,229 @@
+"""One table between our parameter tree and the names other programs use.
+
+A linear map is stored elsewhere as a matrix `[outputs, inputs]`, with the
+heads run together, one tensor per layer. Ours are `[inputs, outputs]`, with
+heads on an axis of their own and the layers stacked. Each row of `WEIGHTS`
+says both spellings in dimension letters (see `sleepjax.models.config`), so
+that reading and writing are the same row taken in two directions.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from sleepjax.errors import UserError
+from sleepjax.models.config import ModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Weight:
+  """A parameter, by our name and by those of other programs.
+
+  Attributes:
+    path: ours, for example 'layers/attn/q'.
+    axes: letters of our axes, without the stacked layer axis.
+    stored: letters of the stored axes; 'HK D' is a matrix whose first axis
+      is H·K.
+    hf: name in Hugging Face files; `{}` stands for the layer.
+    gguf: name in GGUF files of the Llama architecture; '' where that has
+      no such weight.
+    only: the part of the architecture it belongs to: 'untied', 'qkv_bias',
+      'qk_norm', or '' for all.
+    rotated: rotary embedding acts on its K axis.
+  """
+
+  path: str
+  axes: str
+  stored: str
+  hf: str
+  gguf: str
+  only: str = ''
+  rotated: bool = False
+
+  @property
+  def stacked(self) -> bool:
+    return self.path.startswith('layers/')
+
+  def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Our shape, with the layer axis if there is one."""
+    layers = (sizes['L'],) if self.stacked else ()
+    return layers + tuple(sizes[a] for a in self.axes)
+
+  def stored_shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Shape of one stored tensor."""
+    return tuple(
+        math.prod(sizes[a] for a in group) for group in self.stored.split())
+
+  def from_stored(self, array: np.ndarray, sizes: Mapping[str, int]):
+    """A view of a stored tensor with our axes (one layer)."""
+    letters = self.stored.replace(' ', '')
+    array = array.reshape([sizes[a] for a in letters])
+    return array.transpose([letters.index(a) for a in self.axes])
+
+  def to_stored(self, array: np.ndarray, sizes: Mapping[str, int]):
+    """The inverse of `from_stored`, contiguous in memory."""
+    letters = self.stored.replace(' ', '')
+    array = array.transpose([self.axes.index(a) for a in letters])
+    return np.ascontiguousarray(array.reshape(self.stored_shape(sizes)))
+
+
+_HF, _GGUF = 'model.layers.{}.', 'blk.{}.'
+
+WEIGHTS = (
+    Weight('embed/table', 'VD', 'V D',
+           'model.embed_tokens.weight', 'token_embd.weight'),
+    Weight('layers/attn_norm/scale', 'D', 'D',
+           _HF + 'input_layernorm.weight', _GGUF + 'attn_norm.weight'),
+    Weight('layers/attn/q', 'DHK', 'HK D',
+           _HF + 'self_attn.q_proj.weight', _GGUF + 'attn_q.weight',
+           rotated=True),
+    Weight('layers/attn/k', 'DGK', 'GK D',
+           _HF + 'self_attn.k_proj.weight', _GGUF + 'attn_k.weight',
+           rotated=True),
+    Weight('layers/attn/v', 'DGK', 'GK D',
+           _HF + 'self_attn.v_proj.weight', _GGUF + 'attn_v.weight'),
+    Weight('layers/attn/o', 'HKD', 'D HK',
+           _HF + 'self_attn.o_proj.weight', _GGUF + 'attn_output.weight'),
+    Weight('layers/attn/q_bias', 'HK', 'HK',
+           _HF + 'self_attn.q_proj.bias', '', only='qkv_bias'),
+    Weight('layers/attn/k_bias', 'GK', 'GK',
+           _HF + 'self_attn.k_proj.bias', '', only='qkv_bias'),
+    Weight('layers/attn/v_bias', 'GK', 'GK',
+           _HF + 'self_attn.v_proj.bias', '', only='qkv_bias'),
+    Weight('layers/attn/q_norm', 'K', 'K',
+           _HF + 'self_attn.q_norm.weight', '', only='qk_norm'),
+    Weight('layers/attn/k_norm', 'K', 'K',
+           _HF + 'self_attn.k_norm.weight', '', only='qk_norm'),
+    Weight('layers/mlp_norm/scale', 'D', 'D',
+           _HF + 'post_attention_layernorm.weight',
+           _GGUF + 'ffn_norm.weight'),
+    Weight('layers/mlp/gate', 'DF', 'F D',
+           _HF + 'mlp.gate_proj.weight', _GGUF + 'ffn_gate.weight'),
+    Weight('layers/mlp/up', 'DF', 'F D',
+           _HF + 'mlp.up_proj.weight', _GGUF + 'ffn_up.weight'),
+    Weight('layers/mlp/down', 'FD', 'D F',
+           _HF + 'mlp.down_proj.weight', _GGUF + 'ffn_down.weight'),
+    Weight('final_norm/scale', 'D', 'D',
+           'model.norm.weight', 'output_norm.weight'),
+    Weight('head/kernel', 'DV', 'V D',
+           'lm_head.weight', 'output.weight', only='untied'),
+)
+
+
+def axis_sizes(config: ModelConfig) -> dict[str, int]:
+  """Size of each dimension letter that occurs in `WEIGHTS`."""
+  return {
+      'V': config.vocab_size, 'D': config.embed_dim, 'L': config.num_layers,
+      'H': config.num_heads, 'G': config.num_kv_heads, 'K': config.head_dim,
+      'F': config.mlp_dim,
+  }
+
+
+def weights_of(config: ModelConfig) -> Iterator[Weight]:
+  """The rows of the table that a model of this architecture has."""
+  has = {'': True, 'untied': not config.tie_embeddings,
+         'qkv_bias': config.qkv_bias, 'qk_norm': config.qk_norm}
+  return (w for w in WEIGHTS if has[w.only])
+
+
+def stacked_params(
+    config: ModelConfig,
+    stored_shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[str, Weight], np.ndarray],
+    *,
+    names: str,
+    where: str,
+) -> dict:
+  """The canonical parameter tree, filled from one stored tensor at a time.
+
+  Memory in use is that of the result and of one stored tensor. All names and
+  shapes are compared before anything is allocated.
+
+  Args:
+    config: the architecture.
+    stored_shapes: shape of every tensor in the source, by its stored name.
+    read: gives a tensor of any float type in its stored shape.
+    names: the naming in use, 'hf' or 'gguf'.
+    where: the source, for messages.
+
+  Returns:
+    float32 numpy arrays in the tree of `sleepjax.models.config`.
+
+  Raises:
+    UserError: listing every tensor that is missing, of another shape, or
+      unknown to this architecture.
+  """
+  if config.num_layers > len(stored_shapes):
+    raise UserError(
+        f'{where}: its configuration says {config.num_layers} layers, but it '
+        f'holds only {len(stored_shapes)} tensors. The file is incomplete or '
+        'belongs to another configuration.')
+  sizes = axis_sizes(config)
+  plan = {}
+  for weight in weights_of(config):
+    name = getattr(weight, names)
+    for layer in range(config.num_layers) if weight.stacked else (None,):
+      plan[name.format(layer)] = (weight, layer)
+  _check_names_and_shapes(plan, stored_shapes, sizes, where)
+
+  params = {}
+  for weight in weights_of(config):
+    *parents, leaf = weight.path.split('/')
+    node = params
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[leaf] = np.empty(weight.shape(sizes), np.float32)
+  for name, (weight, layer) in plan.items():
+    target = leaf_at(params, weight.path)
+    if weight.stacked:
+      target = target[layer]
+    target[...] = weight.from_stored(read(name, weight), sizes)
+  return params
+
+
+def leaf_at(params: Mapping, path: str) -> np.ndarray:
+  """The array at 'a/b/c' of a nested dict."""
+  for key in path.split('/'):
+    params = params[key]
+  return params
+
+
+def _check_names_and_shapes(plan, stored_shapes, sizes, where):
+  misfits = []
+  for name, (weight, _) in plan.items():
+    want, have = weight.stored_shape(sizes), stored_shapes.get(name)
+    if have is None:
+      misfits.append((name, 'missing', str(list(want))))
+    elif tuple(have) != want:
+      misfits.append((name, str(list(have)), str(list(want))))
+  for name in sorted(stored_shapes.keys() - plan.keys()):
+    misfits.append((name, str(list(stored_shapes[name])), 'no such tensor'))
+  if not misfits:
+    return
+  rows = [('tensor', 'have', 'want'), *_layers_together(misfits)]
+  widths = [max(len(row[i]) for row in rows) for i in range(2)]
+  table = '\n'.join(
+      f'  {name:{widths[0]}}  {have:{widths[1]}}  {want}'
+      for name, have, want in rows)
+  raise UserError(
+      f'{where}: {len(misfits)} tensor(s) do not fit the architecture that '
+      'its configuration describes. Use the weights and the configuration of '
+      f'one model.\n{table}')
+
+
+def _layers_together(misfits):
+  """One row for all layers that have the same misfit."""
+  layers = {}
+  for name, have, want in misfits:
+    # 'model.layers.7.mlp.up_proj.weight': around the number of the layer.
+    before, number, after = re.fullmatch(
+        r'(\D*)(\d*)(.*)', name, re.DOTALL).groups()
+    layers.setdefault((before, after, have, want), []).append(number)
+  for (before, after, have, want), numbers in layers.items():
+    span = [str(i) for i in range(len(numbers))]
+    if len(numbers) > 2 and numbers == span:
+      numbers = [f'0-{span[-1]}']
+    yield before + ','.join(numbers) + after, have, want
