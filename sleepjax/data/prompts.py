@@ -1,0 +1,43 @@
+"""Chat prompts with and without a document, as token ids.
+
+A document stands in the user's message before the prompt. Its tokens end at a
+boundary of their own, so they can be read once and shared by every prompt
+about it (`transformer.Segment`).
+"""
+
+import dataclasses
+
+from sleepjax.data.tokenizer import Tokenizer
+
+_SEPARATOR = '\n\n'
+_MARK = '\u241f'  # Never in a real prompt: finds where the template put it.
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatPrompts:
+  """Renders prompts with the model's own chat template."""
+
+  tokenizer: Tokenizer
+
+  def _render(self, content: str) -> str:
+    return self.tokenizer.render_chat(
+        [{'role': 'user', 'content': content}], add_generation_prompt=True)
+
+  def _split(self):
+    before, after = self._render(_MARK).split(_MARK)
+    return before, after
+
+  def closed_book(self, prompt: str) -> list[int]:
+    """The prompt alone."""
+    before, after = self._split()
+    return self.tokenizer.encode(before + prompt + after)
+
+  def document(self, text: str) -> list[int]:
+    """What stands before a prompt about `text`: template head and document."""
+    before, _ = self._split()
+    return self.tokenizer.encode(before + text.strip() + _SEPARATOR)
+
+  def after_document(self, prompt: str) -> list[int]:
+    """The prompt and template tail that follow `document`."""
+    _, after = self._split()
+    return self.tokenizer.encode(prompt + after)

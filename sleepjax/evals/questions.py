@@ -1,0 +1,163 @@
+"""Question answering with and without a text in context.
+
+Loss is nats per token of the gold answers, pooled over questions (sum of
+nats / number of tokens; the end-of-turn token is not counted). Answers are
+greedy and compared as SQuAD does (`sleepjax.evals.answers`).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from sleepjax.data.documents import Question
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.evals import answers
+from sleepjax.models import layout, transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.transformer import Segment
+from sleepjax.sampling import rows as rows_lib
+from sleepjax.sampling import sampler
+from sleepjax.seeding import divergences
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerConfig:
+  """How questions are put.
+
+  prompt: the user's message, with {question}.
+  max_new_tokens: budget of a greedy answer.
+  batch_rows: questions scored at once.
+  """
+
+  prompt: str = '{question}'
+  max_new_tokens: int = 24
+  batch_rows: int = 8
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def completion_log_probs(config: ModelConfig, params, rows, segments=()):
+  """Log-probability [B, N] of every completion token; 0 where masked."""
+  hidden = rows_lib.completion_hidden(config, params, rows, segments)
+  log_probs = divergences.sequence_log_probs_from_hidden(
+      hidden, transformer.unembedding(params), rows.completion,
+      matmul=layout.head_matmul(config))
+  return jax.numpy.where(rows.completion_mask, log_probs, 0.0)
+
+
+_sample = jax.jit(
+    sampler.sample, static_argnums=0,
+    static_argnames=('max_new_tokens', 'stop_ids', 'method'))
+
+
+def _prompt_ids(chat, settings, questions, in_context):
+  encode = chat.after_document if in_context else chat.closed_book
+  return [encode(settings.prompt.format(question=q.question))
+          for q in questions]
+
+
+def _batches(items, size):
+  """Lists of `size` items, the last filled up by repeating its first."""
+  for start in range(0, len(items), size):
+    batch = list(items[start:start + size])
+    yield batch + [batch[0]] * (size - len(batch)), len(batch)
+
+
+def answer_nll(config: ModelConfig, params, chat: ChatPrompts,
+               questions: Sequence[Question], settings: AnswerConfig,
+               segment: Segment | None = None) -> float:
+  """Loss of the gold answers in nats per token.
+
+  Args:
+    config, params: the model, in the same layout.
+    chat: renders prompts.
+    questions: with their gold answers.
+    settings: how they are put.
+    segment: the text in context, from `ChatPrompts.document`; None asks closed
+      book.
+  """
+  prompts = _prompt_ids(chat, settings, questions, segment is not None)
+  golds = [chat.tokenizer.encode(q.answer) for q in questions]
+  P = rows_lib.bucket(max(map(len, prompts)))
+  N = rows_lib.bucket(max(map(len, golds)), 16)
+  segments = () if segment is None else (segment,)
+  total, count = 0.0, 0
+  for batch, real in _batches(list(zip(prompts, golds)), settings.batch_rows):
+    rows = rows_lib.Rows(*rows_lib.pad_left([p for p, _ in batch], P),
+                         *rows_lib.pad_right([g for _, g in batch], N))
+    rows.completion_mask[real:] = False
+    total += float(completion_log_probs(config, params, rows, segments).sum())
+    count += int(rows.completion_mask.sum())
+  return -total / count
+
+
+def greedy_answers(config: ModelConfig, params, chat: ChatPrompts,
+                   questions: Sequence[Question], settings: AnswerConfig,
+                   segment: Segment | None = None) -> list[str]:
+  """The model's most likely answer to each question, as text."""
+  prompts = _prompt_ids(chat, settings, questions, segment is not None)
+  P = rows_lib.bucket(max(map(len, prompts)))
+  segments = () if segment is None else (segment,)
+  texts = []
+  for batch, real in _batches(prompts, settings.batch_rows):
+    rollout = _sample(
+        config, params, *rows_lib.pad_left(batch, P), jax.random.key(0),
+        max_new_tokens=settings.max_new_tokens,
+        stop_ids=chat.tokenizer.stop_ids, method=sampler.Sampling(0.0),
+        segments=segments)
+    tokens, mask = np.asarray(rollout.tokens), np.asarray(rollout.mask)
+    texts += [chat.tokenizer.decode(tokens[i][mask[i]].tolist()).strip()
+              for i in range(real)]
+  return texts
+
+
+def answer_accuracy(config: ModelConfig, params, chat: ChatPrompts,
+                    questions: Sequence[Question], settings: AnswerConfig,
+                    segment: Segment | None = None) -> dict[str, float]:
+  """{'exact', 'contains', 'f1'} of greedy answers, as fractions."""
+  texts = greedy_answers(config, params, chat, questions, settings, segment)
+  return answers.summarise(texts, [q.answer for q in questions])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _read(config, params, ids, mask):
+  return transformer.hidden_states(config, params, ids, mask)[1]
+
+
+def read_document(config: ModelConfig, params, chat: ChatPrompts,
+                  text: str) -> Segment:
+  """Keys and values of a text, read once for every prompt about it.
+
+  Raises:
+    ValueError: if the text does not fit into the model's context.
+  """
+  ids = chat.document(text)
+  if len(ids) > config.max_context:
+    raise ValueError(
+        f'the text has {len(ids)} tokens with its chat template, more than the '
+        f"model's context of {config.max_context}: read it in chunks.")
+  return _read(config, params,
+               *rows_lib.pad_right([ids], rows_lib.bucket(len(ids), 64)))
+
+
+def perplexity(config: ModelConfig, params, tokens: Sequence[int],
+               window: int = 256, batch_rows: int = 8) -> float:
+  """exp(mean nats per token) over a text in windows of `window` tokens.
+
+  The first token of each window is only context; a last, shorter window is
+  left out unless it is the only one.
+  """
+  stride = min(window, len(tokens))
+  windows = [tokens[i:i + stride]
+             for i in range(0, len(tokens) - stride + 1, stride)]
+  total, count = 0.0, 0
+  for batch, real in _batches(windows, batch_rows):
+    rows = rows_lib.Rows(*rows_lib.pad_left([w[:1] for w in batch], 1),
+                         *rows_lib.pad_right([w[1:] for w in batch],
+                                             stride - 1))
+    rows.completion_mask[real:] = False
+    total += float(completion_log_probs(config, params, rows).sum())
+    count += int(rows.completion_mask.sum())
+  return float(np.exp(-total / count))

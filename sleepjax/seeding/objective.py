@@ -1,0 +1,222 @@
+"""The knowledge-seeding objective and its train step.
+
+Seeding maximises (1 − α)·E[r] − α·D over a new slot (arXiv 2606.03979, section
+3.3), D a divergence of the student from its smaller self on a λ-mixture of the
+teacher's samples and the student's own, r the imitation reward. To it comes a
+rehearsal term (ours): the same divergence on answers that the old self wrote
+about *other* texts, with those texts in both contexts, which keeps the new slot
+from teaching the model to look at its context less.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sleepjax.models import layout, transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.transformer import Segment
+from sleepjax.sampling import rows as rows_lib
+from sleepjax.sampling.rows import Rows
+from sleepjax.seeding import divergences, imitation, policy_gradient
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedingConfig:
+  """Every choice of knowledge seeding, with the reason for its default.
+
+  steps: updates of the slot in one sleep.
+  rows: dreams, or rollouts, per update.
+  on_policy: λ, the chance that an update learns from the student's own
+    rollouts (GKD finds ≥ 0.25 enough; a rollout costs several plain updates).
+  group_size: K rollouts from one prefix, for the leave-one-out baseline.
+  alpha: weight of the divergence; 1 − α weighs the reward. 1 switches
+    imitation off.
+  gamma: weight of the semantic reward; 0 is the Levenshtein reward alone.
+  levenshtein_threshold: z₀, largest distance that is rewarded, as a fraction
+    of the longer text.
+  semantic_threshold: content-token F1 from which the stand-in judge says yes.
+  prefix: a rollout starts after a fraction of a dream drawn uniformly from
+    [0, prefix].
+  rehearsal: weight of the rehearsal term; 0 switches it off.
+  rehearsal_rows: rehearsed answers per update.
+  learning_rate, warmup_steps, clip_norm: AdamW with linear warm-up and cosine
+    decay to a tenth; the gradient is clipped to a global norm.
+  divergence: D.
+  """
+
+  steps: int = 120
+  rows: int = 12
+  on_policy: float = 0.1
+  group_size: int = 4
+  alpha: float = 0.8
+  gamma: float = 0.5
+  levenshtein_threshold: float = 0.5
+  semantic_threshold: float = 0.5
+  prefix: float = 0.5
+  rehearsal: float = 1.0
+  rehearsal_rows: int = 1
+  learning_rate: float = 1.5e-3
+  warmup_steps: int = 5
+  clip_norm: float = 1.0
+  divergence: divergences.DivergenceConfig = divergences.DivergenceConfig()
+
+  def __post_init__(self):
+    for name in ('on_policy', 'alpha', 'gamma', 'prefix'):
+      if not 0 <= getattr(self, name) <= 1:
+        raise ValueError(
+            f'{name}={getattr(self, name)} must lie between 0 and 1.')
+    if self.rows % self.group_size or self.group_size < 2:
+      raise ValueError(
+          f'rows={self.rows} must be a multiple of group_size='
+          f'{self.group_size}, which must be at least 2: rollouts of one prefix '
+          'are compared with each other.')
+
+
+class Batch(NamedTuple):
+  """What one update learns from.
+
+  rows: [B, P] prompts and [B, N] completions.
+  teacher_hidden: [B, N, D] of the old self, with the document in context.
+  advantage: [B] for the student's own rollouts, or None for teacher samples.
+  rehearsal: rows whose prompts contain their own text, or None.
+  rehearsal_hidden: [B', N', D] of the old self for them.
+  """
+
+  rows: Rows
+  teacher_hidden: jax.Array
+  advantage: jax.Array | None = None
+  rehearsal: Rows | None = None
+  rehearsal_hidden: jax.Array | None = None
+
+
+class SlotState(NamedTuple):
+  """The only thing that seeding changes."""
+
+  slot: dict
+  opt_state: optax.OptState
+  step: jax.Array
+
+
+def make_optimizer(settings: SeedingConfig) -> optax.GradientTransformation:
+  schedule = optax.warmup_cosine_decay_schedule(
+      0.0, settings.learning_rate, settings.warmup_steps,
+      max(settings.steps, settings.warmup_steps + 1),
+      end_value=settings.learning_rate / 10)
+  return optax.chain(
+      optax.clip_by_global_norm(settings.clip_norm),
+      optax.adamw(schedule, weight_decay=0.0))
+
+
+def init_state(settings: SeedingConfig, slot) -> SlotState:
+  return SlotState(slot, make_optimizer(settings).init(slot), jnp.int32(0))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def teacher_hidden_states(config: ModelConfig, frozen, rows: Rows,
+                          segments: tuple[Segment, ...] = ()):
+  """Hidden states [B, N, D] from which the old self predicts completions."""
+  return rows_lib.completion_hidden(config, frozen, rows, segments)
+
+
+def _divergence(config, settings, head, teacher_hidden, student_hidden, mask):
+  d = settings.divergence
+  return divergences.divergence_from_hidden(
+      d.kind, teacher_hidden, head, student_hidden, head,
+      mask.astype(jnp.float32), beta=d.beta, temperature=d.temperature,
+      chunk_rows=d.chunk_rows, matmul=layout.head_matmul(config))
+
+
+def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
+              batch: Batch):
+  """Loss of one batch: α·D − (1 − α)·(reward surrogate) + w·D_rehearsal.
+
+  Args:
+    config: the grown model's shape.
+    settings: weights of the terms.
+    frozen: parameters with the newborn slot, whose output is zero: they *are*
+      the teacher, and the student is they with `slot` inserted.
+    slot: the trainable slot.
+    index: its place in the pool.
+    batch: rows with the teacher's hidden states.
+
+  Returns:
+    (loss [], metrics): each term divided by its own number of tokens.
+  """
+  student = layout.insert_slot(config, frozen, slot, index)
+  head = jax.lax.stop_gradient(transformer.unembedding(frozen))
+  hidden = rows_lib.completion_hidden(config, student, batch.rows)
+  mask = batch.rows.completion_mask
+  total, weight, aux = _divergence(
+      config, settings, head, batch.teacher_hidden, hidden, mask)
+  weight = jnp.maximum(weight, 1.0)
+  loss = settings.alpha * total / weight
+  metrics = {'divergence': total / weight,
+             'entropy': aux['student_entropy'] / weight,
+             'top1_agreement': aux['top1_agreement'] / weight}
+  if batch.advantage is not None:
+    log_probs = divergences.sequence_log_probs_from_hidden(
+        hidden, head, batch.rows.completion,
+        chunk_rows=settings.divergence.chunk_rows,
+        matmul=layout.head_matmul(config))
+    pg, pg_weight, _ = policy_gradient.policy_gradient_loss(
+        log_probs, batch.advantage, mask)
+    loss += (1 - settings.alpha) * pg / jnp.maximum(pg_weight, 1.0)
+  if batch.rehearsal is not None:
+    hidden = rows_lib.completion_hidden(config, student, batch.rehearsal)
+    total, weight, _ = _divergence(
+        config, settings, head, batch.rehearsal_hidden, hidden,
+        batch.rehearsal.completion_mask)
+    metrics['rehearsal_divergence'] = total / jnp.maximum(weight, 1.0)
+    loss += settings.rehearsal * metrics['rehearsal_divergence']
+  return loss, {**metrics, 'loss': loss}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def seeding_step(config: ModelConfig, settings: SeedingConfig, frozen,
+                 state: SlotState, index, batch: Batch):
+  """One AdamW update of the slot; nothing else can move.
+
+  Returns:
+    (new SlotState, metrics with the global gradient norm).
+  """
+  def loss_fn(slot):
+    return objective(config, settings, frozen, slot, index, batch)
+
+  gradient, metrics = jax.grad(loss_fn, has_aux=True)(state.slot)
+  updates, opt_state = make_optimizer(settings).update(
+      gradient, state.opt_state, state.slot)
+  slot = optax.apply_updates(state.slot, updates)
+  metrics['gradient_norm'] = optax.global_norm(gradient)
+  return SlotState(slot, opt_state, state.step + 1), metrics
+
+
+def imitation_advantage(settings: SeedingConfig, completion, completion_mask,
+                        reference, reference_mask, content_free_V):
+  """Leave-one-out advantages of rollouts, groups of K consecutive rows.
+
+  Args:
+    settings: γ, z₀, K and the judge's threshold.
+    completion, completion_mask: [B, N] the student's continuations.
+    reference, reference_mask: [B, N] what the teacher wrote from there on.
+    content_free_V: [V] bool, tokens that the stand-in judge ignores.
+
+  Returns:
+    (advantage [B], metrics with mean reward and share of constant groups).
+  """
+  lengths = completion_mask.sum(-1), reference_mask.sum(-1)
+  pair = completion, lengths[0], reference, lengths[1]
+  r_abs = imitation.levenshtein_reward(
+      *pair, threshold=settings.levenshtein_threshold)
+  r_sem = imitation.content_overlap_judge(
+      *pair, content_free_V, threshold=settings.semantic_threshold)
+  reward = imitation.imitation_reward(settings.gamma, r_sem, r_abs)
+  groups = reward.reshape(-1, settings.group_size)
+  advantage = policy_gradient.leave_one_out_advantage(groups).reshape(-1)
+  return advantage, {
+      'reward': reward.mean(), 'reward_semantic': r_sem.mean(),
+      'reward_levenshtein': r_abs.mean(),
+      'constant_groups': policy_gradient.constant_groups(groups)}

@@ -1,0 +1,207 @@
+"""Seeding a new slot with what the old self knows: the loop around the step."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.models import layout
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.transformer import Segment
+from sleepjax.sampling import rows as rows_lib
+from sleepjax.sampling import sampler
+from sleepjax.sampling.rows import Rows
+from sleepjax.seeding import imitation, objective
+from sleepjax.seeding.dreams import Dream
+from sleepjax.seeding.objective import Batch, SeedingConfig, SlotState
+
+_SCORING_ROWS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+  """Rows the student learns from, with the old self's hidden states.
+
+  student: prompts [n, P] without the text, completions [n, N].
+  teacher_prompt, teacher_mask: [n, P] the same prompts as they follow the text,
+    or as they contain it.
+  hidden: [n, N, D] from which the old self predicts the completions.
+  """
+
+  student: Rows
+  teacher_prompt: np.ndarray
+  teacher_mask: np.ndarray
+  hidden: np.ndarray
+
+  def __len__(self):
+    return len(self.hidden)
+
+  def take(self, indices) -> tuple[Rows, np.ndarray]:
+    rows = Rows(*(np.asarray(part)[indices] for part in self.student))
+    return rows, self.hidden[indices]
+
+
+def score_examples(config: ModelConfig, frozen, student_prompts,
+                   teacher_prompts, completions, prompt_tokens: int,
+                   completion_tokens: int,
+                   segments: tuple[Segment, ...] = ()) -> Examples:
+  """Reads every completion once with the teacher and keeps hidden states.
+
+  D numbers a token instead of V logits, from which the divergence recomputes
+  the exact distribution.
+  """
+  pad = rows_lib.pad_left
+  student = Rows(*pad(student_prompts, prompt_tokens),
+                 *rows_lib.pad_right(completions, completion_tokens))
+  teacher_prompt, teacher_mask = pad(teacher_prompts, prompt_tokens)
+  teacher = Rows(teacher_prompt, teacher_mask, *student[2:])
+  n, hidden = len(completions), []
+  for start in range(0, n, _SCORING_ROWS):
+    wanted = np.arange(start, start + _SCORING_ROWS)
+    rows = Rows(*(part[np.minimum(wanted, n - 1)] for part in teacher))
+    scored = objective.teacher_hidden_states(config, frozen, rows, segments)
+    hidden.append(np.asarray(scored)[:n - start])
+  return Examples(student, teacher_prompt, teacher_mask,
+                  np.concatenate(hidden))
+
+
+def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
+                   dreams: Sequence[Dream], segment: Segment,
+                   prompt_tokens: int, completion_tokens: int) -> Examples:
+  """The dreams as examples: the text in the teacher's cache only."""
+  return score_examples(
+      config, frozen, [chat.closed_book(d.prompt) for d in dreams],
+      [chat.after_document(d.prompt) for d in dreams],
+      [d.completion for d in dreams], prompt_tokens, completion_tokens,
+      (segment,))
+
+
+@functools.partial(
+    jax.jit, static_argnums=0,
+    static_argnames=('max_new_tokens', 'stop_ids'))
+def _rollout(config, frozen, slot, index, prompt, mask, key, *, max_new_tokens,
+             stop_ids):
+  student = layout.insert_slot(config, frozen, slot, index)
+  return sampler.sample(config, student, prompt, mask, key,
+                        max_new_tokens=max_new_tokens, stop_ids=stop_ids)
+
+
+_advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Seeder:
+  """One sleep's seeding: fixed model, settings, examples and rehearsal.
+
+  content_free_V: [V] bool, tokens that the stand-in judge ignores.
+  """
+
+  config: ModelConfig
+  frozen: dict
+  index: int
+  settings: SeedingConfig
+  examples: Examples
+  segment: Segment
+  rehearsal: Examples | None
+  stop_ids: tuple[int, ...]
+  content_free_V: np.ndarray
+
+  def _rehearse(self, rng):
+    if self.rehearsal is None or not self.settings.rehearsal:
+      return None, None
+    return self.rehearsal.take(rng.choice(
+        len(self.rehearsal), self.settings.rehearsal_rows, replace=False))
+
+  def _on_policy(self, state: SlotState, rng, key):
+    """Rollouts from random prefixes of dreams, scored and rewarded."""
+    s, e = self.settings, self.examples
+    N = e.student.completion.shape[1]
+    P = e.student.prompt.shape[1] + int(s.prefix * N)
+    chosen = np.repeat(
+        rng.choice(len(e), s.rows // s.group_size), s.group_size)
+    lengths = e.student.completion_mask[chosen].sum(-1)
+    fractions = np.repeat(
+        rng.uniform(0, s.prefix, s.rows // s.group_size), s.group_size)
+    cuts = np.floor(fractions * lengths).astype(int)
+    real = lambda ids, mask, i: ids[i][mask[i]].tolist()
+    finished = [real(e.student.completion, e.student.completion_mask, i)
+                for i in chosen]
+    student = [real(e.student.prompt, e.student.prompt_mask, i) + f[:c]
+               for i, f, c in zip(chosen, finished, cuts)]
+    teacher = [real(e.teacher_prompt, e.teacher_mask, i) + f[:c]
+               for i, f, c in zip(chosen, finished, cuts)]
+    prompt, mask = rows_lib.pad_left(student, P)
+    rollout = _rollout(
+        self.config, self.frozen, state.slot, self.index, prompt, mask, key,
+        max_new_tokens=N, stop_ids=self.stop_ids)
+    reference = rows_lib.pad_right([f[c:] for f, c in zip(finished, cuts)], N)
+    advantage, metrics = _advantage(
+        s, rollout.tokens, rollout.mask, *reference, self.content_free_V)
+    hidden = objective.teacher_hidden_states(
+        self.config, self.frozen,
+        Rows(*rows_lib.pad_left(teacher, P), rollout.tokens, rollout.mask),
+        (self.segment,))
+    rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
+    return Batch(rows, hidden, advantage), metrics
+
+  def update(self, state: SlotState, step: int, key):
+    """One update: the student's own rollouts with chance λ, else dreams.
+
+    All choices come from `key` folded with `step`.
+
+    Returns:
+      (state, metrics, tokens): tokens that were read or written by a model.
+    """
+    s, key = self.settings, jax.random.fold_in(key, step)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    metrics = {}
+    on_policy = bool(rng.uniform() < s.on_policy)
+    if on_policy:
+      batch, metrics = self._on_policy(state, rng, key)
+      if s.alpha == 1:
+        batch = batch._replace(advantage=None)
+    else:
+      chosen = rng.choice(len(self.examples), s.rows,
+                          replace=len(self.examples) < s.rows)
+      batch = Batch(*self.examples.take(chosen))
+    rehearsal, hidden = self._rehearse(rng)
+    batch = batch._replace(rehearsal=rehearsal, rehearsal_hidden=hidden)
+    tokens = int(batch.rows.prompt_mask.sum() + batch.rows.completion_mask.sum())
+    tokens *= 3 if on_policy else 1  # Written, read by the teacher, learnt.
+    if rehearsal is not None:
+      tokens += int(rehearsal.prompt_mask.sum()
+                    + rehearsal.completion_mask.sum())
+    state, updated = objective.seeding_step(
+        self.config, s, self.frozen, state, jnp.int32(self.index), batch)
+    return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens
+
+  def run(self, state: SlotState, key,
+          report: Callable[[int, dict, int], None]) -> SlotState:
+    """All remaining updates; `report` gets (step, metrics, tokens) of each.
+
+    Raises:
+      FloatingPointError: if the loss stops being finite; the message names the
+        step.
+    """
+    for step in range(int(state.step), self.settings.steps):
+      state, metrics, tokens = self.update(state, step, key)
+      metrics = {name: float(value) for name, value in metrics.items()}
+      if not np.isfinite(metrics['loss']):
+        raise FloatingPointError(
+            f'seeding step {step}: the loss is {metrics["loss"]}; lower '
+            'seed.learning_rate.')
+      report(step, metrics, tokens)
+    return state
+
+
+def content_free_tokens(tokenizer) -> np.ndarray:
+  """[V] bool: punctuation, spaces and English function words."""
+  function_words = set(imitation.FUNCTION_WORDS)
+  texts = (tokenizer.decode([i]).strip().lower()
+           for i in range(tokenizer.vocab_size))
+  return np.array([not any(c.isalnum() for c in text)
+                   or text in function_words for text in texts])
