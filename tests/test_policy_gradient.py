@@ -1,0 +1,156 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sleepjax.errors import UserError
+from sleepjax.seeding import policy_gradient as pg
+
+ADVANTAGES = (pg.leave_one_out_advantage, pg.group_normalised_advantage)
+
+
+def test_leave_one_out_worked_by_hand():
+  rewards = jnp.array([[1.0, 0.0, 0.5], [0.0, 0.0, 1.0]])
+  np.testing.assert_allclose(
+      pg.leave_one_out_advantage(rewards),
+      [[0.75, -0.75, 0.0], [-0.5, -0.5, 1.0]], atol=1e-7)
+
+
+def test_group_normalised_worked_by_hand():
+  rewards = jnp.array([[1.0, 0.0], [2.0, 6.0]])
+  np.testing.assert_allclose(
+      pg.group_normalised_advantage(rewards, eps=0.5),
+      [[0.5, -0.5], [-0.8, 0.8]], rtol=1e-6)
+
+
+def test_leave_one_out_matches_its_definition():
+  rewards = np.random.default_rng(0).normal(size=(2, 3, 5))
+  expected = np.empty_like(rewards)
+  for *group, k in np.ndindex(rewards.shape):
+    others = np.delete(rewards[tuple(group)], k)
+    expected[(*group, k)] = rewards[(*group, k)] - others.mean()
+  np.testing.assert_allclose(
+      pg.leave_one_out_advantage(jnp.asarray(rewards)), expected, atol=1e-6)
+  np.testing.assert_allclose(
+      pg.group_normalised_advantage(jnp.asarray(rewards), eps=1e-9),
+      (rewards - rewards.mean(-1, keepdims=True))
+      / rewards.std(-1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize('advantage', ADVANTAGES)
+@pytest.mark.parametrize('size', [2, 3, 7])
+def test_equal_rewards_give_exactly_zero(advantage, size):
+  values = np.array([0, 1, 0.1, 1 / 3, 0.7, 1e30, 1e-30, -5.1], np.float32)
+  rewards = np.repeat(values[:, None], size, axis=1)
+  for fn in (advantage, jax.jit(advantage)):
+    np.testing.assert_array_equal(fn(rewards), 0 * rewards)
+
+
+@pytest.mark.parametrize('advantage', ADVANTAGES)
+def test_advantages_of_a_group_sum_to_zero_and_ignore_a_shift(advantage):
+  rewards = np.random.default_rng(1).random((6, 4)).astype(np.float32)
+  value = advantage(rewards)
+  np.testing.assert_allclose(value.sum(-1), 0, atol=1e-5)
+  np.testing.assert_allclose(advantage(rewards + 3), value, atol=1e-4)
+  np.testing.assert_allclose(jax.vmap(advantage)(rewards), value, atol=1e-6)
+
+
+@pytest.mark.parametrize('advantage', ADVANTAGES)
+def test_a_group_of_one_is_refused(advantage):
+  with pytest.raises(UserError, match='at least 2'):
+    advantage(jnp.ones((3, 1)))
+
+
+def test_eps_must_be_positive():
+  with pytest.raises(UserError, match='eps'):
+    pg.group_normalised_advantage(jnp.ones((3, 2)), eps=0.0)
+
+
+def test_constant_groups():
+  rewards = jnp.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [0.2, 0.1]])
+  assert pg.constant_groups(rewards) == 0.5
+  assert jax.jit(pg.constant_groups)(rewards[1:2]) == 0
+
+
+def test_loss_worked_by_hand():
+  log_probs = jnp.array([[-1.0, -2.0, -4.0], [-0.5, -3.0, -8.0]])
+  mask = jnp.array([[1, 1, 0], [1, 0, 0]], bool)
+  loss, weight, aux = pg.policy_gradient_loss(
+      log_probs, jnp.array([2.0, -1.0]), mask)
+  # -(2 * (-1 - 2) + -1 * -0.5)
+  assert loss == 5.5 and weight == 3 and aux == {'log_prob': -3.5}
+
+
+def test_loss_gradient_is_minus_advantage_on_sampled_tokens_only():
+  rng = np.random.default_rng(2)
+  log_probs = rng.normal(size=(3, 4)).astype(np.float32)
+  advantage = rng.normal(size=3).astype(np.float32)
+  mask = rng.random((3, 4)) < 0.6
+  def loss(log_probs, advantage):
+    return pg.policy_gradient_loss(log_probs, advantage, mask)[0]
+  grads = jax.jit(jax.grad(loss, (0, 1)))(log_probs, advantage)
+  np.testing.assert_array_equal(grads[0], -advantage[:, None] * mask)
+  np.testing.assert_array_equal(grads[1], 0 * advantage)
+
+
+def test_masked_tokens_are_silent_whatever_they_hold():
+  log_probs = np.full((2, 3), -1.0, np.float32)
+  mask = np.array([[1, 1, 0], [0, 0, 0]], bool)
+  def loss(x):
+    out = pg.policy_gradient_loss(x, jnp.array([1.0, 5.0]), mask)
+    return out[0], out
+  grad, clean = jax.grad(loss, has_aux=True)(log_probs)
+  for content in (-np.inf, np.nan, 1e38):
+    dirty_log_probs = np.where(mask, log_probs, content)
+    dirty_grad, dirty = jax.grad(loss, has_aux=True)(dirty_log_probs)
+    assert dirty == clean
+    np.testing.assert_array_equal(dirty_grad, grad)
+  assert (np.asarray(grad)[~mask] == 0).all() and clean[:2] == (2, 2)
+
+
+def test_expected_gradient_is_the_gradient_of_the_expected_reward():
+  """All groups of two completions of a policy small enough to enumerate.
+
+  Three tokens, at most two of them, token 0 ends: seven completions of
+  unequal length, and every pair of them weighted by its probability.
+  """
+  completions = [(0, 0)] + list(itertools.product((1, 2), range(3)))
+  tokens = np.array(completions)
+  mask = jnp.stack([jnp.ones(7, bool), tokens[:, 0] != 0], axis=1)
+  pair = np.array(list(itertools.product(range(7), repeat=2)))
+  with jax.enable_x64(True):
+    rng = np.random.default_rng(3)
+    rewards = jnp.asarray(rng.random(7))
+    logits = {
+        'first': rng.normal(size=3), 'second': rng.normal(size=(3, 3))}
+
+    def token_log_probs(logits):
+      first = jax.nn.log_softmax(logits['first'])[tokens[:, 0]]
+      second = jax.nn.log_softmax(logits['second'])[tokens[:, 0], tokens[:, 1]]
+      return jnp.stack([first, second], axis=1)
+
+    def probability(logits):
+      return jnp.exp(jnp.sum(jnp.where(mask, token_log_probs(logits), 0), 1))
+
+    def expected_reward(logits):
+      return probability(logits) @ rewards
+
+    def loss_of_pair(logits, chosen):
+      advantage = pg.leave_one_out_advantage(rewards[chosen])
+      return pg.policy_gradient_loss(
+          token_log_probs(logits)[chosen], advantage, mask[chosen])[0]
+
+    np.testing.assert_allclose(probability(logits).sum(), 1)
+    grads = jax.jit(jax.vmap(
+        jax.grad(loss_of_pair), (None, 0)))(logits, pair)
+    chance = jnp.prod(probability(logits)[pair], axis=1)
+    # The loss adds up the completions of a group: divide by their number.
+    estimate = jax.tree.map(
+        lambda g: -jnp.tensordot(chance, g, axes=1) / 2, grads)
+    exact = jax.jit(jax.grad(expected_reward))(logits)
+    assert max(np.abs(x).max() for x in jax.tree.leaves(exact)) > 0.01
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12),
+        estimate, exact)
