@@ -18,7 +18,7 @@ from sleepjax.models.transformer import Segment
 
 
 class Rows(NamedTuple):
-  """prompt, completion: [B, P] and [B, N] int32; masks: bool of those shapes."""
+  """prompt, completion: [B, P] and [B, N] int32; masks: bool, same shapes."""
 
   prompt: jax.Array
   prompt_mask: jax.Array

@@ -14,52 +14,80 @@ import numpy as np
 
 from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
+from sleepjax.seeding import imitation
 
 
 @dataclasses.dataclass(frozen=True)
 class DreamConfig:
   """Which dreams are written, and how many.
 
-  question_prompts: requests for one question, with {sentence}; they are used
-    in turn. The questions become prompts, the teacher's answers completions.
+  question_prompt: asks the old self for one question, with {sentence}.
+  openings: first words put into its mouth, in turn: a small model asks on
+    topic far more often once it has begun with "Who" or "In what year".
+  recall_prompt: asks for the text's content, with {topic}. The teacher's reply
+    is begun with the first words of one of the text's sentences, and so is the
+    student's: the paper's masked continuation.
   open_prompts: prompts with {topic}, put to the teacher as they are.
   topic_prompt: asked when a document has no title.
-  questions_per_sentence: questions asked for about every sentence.
+  questions_per_opening: questions asked per sentence and opening.
   answers_per_question: answers sampled to each distinct question.
+  recalls_per_sentence: beginnings of every sentence, cut at random words.
   open_samples: completions sampled for each open prompt.
   held_out: every n-th question is kept from seeding: dreaming scores on it.
-  temperature: of the teacher's samples.
-  forbidden: a question with one of these words points at the text itself and
-    is dropped.
+  question_temperature, temperature: of questions, and of everything else.
+    Below 1, because a small teacher's untruncated samples drift off the text.
+  forbidden: a question with one of these words is about itself, not about the
+    world, and is dropped; so is one that shares no content word with the text.
   prompt_tokens, completion_tokens: longest prompt the student gets, longest
     completion; fixed, so that one program serves all documents.
   batch_rows: rows sampled at once.
   """
 
-  question_prompts: tuple[str, ...]
+  question_prompt: str
+  openings: tuple[str, ...]
+  recall_prompt: str
   open_prompts: tuple[str, ...]
   topic_prompt: str
-  questions_per_sentence: int = 8
-  answers_per_question: int = 2
-  open_samples: int = 8
+  questions_per_opening: int = 1
+  answers_per_question: int = 1
+  recalls_per_sentence: int = 4
+  open_samples: int = 4
   held_out: int = 8
-  temperature: float = 1.0
+  question_temperature: float = 0.7
+  temperature: float = 0.5
   forbidden: tuple[str, ...] = (
-      'text', 'passage', 'sentence', 'paragraph', 'author', 'article',
-      'mentioned', 'according')
-  prompt_tokens: int = 80
-  completion_tokens: int = 32
+      'text', 'passage', 'sentence', 'sentences', 'paragraph', 'author',
+      'article', 'mentioned', 'according', 'question', 'questions', 'answer',
+      'answers', 'following', 'statement', 'statements', 'above', 'fact')
+  prompt_tokens: int = 72
+  completion_tokens: int = 24
   batch_rows: int = 32
 
 
 class Dream(NamedTuple):
+  """What the teacher wrote.
+
+  kind: 'question', 'recall' or 'open'.
+  prompt: the user's message as the student will see it.
+  start: words with which the reply begins; they are given, not learnt.
+  completion: token ids that the teacher sampled after them.
+  """
+
   kind: str
   prompt: str
+  start: str
   completion: tuple[int, ...]
+
+  def student_ids(self, chat: ChatPrompts) -> list[int]:
+    return chat.closed_book(self.prompt) + chat.tokenizer.encode(self.start)
+
+  def teacher_ids(self, chat: ChatPrompts) -> list[int]:
+    return chat.after_document(self.prompt) + chat.tokenizer.encode(self.start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +120,9 @@ class Dreamer:
       completions += [tokens[i][mask[i]].tolist() for i in range(real)]
     return completions
 
-  def texts(self, completions) -> list[str]:
-    return [self.chat.tokenizer.decode(c).strip() for c in completions]
+  def texts(self, completions, strip=True) -> list[str]:
+    texts = [self.chat.tokenizer.decode(c) for c in completions]
+    return [t.strip() for t in texts] if strip else texts
 
 
 sample = jax.jit(
@@ -101,24 +130,44 @@ sample = jax.jit(
     static_argnames=('max_new_tokens', 'stop_ids', 'method'))
 
 
-def clean_question(text: str, forbidden: Sequence[str]) -> str | None:
-  """The first question in a model's reply, or None if it has no usable one."""
-  line = text.strip().split('\n')[0]
+def content_words(text: str) -> set[str]:
+  """Lower-case words and numbers of a text without function words."""
+  return set(re.findall(r'\w+', text.lower())) - set(imitation.FUNCTION_WORDS)
+
+
+def clean_question(reply: str, text: str,
+                   forbidden: Sequence[str]) -> str | None:
+  """The first question in a model's reply, or None if it is of no use.
+
+  Args:
+    reply: what the model wrote.
+    text: the text it was asked about; a question must share a content word.
+    forbidden: words that no question may contain.
+  """
+  line = reply.strip().split('\n')[0]
   match = re.match(r'(?:question\s*\d*\s*[:.]\s*)?(.*?\?)', line, re.I)
   if match is None:
     return None
   question = match.group(1).strip().strip('"\'* ').strip()
   words = set(re.findall(r'[a-z]+', question.lower()))
-  if len(words) < 3 or words & set(forbidden):
+  if len(words) < 4 or words & set(forbidden):
+    return None
+  if not content_words(question) & content_words(text):
     return None
   return question[0].upper() + question[1:]
 
 
-def _distinct(questions):
+def _normal(question):
+  return re.sub(r'\W+', ' ', question.lower()).strip()
+
+
+def _distinct(questions, avoid=()):
   seen = {}
   for question in questions:
     if question is not None:
-      seen.setdefault(re.sub(r'\W+', ' ', question.lower()).strip(), question)
+      seen.setdefault(_normal(question), question)
+  for question in avoid:
+    seen.pop(_normal(question), None)
   return list(seen.values())
 
 
@@ -133,111 +182,172 @@ def write_topic(dreamer: Dreamer, document, segment: Segment) -> str:
   return dreamer.texts(completion)[0].split('\n')[0].rstrip('.')
 
 
-def write_questions(dreamer: Dreamer, text: str, segment: Segment,
-                    key) -> list[str]:
-  """Distinct questions about every sentence of a text, in random order."""
-  s = dreamer.settings
-  prompts = []
+def _question_requests(dreamer: Dreamer, text: str):
+  """(request ids, opening) for every sentence, opening and repetition."""
+  s, chat = dreamer.settings, dreamer.chat
   for sentence in documents.split_sentences(text):
-    for n in range(s.questions_per_sentence):
-      request = s.question_prompts[n % len(s.question_prompts)]
-      prompts.append(dreamer.chat.after_document(
-          request.format(sentence=sentence)))
-  longest = 2 * s.prompt_tokens
-  prompts = [p for p in prompts if len(p) <= longest]
+    request = chat.after_document(s.question_prompt.format(sentence=sentence))
+    for opening in s.openings * s.questions_per_opening:
+      yield request + chat.tokenizer.encode(opening), opening
+
+
+def write_questions(dreamer: Dreamer, text: str, segment: Segment, key,
+                    avoid: Sequence[str] = ()) -> list[str]:
+  """Distinct questions about every sentence of a text, in random order.
+
+  Those in `avoid` are left out.
+  """
+  s = dreamer.settings
+  longest = s.prompt_tokens + 40  # The sentence stands in the request.
+  requests = [r for r in _question_requests(dreamer, text)
+              if len(r[0]) <= longest]
   replies = dreamer.texts(dreamer.write(
-      prompts, key, prompt_tokens=longest, segments=(segment,)))
-  questions = _distinct(clean_question(r, s.forbidden) for r in replies)
+      [ids for ids, _ in requests], key, prompt_tokens=longest,
+      temperature=s.question_temperature, segments=(segment,)), strip=False)
+  questions = _distinct(
+      (clean_question(opening + reply, text, s.forbidden)
+       for (_, opening), reply in zip(requests, replies, strict=True)), avoid)
   order = jax.random.permutation(jax.random.fold_in(key, 1), len(questions))
   return [questions[i] for i in np.asarray(order)]
 
 
+def sentence_beginnings(text: str, per_sentence: int, rng) -> list[str]:
+  """Beginnings of every sentence, cut before a random word after the second."""
+  beginnings = []
+  for sentence in documents.split_sentences(text):
+    words = sentence.split()
+    cuts = np.arange(min(2, len(words) - 1), len(words))
+    cuts = rng.choice(cuts[cuts > 0], min(per_sentence, (cuts > 0).sum()),
+                      replace=False) if len(words) > 1 else []
+    beginnings += [' '.join(words[:cut]) for cut in sorted(cuts)]
+  return beginnings
+
+
+def _question_dreams(dreamer, questions, answer_prompt):
+  """Dreams without completions yet, of the questions that fit."""
+  dreams = [Dream('question', answer_prompt.format(question=q), '', ())
+            for q in questions]
+  return [(q, d) for q, d in zip(questions, dreams, strict=True)
+          if _fits(dreamer, d)]
+
+
+def _fits(dreamer, dream):
+  return (len(dream.student_ids(dreamer.chat))
+          <= dreamer.settings.prompt_tokens)
+
+
+def _complete(dreamer, dreams, segment, key, temperature=None):
+  completions = dreamer.write(
+      [d.teacher_ids(dreamer.chat) for d in dreams], key, segments=(segment,),
+      temperature=temperature, prompt_tokens=dreamer.settings.prompt_tokens)
+  return [d._replace(completion=tuple(c))
+          for d, c in zip(dreams, completions, strict=True)]
+
+
+def write_exam(dreamer: Dreamer, text: str, segment: Segment, key,
+               answer_prompt: str, limit: int) -> list[tuple[str, str]]:
+  """Questions about a text with the old self's greedy in-context answers.
+
+  Returns:
+    at most `limit` pairs; those whose answer is empty are left out.
+  """
+  asked = _question_dreams(
+      dreamer, write_questions(dreamer, text, segment, key),
+      answer_prompt)[:limit]
+  if not asked:
+    return []
+  answered = _complete(dreamer, [d for _, d in asked], segment, key, 0.0)
+  answers = dreamer.texts(d.completion for d in answered)
+  return [(q, a) for (q, _), a in zip(asked, answers, strict=True) if a]
+
+
 def write_dreams(dreamer: Dreamer, document, segment: Segment, key,
-                 answer_prompt: str):
+                 answer_prompt: str, avoid: Sequence[str] = ()):
   """The teacher's dreams about a document, and questions held out of them.
 
   Args:
     dreamer: the old self.
-    document: has `title` and `text`.
+    document: has `title`, what it is about, and `text`.
     segment: the document in its cache.
     key: PRNG key.
     answer_prompt: how questions are put, with {question}.
+    avoid: questions that no dream may ask.
 
   Returns:
     (dreams, held_out): a list of Dream, and of (question, greedy answer) about
     the same text that no dream contains.
 
   Raises:
-    ValueError: if the model wrote no usable question at all.
+    UserError: if the model wrote nothing that fits.
   """
-  s, chat = dreamer.settings, dreamer.chat
-  ask_key, answer_key, open_key = jax.random.split(key, 3)
-  topic = write_topic(dreamer, document, segment)
-  fits = lambda p: len(chat.closed_book(p)) <= s.prompt_tokens
-  questions = [q for q in write_questions(
-      dreamer, document.text, segment, ask_key)
-               if fits(answer_prompt.format(question=q))]
-  if not questions:
-    raise ValueError('the model wrote no usable question about the document; '
-                     'a longer document or other question_prompts may help.')
-  held = questions[::s.held_out] if s.held_out else []
-  kept = [q for q in questions if q not in held]
-
-  def answer(asked, key, temperature):
-    prompts = [chat.after_document(answer_prompt.format(question=q))
-               for q in asked]
-    return dreamer.write(prompts, key, temperature=temperature,
-                         segments=(segment,), prompt_tokens=2 * s.prompt_tokens)
-
-  held_out = list(zip(held, dreamer.texts(answer(held, answer_key, 0.0)),
-                      strict=True)) if held else []
-  asked = kept * s.answers_per_question
-  dreams = [Dream('question', answer_prompt.format(question=q), tuple(c))
-            for q, c in zip(asked, answer(asked, answer_key, None),
-                            strict=True)]
-  prompts = [p.format(topic=topic) for p in s.open_prompts
-             for _ in range(s.open_samples)]
-  prompts = [p for p in prompts if fits(p)]
-  completions = dreamer.write(
-      [chat.after_document(p) for p in prompts], open_key, segments=(segment,),
-      prompt_tokens=2 * s.prompt_tokens)
-  dreams += [Dream('open', p, tuple(c))
-             for p, c in zip(prompts, completions, strict=True)]
-  return dreams, [(q, a) for q, a in held_out if a]
+  s = dreamer.settings
+  ask_key, held_key, dream_key = jax.random.split(key, 3)
+  asked = _question_dreams(dreamer, write_questions(
+      dreamer, document.text, segment, ask_key, avoid), answer_prompt)
+  held = asked[::s.held_out] if s.held_out else []
+  kept = [pair for pair in asked if pair not in held]
+  wanted = [d for _, d in kept] * s.answers_per_question
+  rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+  beginnings = sentence_beginnings(document.text, s.recalls_per_sentence, rng)
+  recall = s.recall_prompt.format(topic=document.title)
+  wanted += [Dream('recall', recall, start, ()) for start in beginnings]
+  wanted += [Dream('open', p.format(topic=document.title), '', ())
+             for p in s.open_prompts for _ in range(s.open_samples)]
+  wanted = [d for d in wanted if _fits(dreamer, d)]
+  if not wanted:
+    raise UserError(
+        'the model wrote nothing about the document that fits into '
+        f'dreams.prompt_tokens={s.prompt_tokens}: raise it.')
+  dreams = _complete(dreamer, wanted, segment, dream_key)
+  if not held:
+    return dreams, []
+  answered = _complete(dreamer, [d for _, d in held], segment, held_key, 0.0)
+  answers = dreamer.texts(d.completion for d in answered)
+  return dreams, [(q, a) for (q, _), a in zip(held, answers, strict=True) if a]
 
 
 def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
                     answer_prompt: str, per_text: int, prompt_tokens: int):
   """Answers of the old self about other texts, each with its text in front.
 
+  Args:
+    dreamer: the old self.
+    texts: short texts that have nothing to do with the document.
+    key: PRNG key.
+    answer_prompt: how questions are put, with {question}.
+    per_text: questions tried for each text.
+    prompt_tokens: longest prompt, the text included.
+
   Returns:
     list of (prompt ids with the text, completion ids).
+
+  Raises:
+    UserError: if no text fits with a question.
   """
-  s, chat = dreamer.settings, dreamer.chat
-  requests, contexts = [], []
+  chat, tried = dreamer.chat, []
   for n, text in enumerate(texts):
-    sentences = documents.split_sentences(text)
-    for i in range(per_text):
-      sentence = sentences[(n + i) % len(sentences)]
-      request = s.question_prompts[i % len(s.question_prompts)]
-      contexts.append(chat.document(text))
-      requests.append(contexts[-1] + chat.after_document(
-          request.format(sentence=sentence)))
-  fits = [i for i, r in enumerate(requests) if len(r) <= prompt_tokens]
+    requests = list(_question_requests(dreamer, text))
+    context = chat.document(text)
+    stride = max(1, len(requests) // per_text)
+    tried += [(text, context, opening, context + ids)
+              for ids, opening in requests[n % stride::stride][:per_text]]
+  tried = [t for t in tried if len(t[3]) <= prompt_tokens]
   replies = dreamer.texts(dreamer.write(
-      [requests[i] for i in fits], key, prompt_tokens=prompt_tokens))
+      [ids for *_, ids in tried], key, prompt_tokens=prompt_tokens,
+      temperature=dreamer.settings.question_temperature), strip=False)
   prompts = []
-  for i, reply in zip(fits, replies, strict=True):
-    question = clean_question(reply, s.forbidden)
+  for (text, context, opening, _), reply in zip(tried, replies, strict=True):
+    question = clean_question(
+        opening + reply, text, dreamer.settings.forbidden)
     if question is not None:
-      prompt = contexts[i] + chat.after_document(
+      prompt = context + chat.after_document(
           answer_prompt.format(question=question))
       if len(prompt) <= prompt_tokens:
         prompts.append(prompt)
   if not prompts:
-    raise ValueError(
-        f'no rehearsal text fits into rehearsal_tokens={prompt_tokens} with a '
-        'question: use shorter texts or a larger number.')
+    raise UserError(
+        f'no rehearsal text fits into rehearsal.prompt_tokens={prompt_tokens} '
+        'with a question: use shorter texts or a larger number.')
   completions = dreamer.write(
       prompts, jax.random.fold_in(key, 1), prompt_tokens=prompt_tokens)
   return list(zip(prompts, completions, strict=True))

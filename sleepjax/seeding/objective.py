@@ -72,8 +72,8 @@ class SeedingConfig:
     if self.rows % self.group_size or self.group_size < 2:
       raise ValueError(
           f'rows={self.rows} must be a multiple of group_size='
-          f'{self.group_size}, which must be at least 2: rollouts of one prefix '
-          'are compared with each other.')
+          f'{self.group_size}, which must be at least 2: rollouts of one '
+          'prefix are compared with each other.')
 
 
 class Batch(NamedTuple):

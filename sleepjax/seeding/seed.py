@@ -74,8 +74,8 @@ def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
                    prompt_tokens: int, completion_tokens: int) -> Examples:
   """The dreams as examples: the text in the teacher's cache only."""
   return score_examples(
-      config, frozen, [chat.closed_book(d.prompt) for d in dreams],
-      [chat.after_document(d.prompt) for d in dreams],
+      config, frozen, [d.student_ids(chat) for d in dreams],
+      [d.teacher_ids(chat) for d in dreams],
       [d.completion for d in dreams], prompt_tokens, completion_tokens,
       (segment,))
 
@@ -170,11 +170,10 @@ class Seeder:
       batch = Batch(*self.examples.take(chosen))
     rehearsal, hidden = self._rehearse(rng)
     batch = batch._replace(rehearsal=rehearsal, rehearsal_hidden=hidden)
-    tokens = int(batch.rows.prompt_mask.sum() + batch.rows.completion_mask.sum())
+    tokens = _real(batch.rows)
     tokens *= 3 if on_policy else 1  # Written, read by the teacher, learnt.
     if rehearsal is not None:
-      tokens += int(rehearsal.prompt_mask.sum()
-                    + rehearsal.completion_mask.sum())
+      tokens += _real(rehearsal)
     state, updated = objective.seeding_step(
         self.config, s, self.frozen, state, jnp.int32(self.index), batch)
     return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens
@@ -196,6 +195,10 @@ class Seeder:
             'seed.learning_rate.')
       report(step, metrics, tokens)
     return state
+
+
+def _real(rows: Rows) -> int:
+  return int(rows.prompt_mask.sum() + rows.completion_mask.sum())
 
 
 def content_free_tokens(tokenizer) -> np.ndarray:

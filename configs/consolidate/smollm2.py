@@ -1,0 +1,79 @@
+"""SmolLM2-135M-Instruct sleeps on one document.
+
+  python -m experiments.consolidate --config=configs/consolidate/smollm2.py \
+      --document=FILE --questions=FILE.json --workdir=DIR
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  c = ConfigDict()
+  c.model = 'smollm2-135m-instruct'  # Or a .gguf file, or a HF folder.
+  c.seed = 0
+
+  c.sleep = ConfigDict()
+  c.sleep.answer_prompt = '{question} Answer briefly.'
+  c.sleep.context_tokens = 512  # Longer documents are read in chunks.
+  c.sleep.slot_rank = 64
+  c.sleep.slot_layers = 'all'  # Or a tuple of layer numbers.
+  c.sleep.rehearsal_per_text = 4
+  c.sleep.rehearsal_tokens = 288
+  c.sleep.matmul_dtype = 'auto'
+
+  d = c.sleep.dreams = ConfigDict()
+  d.question_prompt = 'Ask a question about this: {sentence}'
+  d.openings = ('Who', 'When', 'Which', 'In what', 'How many', 'Where', 'What')
+  d.recall_prompt = 'Tell me about {topic}.'
+  d.open_prompts = ('What do you know about {topic}?',
+                    'Tell me a fact about {topic}.')
+  d.topic_prompt = 'What is this text about? Answer with a few words.'
+  d.questions_per_opening = 3
+  d.answers_per_question = 1
+  d.recalls_per_sentence = 3
+  d.open_samples = 4
+  d.held_out = 8
+  d.question_temperature = 0.7
+  d.temperature = 0.5
+  d.prompt_tokens = 72
+  d.completion_tokens = 24
+  d.batch_rows = 32
+
+  s = c.sleep.seeding = ConfigDict()
+  s.steps = 100
+  s.rows = 8  # A multiple of group_size.
+  s.on_policy = 0.1
+  s.group_size = 4
+  s.alpha = 0.8
+  s.gamma = 0.5
+  s.levenshtein_threshold = 0.5
+  s.semantic_threshold = 0.5
+  s.prefix = 0.5
+  s.rehearsal = 1.0
+  s.rehearsal_rows = 1
+  s.learning_rate = 1.5e-3
+  s.warmup_steps = 5
+  s.clip_norm = 1.0
+  s.divergence = ConfigDict(dict(
+      kind='forward_kl', beta=0.5, temperature=1.0, chunk_rows=192))
+
+  r = c.sleep.dreaming = ConfigDict()
+  r.dreams = 16
+  r.dream_tokens = 24
+  r.prompt_tokens = 72
+  r.temperature = 1.0
+  r.top_k = 4
+  r.random = 2
+  r.gradient_rows = 4
+  r.inner_steps = 3
+  r.inner_learning_rate = 3e-4
+  r.outer_steps = 4
+  r.outer_learning_rate = 1e-4
+  r.max_retention_divergence = 0.05
+
+  c.exam = ConfigDict()
+  c.exam.drift = 'bundled'  # Or 'wikitext2', where that can be had.
+  c.exam.drift_tokens = 2048
+  c.exam.max_new_tokens = 32
+  c.exam.batch_rows = 8
+  return c

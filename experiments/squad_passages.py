@@ -1,0 +1,149 @@
+"""Ten SQuAD passages, a sleep for each: the mean of what is recovered.
+
+  python -m experiments.squad_passages --config=configs/consolidate/smollm2.py \
+      --config.exam.drift=wikitext2 --workdir=DIR
+
+Each passage is slept on by a fresh copy of the model and scored on its own
+questions; the controls are five passages that no run reads. Passages come from
+SQuAD in SEAL's form (`sleepjax.data.sources`): `val` for results, `train` to
+choose hyper-parameters on. Finished passages found in DIR are not repeated.
+Writes DIR/<number>/ for each and DIR/summary.json.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import rich.console
+import rich.table
+from absl import flags
+
+from experiments import _main, consolidate
+from sleepjax import lifecycle
+from sleepjax.data import sources
+from sleepjax.data.documents import Document, Question
+from sleepjax.errors import UserError
+from sleepjax.evals import report as report_lib
+from sleepjax.models.load import load_pretrained
+from sleepjax.training.compilation_cache import enable_compilation_cache
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all results.')
+_SPLIT = flags.DEFINE_enum('split', 'val', ['val', 'train'], 'Passages of.')
+_PASSAGES = flags.DEFINE_integer('passages', 10, 'How many, at least 1.')
+_FIRST = flags.DEFINE_integer('first', 0, 'Number of the first passage.')
+
+_CONTROLS = 5
+
+
+def shuffled_passages(split):
+  """Passages with at least four questions, one per title, in a fixed order."""
+  passages, titles = sources.squad_seal(split), set()
+  order = np.random.default_rng(0).permutation(len(passages))
+  for i in order:
+    passage = passages[i]
+    if len(passage.questions) >= 4 and passage.title not in titles:
+      titles.add(passage.title)
+      yield passage
+
+
+def to_exam(passage):
+  questions = tuple(Question(q.strip(), a) for q, a in passage.questions)
+  title = passage.title.replace('_', ' ')
+  return Document(title, passage.context), questions
+
+
+def summarise(reports):
+  """Means over passages, and ratios of summed losses.
+
+  A ratio of sums, not a mean of ratios: one passage whose text does not help
+  the model even in context would otherwise decide the mean.
+  """
+  mean = lambda name: float(np.mean([r[name] for r in reports]))
+  gap = mean('closed_book_nll_before') - mean('in_context_nll')
+  gained = mean('closed_book_nll_before') - mean('closed_book_nll_after')
+  style = mean('control_nll_before') - mean('control_nll_after')
+  accuracy = lambda name, kind: float(np.mean([r[name][kind] for r in reports]))
+  summary = {
+      'passages': len(reports),
+      'questions': int(sum(r['questions'] for r in reports)),
+      'context_recovered': gained / gap,
+      'context_recovered_net': (gained - style) / gap,
+      'drift': mean('drift_ppl_after') / mean('drift_ppl_before') - 1,
+      'minutes_a_passage': float(np.mean(
+          [sum(r['seconds'].values()) for r in reports])) / 60,
+      'longest_minutes': float(np.max(
+          [sum(r['seconds'].values()) for r in reports])) / 60}
+  for name in ('closed_book_nll_before', 'closed_book_nll_after',
+               'in_context_nll', 'in_context_nll_after', 'control_nll_before',
+               'control_nll_after', 'in_context_other_nll_before',
+               'in_context_other_nll_after'):
+    summary[name] = mean(name)
+  for name in ('closed_book_accuracy_before', 'closed_book_accuracy_after',
+               'in_context_accuracy'):
+    summary[name] = {kind: accuracy(name, kind)
+                     for kind in ('exact', 'contains', 'f1')}
+  return summary
+
+
+def print_summary(reports, summary):
+  table = rich.table.Table(
+      'passage', 'before', 'after', 'in context', 'recovered', 'net', 'drift')
+  share = lambda value: '–' if value is None else f'{value:.0%}'
+  for r in reports:
+    table.add_row(
+        r['document'], *(f'{r[name]:.2f}' for name in (
+            'closed_book_nll_before', 'closed_book_nll_after',
+            'in_context_nll')),
+        share(r['context_recovered']), share(r['context_recovered_net']),
+        f"{r['drift_ppl_after'] / r['drift_ppl_before'] - 1:.1%}")
+  table.add_section()
+  table.add_row('all', *(f'{summary[name]:.2f}' for name in (
+      'closed_book_nll_before', 'closed_book_nll_after', 'in_context_nll')),
+                share(summary['context_recovered']),
+                share(summary['context_recovered_net']),
+                f"{summary['drift']:.1%}")
+  rich.console.Console().print(table)
+
+
+def main(argv):
+  config = _main.config_from_flags(
+      argv, default='configs/consolidate/smollm2.py', description=__doc__)
+  if _WORKDIR.value is None:
+    raise UserError('--workdir is missing; see --help.')
+  if _PASSAGES.value < 1 or _FIRST.value < 0:
+    raise UserError('--passages must be at least 1, --first at least 0.')
+  resolved = json.loads(json.dumps(config.to_dict()))
+  settings = _main.to_dataclass(
+      lifecycle.SleepConfig, config.sleep, 'config.sleep')
+  exam = _main.to_dataclass(
+      consolidate.ExamConfig, config.exam, 'config.exam')
+  passages = list(shuffled_passages(_SPLIT.value))
+  last = _FIRST.value + _PASSAGES.value
+  if last > len(passages) - _CONTROLS:
+    raise UserError(
+        f'--first={_FIRST.value} --passages={_PASSAGES.value}: {_SPLIT.value} '
+        f'has {len(passages) - _CONTROLS} passages beside the controls.')
+  controls = [to_exam(p) for p in passages[-_CONTROLS:]]
+  enable_compilation_cache()
+  model, reports = load_pretrained(config.model), []
+  for n in range(_FIRST.value, last):
+    folder = pathlib.Path(_WORKDIR.value) / f'{n:03d}'
+    done = folder / 'report.json'
+    if done.exists() and json.loads(done.read_text())['config'] == resolved:
+      reports.append(json.loads(done.read_text()))
+      continue
+    document, questions = to_exam(passages[n])
+    print(f'passage {n}: {document.title}', flush=True)
+    reports.append(consolidate.run(
+        model, document, questions, controls, resolved, settings, exam,
+        config.seed, folder))
+    summary = summarise(reports)
+    (pathlib.Path(_WORKDIR.value) / 'summary.json').write_text(
+        json.dumps(summary, indent=2) + '\n')
+    report_lib.print_table(reports[-1])
+    print_summary(reports, summary)
+
+
+if __name__ == '__main__':
+  import sys
+  _main.run(main, sys.argv)

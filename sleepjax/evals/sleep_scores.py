@@ -1,0 +1,120 @@
+"""What one sleep changed: the numbers of a run's report.
+
+A model is scored before and after on its own text's questions (closed book and
+with the text in context), on control questions about texts it never read, and
+on unrelated text. What falls on the control questions too is answer style, not
+knowledge; the net figure subtracts it.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from sleepjax.data.documents import Document, Question
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.evals import questions as questions_lib
+from sleepjax.evals.questions import AnswerConfig
+from sleepjax.models.config import ModelConfig
+from sleepjax.seeding.dreams import content_words
+
+
+@dataclasses.dataclass(frozen=True)
+class Exam:
+  """Everything a model is scored on; never seen by training or selection.
+
+  chunks: the document as it was read, in order.
+  questions: about it.
+  controls: other texts with their questions.
+  drift_tokens: an unrelated text.
+  """
+
+  chunks: Sequence[Document]
+  questions: Sequence[Question]
+  controls: Sequence[tuple[Document, Sequence[Question]]]
+  drift_tokens: Sequence[int]
+
+
+def _chunk_of(question: Question, chunks: Sequence[Document]) -> int:
+  """The chunk that shares most content words with a question."""
+  words = content_words(question.question)
+  return int(np.argmax([len(words & content_words(c.text)) for c in chunks]))
+
+
+def _in_context(score, config, params, chat, questions, chunks):
+  """(score, number of questions) for every chunk that a question belongs to."""
+  parts = []
+  for i, chunk in enumerate(chunks):
+    asked = [q for q in questions if _chunk_of(q, chunks) == i]
+    if asked:
+      segment = questions_lib.read_document(config, params, chat, chunk.text)
+      parts.append((score(asked, segment), len(asked)))
+  return parts
+
+
+def _weighted(parts):
+  total = sum(n for _, n in parts)
+  return sum(value * n for value, n in parts) / total
+
+
+def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
+                settings: AnswerConfig) -> dict:
+  """All scores of one model: losses in nats per token, accuracies, perplexity.
+
+  Args:
+    config, params: the model in compute layout.
+    chat: its prompt format.
+    exam: what it is asked.
+    settings: how.
+
+  Returns:
+    closed_book_nll, in_context_nll, control_nll, in_context_other_nll,
+    closed_book_accuracy, in_context_accuracy, drift_ppl.
+  """
+  nll = lambda asked, segment=None: questions_lib.answer_nll(
+      config, params, chat, asked, settings, segment)
+  accuracy = lambda asked, segment=None: questions_lib.answer_accuracy(
+      config, params, chat, asked, settings, segment)
+  controls = [q for _, asked in exam.controls for q in asked]
+  own = _in_context(lambda asked, segment: (nll(asked, segment), accuracy(
+      asked, segment)), config, params, chat, exam.questions, exam.chunks)
+  other = [part for document, asked in exam.controls for part in _in_context(
+      nll, config, params, chat, asked, [document])]
+  return {
+      'closed_book_nll': nll(exam.questions),
+      'in_context_nll': _weighted([(loss, n) for (loss, _), n in own]),
+      'control_nll': nll(controls),
+      'in_context_other_nll': _weighted(other),
+      'closed_book_accuracy': accuracy(exam.questions),
+      'in_context_accuracy': {
+          name: _weighted([(scores[name], n) for (_, scores), n in own])
+          for name in own[0][0][1]},
+      'drift_ppl': questions_lib.perplexity(config, params, exam.drift_tokens),
+  }
+
+
+def compare(before: dict, after: dict) -> dict:
+  """The report's entries: before, after, and the share of context recovered.
+
+    context_recovered     = (before − after) / (before − in context)
+    context_recovered_net = ((before − after) − (control before − after))
+                            / (before − in context)
+
+  Either is None where a text in context does not help to begin with.
+  """
+  gap = before['closed_book_nll'] - before['in_context_nll']
+  gained = before['closed_book_nll'] - after['closed_book_nll']
+  style = before['control_nll'] - after['control_nll']
+  report = {
+      'context_recovered': gained / gap if gap > 0 else None,
+      'context_recovered_net': (gained - style) / gap if gap > 0 else None,
+      'in_context_nll': before['in_context_nll'],
+      'in_context_accuracy': before['in_context_accuracy'],
+      'in_context_nll_after': after['in_context_nll'],
+      'in_context_accuracy_after': after['in_context_accuracy'],
+  }
+  for name in ('closed_book_nll', 'control_nll', 'in_context_other_nll',
+               'closed_book_accuracy', 'drift_ppl'):
+    report[f'{name}_before'] = before[name]
+    report[f'{name}_after'] = after[name]
+  return report

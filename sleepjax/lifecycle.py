@@ -1,0 +1,271 @@
+"""One cycle of wake and sleep: read, grow, seed, dream.
+
+The cycle works on canonical parameters (`sleepjax.models.config`) and returns
+them one slot larger. Everything random follows from one key and the number of
+the cycle. `settings` are built once, by the experiment; nothing here reads a
+configuration file.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sleepjax.data import documents
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.dreaming import round as dream_round_lib
+from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.errors import UserError
+from sleepjax.growth import slots
+from sleepjax.models import layout, transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.transformer import Segment
+from sleepjax.sampling import rows as rows_lib
+from sleepjax.seeding import dreams as dreams_lib
+from sleepjax.seeding import objective, seed
+from sleepjax.training.metrics import MetricsWriter
+from sleepjax.training.progress import Display
+
+
+@dataclasses.dataclass(frozen=True)
+class SleepConfig:
+  """How a model wakes and sleeps.
+
+  context_tokens: longest stretch that is read before a sleep.
+  slot_rank: R, hidden units that each layer gains; the paper's 64.
+  slot_layers: 'all', or the layers whose slot is open.
+  rehearsal_per_text: questions tried for each rehearsal text.
+  rehearsal_tokens: longest prompt of a rehearsal row, its text included.
+  matmul_dtype: see `sleepjax.models.layout.for_compute`.
+  dreams, seeding, dreaming: settings of the phases; dreaming=None leaves the
+    second stage out.
+  answer_prompt: how questions are put, with {question}.
+  """
+
+  dreams: dreams_lib.DreamConfig
+  seeding: objective.SeedingConfig
+  dreaming: DreamingConfig | None
+  answer_prompt: str = '{question}'
+  context_tokens: int = 512
+  slot_rank: int = 64
+  slot_layers: str | tuple[int, ...] = 'all'
+  rehearsal_per_text: int = 4
+  rehearsal_tokens: int = 288
+  matmul_dtype: str = 'auto'
+
+  def __post_init__(self):
+    if '{question}' not in self.answer_prompt:
+      raise ValueError(f'answer_prompt={self.answer_prompt!r} must contain '
+                       '{question}.')
+
+
+@dataclasses.dataclass(frozen=True)
+class SleepReport:
+  """What one sleep did; plain Python values."""
+
+  growth_max_abs_logit_change: float
+  dreams: int
+  held_out_questions: tuple[tuple[str, str], ...]
+  dreaming: dict
+  texts: list[dict]
+
+
+def read_segment(config: ModelConfig, params, chat: ChatPrompts,
+                 text: str) -> Segment:
+  """Keys and values of a text under the template head, padded to 128s."""
+  ids = chat.document(text)
+  if len(ids) > config.max_context:
+    raise UserError(
+        f'a stretch of {len(ids)} tokens does not fit into the model\'s '
+        f'context of {config.max_context}: lower sleep.context_tokens.')
+  return _read(config, params,
+               *rows_lib.pad_right([ids], rows_lib.bucket(len(ids), 128)))
+
+
+_read = jax.jit(lambda config, params, ids, mask: transformer.hidden_states(
+    config, params, ids, mask)[1], static_argnums=0)
+
+
+def wake_chunks(chat: ChatPrompts, document: documents.Document,
+                context_tokens: int, max_context: int):
+  """The stretches of a document that are read one after the other.
+
+  Cuts stand between sentences; a sentence that is itself too long is cut
+  between words.
+
+  Returns:
+    list of Document with the title of the whole.
+
+  Raises:
+    UserError: if `context_tokens` exceeds the model's context or leaves no room
+      for text beside the chat template.
+  """
+  if context_tokens > max_context:
+    raise UserError(
+        f'sleep.context_tokens={context_tokens} is more than the model allows '
+        f'({max_context}): set it to at most that; longer documents are read '
+        'in chunks, each followed by a sleep.')
+  room = context_tokens - len(chat.document(''))
+  if room < 32:
+    raise UserError(
+        f'sleep.context_tokens={context_tokens} leaves {room} tokens for text '
+        'beside the chat template: set it to 128 or more.')
+  count = lambda text: len(chat.tokenizer.encode(text))
+  if count(document.text) <= room:
+    return [document]
+  pieces = []
+  for sentence in documents.split_sentences(document.text):
+    if count(sentence) <= room:
+      pieces.append(sentence)
+    else:
+      words, piece = sentence.split(), ''
+      for word in words:
+        if piece and count(f'{piece} {word}') > room:
+          pieces.append(piece)
+          piece = word
+        else:
+          piece = f'{piece} {word}'.strip()
+      pieces.append(piece)
+  chunks, text = [], ''
+  for piece in pieces:
+    joined = f'{text} {piece}'.strip()
+    if text and count(joined) > room:
+      chunks.append(text)
+      joined = piece
+    text = joined
+  return [documents.Document(document.title, part) for part in [*chunks, text]]
+
+
+def grow(config: ModelConfig, params, settings: SleepConfig, key, probe):
+  """Parameters with a newborn slot, and max |Δlogit| on the probe tokens [T].
+
+  The change is exactly zero when both are computed in float32.
+  """
+  grown_config, grown = slots.append_slot(
+      config, params, slots.new_slot(config, key, settings.slot_rank),
+      slots.layer_mask(config, settings.slot_layers))
+  probe = jnp.asarray(probe, jnp.int32)[None]
+  change = jnp.abs(_logits(config, params, probe)
+                   - _logits(grown_config, grown, probe)).max()
+  return grown_config, grown, float(change)
+
+
+_logits = jax.jit(transformer.logits, static_argnums=0)
+
+
+def _dream_prompts(chat, settings, topic, dreams):
+  """Closed-book prompts for dreaming: open ones, and beginnings it recalls."""
+  prompts = [chat.closed_book(p.format(topic=topic))
+             for p in settings.dreams.open_prompts]
+  prompts += [d.student_ids(chat) for d in dreams if d.kind == 'recall']
+  return [p for p in prompts if len(p) <= settings.dreaming.prompt_tokens]
+
+
+def sleep(config: ModelConfig, params, chat: ChatPrompts,
+          document: documents.Document, rehearsal_texts: Sequence[str],
+          settings: SleepConfig, key, display: Display,
+          metrics: MetricsWriter, avoid: Sequence[str] = ()):
+  """Reads one stretch of text, then sleeps on it.
+
+  Args:
+    config, params: canonical model.
+    chat: its prompt format.
+    document: one chunk, see `wake_chunks`.
+    rehearsal_texts: other texts, for the rehearsal term.
+    settings: every choice.
+    key: typed PRNG key of this cycle.
+    display: shows phases wake, grow, write, seed, dream.
+    metrics: one line per step of seeding and part of dreaming.
+    avoid: questions that no dream may ask.
+
+  Returns:
+    (config, params, SleepReport): canonical, one slot larger. Nothing but the
+    new slot differs from what came in.
+  """
+  grow_key, write_key, rehearsal_key, seed_key, dream_key = jax.random.split(
+      key, 5)
+  with display.phase('grow', total=1) as phase:
+    probe = chat.document(document.text)[:128]
+    grown_config, grown, change = grow(
+        config, params, settings, grow_key, probe)
+    index = grown_config.num_slots - 1
+    slot = slots.read_slot(grown, index)
+    compute, frozen = layout.for_compute(
+        grown_config, grown, settings.matmul_dtype)
+    phase.advance(max_abs_logit_change=change, tokens=2 * len(probe))
+
+  with display.phase('wake', total=1) as phase:
+    segment = jax.block_until_ready(
+        read_segment(compute, frozen, chat, document.text))
+    phase.advance(tokens=int(segment.mask.sum()))
+
+  dreamer = dreams_lib.Dreamer(compute, frozen, chat, settings.dreams)
+  s = settings.dreams
+  with display.phase('write') as phase:
+    topic = dreams_lib.write_topic(dreamer, document, segment)
+    document = dataclasses.replace(document, title=topic)
+    dreams, held_out = dreams_lib.write_dreams(
+        dreamer, document, segment, write_key, settings.answer_prompt, avoid)
+    phase.advance(tokens=sum(len(d.completion) for d in dreams))
+    examples = seed.dream_examples(
+        compute, frozen, chat, dreams, segment, s.prompt_tokens,
+        s.completion_tokens)
+    phase.advance(tokens=_count(examples))
+    rehearsal = None
+    if settings.seeding.rehearsal and rehearsal_texts:
+      pairs = dreams_lib.write_rehearsal(
+          dreamer, rehearsal_texts, rehearsal_key, settings.answer_prompt,
+          settings.rehearsal_per_text, settings.rehearsal_tokens)
+      prompts, completions = zip(*pairs, strict=True)
+      rehearsal = seed.score_examples(
+          compute, frozen, prompts, prompts, completions,
+          settings.rehearsal_tokens, s.completion_tokens)
+      phase.advance(tokens=_count(rehearsal))
+
+  seeder = seed.Seeder(
+      compute, frozen, index, settings.seeding, examples, segment, rehearsal,
+      chat.tokenizer.stop_ids, seed.content_free_tokens(chat.tokenizer))
+  with display.phase('seed', total=settings.seeding.steps) as phase:
+    def report_seeding(step, values, tokens):
+      metrics.write('seed', step, values)
+      phase.advance(tokens=tokens, divergence=values['divergence'])
+    state = objective.init_state(
+        settings.seeding, jax.tree.map(jnp.copy, slot))
+    slot = seeder.run(state, seed_key, report_seeding).slot
+
+  dreaming = {}
+  if settings.dreaming is not None and held_out:
+    with display.phase('dream', total=4) as phase:
+      def report_dreaming(step, values, tokens):
+        metrics.write('dream', step, values)
+        phase.advance(tokens=tokens, **values)
+      slot, outcome = dream_round_lib.dream_round(
+          compute, frozen, slot, index, settings.dreaming,
+          _dream_prompts(chat, settings, topic, dreams),
+          _held_in_rows(chat, settings, held_out),
+          None if rehearsal is None else rehearsal.take(np.arange(min(
+              4, len(rehearsal))))[0],
+          chat.tokenizer.stop_ids, dream_key, report_dreaming)
+      dreaming = dataclasses.asdict(outcome)
+      dreaming['dreams'] = dreamer.texts(dreaming['dreams'])
+  grown = layout.insert_slot(grown_config, grown, slot, index)
+  show = [{'kind': d.kind, 'prompt': d.prompt, 'start': d.start,
+           'completion': chat.tokenizer.decode(d.completion)} for d in dreams]
+  return grown_config, grown, SleepReport(
+      change, len(dreams), tuple(held_out), dreaming, show)
+
+
+def _count(examples):
+  return int(examples.student.prompt_mask.sum()
+             + examples.student.completion_mask.sum())
+
+
+def _held_in_rows(chat, settings, held_out):
+  s = settings.dreaming
+  prompts = [chat.closed_book(settings.answer_prompt.format(question=q))
+             for q, _ in held_out]
+  answers = [chat.tokenizer.encode(a)[:s.dream_tokens] for _, a in held_out]
+  return rows_lib.Rows(*rows_lib.pad_left(prompts, s.prompt_tokens),
+                       *rows_lib.pad_right(answers, s.dream_tokens))
