@@ -1,0 +1,100 @@
+"""Small models and a small tokenizer, shared by the tests."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+from sleepjax.data.tokenizer import Tokenizer
+from sleepjax.models import transformer
+from sleepjax.models.config import ModelConfig
+
+CONFIG = ModelConfig(
+    vocab_size=61, num_layers=3, embed_dim=32, mlp_dim=48, num_heads=4,
+    num_kv_heads=2, head_dim=8, max_context=256)
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + "
+    "m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def random_params(config: ModelConfig, seed: int = 0) -> dict:
+  """Random parameters whose every part matters: slots open and not zero.
+
+  Layer by layer, slot 0 is open and the others alternate. Weights are large
+  enough that attention is far from uniform and logits far from equal.
+  """
+  key = jax.random.key(seed)
+  params = transformer.init(config, key)
+
+  def filled(path, leaf):
+    name = jax.tree_util.keystr(path, simple=True, separator='/')
+    noise = jax.random.normal(
+        jax.random.fold_in(key, len(name) + leaf.size), leaf.shape)
+    if name.endswith('open'):
+      layer, slot = np.indices(leaf.shape)
+      return jnp.asarray((slot == 0) | ((layer + slot) % 2 == 0))
+    if name.endswith(('_bias', 'slots/down')):
+      return 0.3 * noise
+    if name.endswith(('scale', '_norm')):
+      return 1 + 0.3 * noise
+    return 1.5 * leaf if 'layers/' in name else 10 * leaf
+
+  return jax.tree_util.tree_map_with_path(filled, params)
+
+
+@pytest.fixture(scope='session')
+def plain():
+  """(config, params) of a model without slots."""
+  return CONFIG, random_params(CONFIG)
+
+
+@pytest.fixture(scope='session')
+def slotted():
+  """(config, params) with two slots of rank 4, not all open, none zero."""
+  config = transformer.with_slots(CONFIG, 2, 4)
+  return config, random_params(config)
+
+
+@pytest.fixture(scope='session')
+def every_part():
+  """(config, params) with biases, query-key norms, slots and its own head."""
+  config = dataclasses.replace(
+      CONFIG, tie_embeddings=False, qkv_bias=True, qk_norm=True, num_slots=2,
+      slot_rank=4)
+  return config, random_params(config)
+
+
+@pytest.fixture(scope='session')
+def byte_tokenizer(tmp_path_factory) -> Tokenizer:
+  """One token per byte, and ChatML with <|im_end|> as its stop."""
+  special = ['<|im_start|>', '<|im_end|>']
+  alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+  backend = tokenizers.Tokenizer(models.BPE(
+      vocab={c: i for i, c in enumerate([*special, *alphabet])}, merges=[]))
+  backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  backend.decoder = decoders.ByteLevel()
+  backend.add_special_tokens([
+      tokenizers.AddedToken(t, special=True, normalized=False)
+      for t in special])
+  folder = tmp_path_factory.mktemp('byte_tokenizer')
+  backend.save(str(folder / 'tokenizer.json'))
+  (folder / 'tokenizer_config.json').write_text(json.dumps({
+      'eos_token': '<|im_end|>', 'chat_template': CHAT_TEMPLATE}))
+  return Tokenizer.from_folder(folder)
+
+
+@pytest.fixture(scope='session')
+def talker(byte_tokenizer):
+  """(config, params) of a model for `byte_tokenizer`, without slots."""
+  config = dataclasses.replace(
+      CONFIG, vocab_size=byte_tokenizer.vocab_size, num_layers=2)
+  return config, random_params(config)
