@@ -17,13 +17,14 @@ def get_config() -> ConfigDict:
   c.sleep.context_tokens = 512  # Longer documents are read in chunks.
   c.sleep.slot_rank = 64
   c.sleep.slot_layers = 'all'  # Or a tuple of layer numbers.
-  c.sleep.rehearsal_per_text = 4
+  c.sleep.rehearsal_per_text = 6
   c.sleep.rehearsal_tokens = 288
   c.sleep.matmul_dtype = 'auto'
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question about this: {sentence}'
-  d.openings = ('Who', 'When', 'Which', 'In what', 'How many', 'Where', 'What')
+  d.openings = ('Who', 'When', 'Which', 'In what', 'How many', 'Where', 'What is',
+                'Why')
   d.recall_prompt = 'Tell me about {topic}.'
   d.open_prompts = ('What do you know about {topic}?',
                     'Tell me a fact about {topic}.')

@@ -328,9 +328,11 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
   for n, text in enumerate(texts):
     requests = list(_question_requests(dreamer, text))
     context = chat.document(text)
-    stride = max(1, len(requests) // per_text)
+    # A step of one more than the openings visits all of them, and sentences.
+    step = len(dreamer.settings.openings) + 1
+    chosen = [requests[(n + i * step) % len(requests)] for i in range(per_text)]
     tried += [(text, context, opening, context + ids)
-              for ids, opening in requests[n % stride::stride][:per_text]]
+              for ids, opening in chosen]
   tried = [t for t in tried if len(t[3]) <= prompt_tokens]
   replies = dreamer.texts(dreamer.write(
       [ids for *_, ids in tried], key, prompt_tokens=prompt_tokens,

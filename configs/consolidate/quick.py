@@ -1,0 +1,24 @@
+"""The same sleep on a small budget: README's first command.
+
+  python -m experiments.consolidate --config=configs/consolidate/quick.py \
+      --document=sleepjax/data/text/lighthouse.txt \
+      --questions=sleepjax/data/text/lighthouse_questions.json \
+      --workdir=runs/lighthouse
+"""
+
+from ml_collections import ConfigDict
+
+from configs.consolidate import smollm2
+
+
+def get_config() -> ConfigDict:
+  c = smollm2.get_config()
+  c.sleep.dreams.questions_per_opening = 1
+  c.sleep.dreams.recalls_per_sentence = 3
+  c.sleep.rehearsal_per_text = 4
+  c.sleep.seeding.steps = 50
+  c.sleep.dreaming.dreams = 8
+  c.sleep.dreaming.top_k = 2
+  c.sleep.dreaming.random = 1
+  c.exam.drift_tokens = 1024
+  return c
