@@ -14,6 +14,7 @@ import numpy as np
 
 from sleepjax.data.documents import Question
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.errors import UserError
 from sleepjax.evals import answers
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
@@ -131,11 +132,11 @@ def read_document(config: ModelConfig, params, chat: ChatPrompts,
   """Keys and values of a text, read once for every prompt about it.
 
   Raises:
-    ValueError: if the text does not fit into the model's context.
+    UserError: if the text does not fit into the model's context.
   """
   ids = chat.document(text)
   if len(ids) > config.max_context:
-    raise ValueError(
+    raise UserError(
         f'the text has {len(ids)} tokens with its chat template, more than the '
         f"model's context of {config.max_context}: read it in chunks.")
   return _read(config, params,
