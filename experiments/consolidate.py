@@ -9,226 +9,23 @@ same command continues a run that was interrupted: documents longer than the
 context are read in chunks, and every finished sleep is kept.
 """
 
-import dataclasses
-import hashlib
 import json
 import pathlib
 
-import jax
-import numpy as np
 from absl import flags
 
-from experiments import _main
+from experiments import _document, _main
 from sleepjax import lifecycle
-from sleepjax.data import documents, sources
-from sleepjax.data.documents import Document, Question
-from sleepjax.data.prompts import ChatPrompts
+from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
-from sleepjax.evals import sleep_scores
-from sleepjax.evals.questions import AnswerConfig
-from sleepjax.models import layout, transformer
-from sleepjax.models.load import Pretrained, load_pretrained
-from sleepjax.training import checkpoints
+from sleepjax.models.load import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
-from sleepjax.training.metrics import MetricsWriter, read_metrics
-from sleepjax.training.progress import Display
 
 _DOCUMENT = flags.DEFINE_string('document', None, 'Text file to read.')
 _QUESTIONS = flags.DEFINE_string(
     'questions', None, 'JSON list of {"question", "answer"}, for scoring only.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all results.')
-
-
-_GENERATED_QUESTIONS = 12  # Written per chunk where the user gives none.
-
-
-@dataclasses.dataclass(frozen=True)
-class ExamConfig:
-  """What a run is scored on besides its own questions.
-
-  drift: 'wikitext2' (validation text) or 'bundled'.
-  drift_tokens: how much of it.
-  max_new_tokens, batch_rows: of greedy answers.
-  """
-
-  drift: str = 'bundled'
-  drift_tokens: int = 2048
-  max_new_tokens: int = 32
-  batch_rows: int = 8
-
-
-def bundled_controls():
-  """Documents about invented things, with questions: nobody has read them."""
-  return [(documents.bundled_document(name), documents.bundled_questions(name))
-          for name in documents.bundled_names('control_')]
-
-
-def drift_text(settings: ExamConfig) -> str:
-  if settings.drift == 'wikitext2':
-    return sources.wikitext2('valid')
-  if settings.drift == 'bundled':
-    return documents.bundled_document('drift').text
-  raise UserError(
-      f"exam.drift={settings.drift!r} must be 'wikitext2' or 'bundled'.")
-
-
-def params_sha256(params) -> str:
-  """Hash over the names, dtypes, shapes and bytes of a tree, in path order."""
-  digest = hashlib.sha256()
-  for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-    leaf = np.asarray(leaf)
-    digest.update(f'{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}'
-                  .encode())
-    digest.update(leaf.tobytes())
-  return digest.hexdigest()
-
-
-def _generated_questions(model, chat, chunks, settings, key):
-  """Questions that the model itself writes about each chunk while it has it."""
-  config, params = layout.for_compute(
-      model.config, model.params, settings.matmul_dtype)
-  dreamer = lifecycle.dreams_lib.Dreamer(
-      config, params, chat, settings.dreams)
-  questions = []
-  for i, chunk in enumerate(chunks):
-    segment = lifecycle.read_segment(config, params, chat, chunk.text)
-    questions += [Question(q, a) for q, a in lifecycle.dreams_lib.write_exam(
-        dreamer, chunk.text, segment, jax.random.fold_in(key, i),
-        settings.answer_prompt, _GENERATED_QUESTIONS)]
-  if not questions:
-    raise UserError('the model could not write questions about the document: '
-                    'give some with --questions=FILE.json.')
-  return tuple(questions)
-
-
-def run(model: Pretrained, document: Document, questions, controls,
-        config: dict, settings: lifecycle.SleepConfig,
-        exam_settings: ExamConfig, seed: int, workdir: pathlib.Path) -> dict:
-  """One document, from reading to report.
-
-  Args:
-    model: canonical parameters.
-    document: what is read.
-    questions: for scoring only, or None to let the model write them.
-    controls: [(document, questions)] that it does not read.
-    config: the resolved configuration, kept in the report.
-    settings: of the sleep.
-    exam_settings: of the scores.
-    seed: root of all randomness.
-    workdir: where results go; finished sleeps found there are not repeated.
-
-  Returns:
-    The report, also written to `workdir`.
-  """
-  workdir.mkdir(parents=True, exist_ok=True)
-  chat = ChatPrompts(model.tokenizer)
-  key = jax.random.key(seed)
-  chunks = lifecycle.wake_chunks(
-      chat, document, settings.context_tokens, model.config.max_context)
-  lineage = {'base': model.name, 'base_architecture':
-             model.config.architecture(), 'answer_prompt':
-             settings.answer_prompt, 'config': config,
-             'document_sha256': hashlib.sha256(
-                 document.text.encode()).hexdigest(), 'sleeps': 0}
-  current, params, reports = model.config, model.params, []
-  saved = _resume(workdir / 'model', lineage)
-  if saved is not None:
-    current, params, lineage = saved.config, saved.params, saved.metadata
-    reports = lineage['reports']
-  with Display() as display:
-    with display.phase('evaluate before', total=1) as phase:
-      source = 'file'
-      if questions is None:
-        questions, source = _generated_questions(
-            model, chat, chunks, settings, jax.random.fold_in(key, 2**20)), (
-                'generated')
-      exam = sleep_scores.Exam(
-          chunks, questions, controls, model.tokenizer.encode(
-              drift_text(exam_settings))[:exam_settings.drift_tokens])
-      answer = AnswerConfig(settings.answer_prompt,
-                            exam_settings.max_new_tokens,
-                            exam_settings.batch_rows)
-      before = _score(model.config, model.params, chat, exam, answer, settings)
-      phase.advance(closed_book_nll=before['closed_book_nll'])
-    texts = [documents.bundled_document(name).text
-             for name in documents.bundled_names('rehearsal_')]
-    with MetricsWriter(workdir / 'metrics.jsonl') as metrics:
-      for n in range(lineage['sleeps'], len(chunks)):
-        current, params, sleep_report = lifecycle.sleep(
-            current, params, chat, chunks[n], texts, settings,
-            jax.random.fold_in(key, n), display, metrics,
-            [q.question for q in questions] if source == 'generated' else ())
-        reports.append(dataclasses.asdict(sleep_report))
-        lineage = {**lineage, 'sleeps': n + 1, 'reports': reports}
-        with display.phase('save', total=1) as phase:
-          checkpoints.save_model(
-              workdir / 'model', current, params, model.tokenizer, lineage)
-          phase.advance()
-    with display.phase('evaluate after', total=1) as phase:
-      after = _score(current, params, chat, exam, answer, settings)
-      phase.advance(closed_book_nll=after['closed_book_nll'])
-  report = {
-      'document': document.title, 'questions': len(questions),
-      'questions_source': source, 'sleeps': len(chunks),
-      **sleep_scores.compare(before, after),
-      'growth_max_abs_logit_change': max(
-          r['growth_max_abs_logit_change'] for r in reports),
-      'dreams': sum(r['dreams'] for r in reports),
-      **_dreaming_entries(reports),
-      'params_before': transformer.parameter_count(model.params),
-      'params_after': transformer.parameter_count(params),
-      'params_sha256': params_sha256(params),
-      'seconds': display.seconds,
-      'tokens_per_second': display.tokens_per_second,
-      'peak_memory_bytes': report_lib.peak_memory_bytes(), 'config': config}
-  (workdir / 'dreams.json').write_text(json.dumps(
-      {'sleeps': reports, 'questions': [
-          dataclasses.asdict(q) for q in questions]}, indent=1) + '\n')
-  report_lib.write_report(workdir, report)
-  report_lib.plot_report(
-      workdir, report, read_metrics(workdir / 'metrics.jsonl'))
-  return report
-
-
-def _resume(folder, lineage):
-  """The model of an earlier run of the same command, or None."""
-  if not folder.exists():
-    return None
-  saved = checkpoints.load_model(folder)
-  for name, meaning in (('base_architecture', 'another architecture'),
-                        ('base', 'another model'),
-                        ('document_sha256', 'another document'),
-                        ('config', 'another configuration')):
-    if saved.metadata.get(name) != lineage[name]:
-      have, want = saved.metadata.get(name), lineage[name]
-      if isinstance(want, dict):
-        differ = sorted(k for k in {**want, **(have or {})}
-                        if (have or {}).get(k) != want.get(k))
-        have, want = ({k: (d or {}).get(k) for k in differ}
-                      for d in (have, want))
-      raise UserError(
-          f'{folder} holds the result of {meaning}: it has {name}={have}, this '
-          f'run has {want}. Choose another --workdir, or delete that one.')
-  return saved
-
-
-def _score(config, params, chat, exam, answer, settings):
-  return sleep_scores.score_model(
-      *layout.for_compute(config, params, settings.matmul_dtype), chat, exam,
-      answer)
-
-
-def _dreaming_entries(reports):
-  rounds = [r['dreaming'] for r in reports if r['dreaming']]
-  if not rounds:
-    return {'dream_rounds': 0}
-  return {
-      'dream_rounds': len(rounds),
-      'dream_success_rate': float(np.mean([r['success_rate'] for r in rounds])),
-      'dream_tau_before': rounds[-1]['tau_before'],
-      'dream_tau_after': rounds[-1]['tau_after'],
-      'dream_rolled_back': sum(r['rolled_back'] for r in rounds)}
 
 
 def main(argv):
@@ -240,14 +37,15 @@ def main(argv):
   resolved = config.to_dict()
   settings = _main.to_dataclass(
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
-  exam_settings = _main.to_dataclass(ExamConfig, config.exam, 'config.exam')
+  exam_settings = _main.to_dataclass(
+      _document.ExamConfig, config.exam, 'config.exam')
   document = documents.read_document(_DOCUMENT.value)
   questions = (None if _QUESTIONS.value is None
                else documents.read_questions(_QUESTIONS.value))
-  drift_text(exam_settings)
   enable_compilation_cache()
-  report = run(
-      load_pretrained(config.model), document, questions, bundled_controls(),
+  report = _document.run(
+      load_pretrained(config.model), document, questions,
+      _document.bundled_controls(),
       json.loads(json.dumps(resolved)), settings, exam_settings, config.seed,
       pathlib.Path(_WORKDIR.value))
   report_lib.print_table(report)

@@ -18,7 +18,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main, consolidate
+from experiments import _document, _main
 from sleepjax import lifecycle
 from sleepjax.data import sources
 from sleepjax.data.documents import Document, Question
@@ -116,7 +116,7 @@ def main(argv):
   settings = _main.to_dataclass(
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
   exam = _main.to_dataclass(
-      consolidate.ExamConfig, config.exam, 'config.exam')
+      _document.ExamConfig, config.exam, 'config.exam')
   passages = list(shuffled_passages(_SPLIT.value))
   last = _FIRST.value + _PASSAGES.value
   if last > len(passages) - _CONTROLS:
@@ -134,7 +134,7 @@ def main(argv):
       continue
     document, questions = to_exam(passages[n])
     print(f'passage {n}: {document.title}', flush=True)
-    reports.append(consolidate.run(
+    reports.append(_document.run(
         model, document, questions, controls, resolved, settings, exam,
         config.seed, folder))
     summary = summarise(reports)

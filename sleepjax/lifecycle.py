@@ -112,17 +112,17 @@ def wake_chunks(chat: ChatPrompts, document: documents.Document,
     raise UserError(
         f'sleep.context_tokens={context_tokens} leaves {room} tokens for text '
         'beside the chat template: set it to 128 or more.')
-  count = lambda text: len(chat.tokenizer.encode(text))
-  if count(document.text) <= room:
+  fits = lambda text: len(chat.document(text)) <= context_tokens
+  if fits(document.text):
     return [document]
   pieces = []
   for sentence in documents.split_sentences(document.text):
-    if count(sentence) <= room:
+    if fits(sentence):
       pieces.append(sentence)
     else:
       words, piece = sentence.split(), ''
       for word in words:
-        if piece and count(f'{piece} {word}') > room:
+        if piece and not fits(f'{piece} {word}'):
           pieces.append(piece)
           piece = word
         else:
@@ -131,7 +131,7 @@ def wake_chunks(chat: ChatPrompts, document: documents.Document,
   chunks, text = [], ''
   for piece in pieces:
     joined = f'{text} {piece}'.strip()
-    if text and count(joined) > room:
+    if text and not fits(joined):
       chunks.append(text)
       joined = piece
     text = joined

@@ -1,8 +1,9 @@
 """Chat prompts with and without a document, as token ids.
 
-A document stands in the user's message before the prompt. Its tokens end at a
-boundary of their own, so they can be read once and shared by every prompt
-about it (`transformer.Segment`).
+A document stands in the user's message before the prompt, with an empty line
+between. Its tokens are read once and shared by every prompt about it
+(`transformer.Segment`); white space starts a token of its own, so the two parts
+together are the tokens of the whole message.
 """
 
 import dataclasses
@@ -35,9 +36,9 @@ class ChatPrompts:
   def document(self, text: str) -> list[int]:
     """What stands before a prompt about `text`: template head and document."""
     before, _ = self._split()
-    return self.tokenizer.encode(before + text.strip() + _SEPARATOR)
+    return self.tokenizer.encode(before + text.strip())
 
   def after_document(self, prompt: str) -> list[int]:
     """The prompt and template tail that follow `document`."""
     _, after = self._split()
-    return self.tokenizer.encode(prompt + after)
+    return self.tokenizer.encode(_SEPARATOR + prompt + after)

@@ -1,0 +1,101 @@
+"""What counts as a dream, and how a document is cut into readings."""
+
+import numpy as np
+import pytest
+
+from sleepjax import lifecycle
+from sleepjax.data.documents import Document
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.data.tokenizer import Tokenizer
+from sleepjax.errors import UserError
+from sleepjax.models.load import packaged_file
+from sleepjax.seeding import dreams, seed
+
+TEXT = ('The ferry Alma crossed the strait in 1911. Its captain, Ida Roe, '
+        'had been a whaler.')
+FORBIDDEN = ('text', 'question')
+
+
+@pytest.fixture(scope='module')
+def chat():
+  return ChatPrompts(Tokenizer.from_gguf(
+      packaged_file('smollm2-135m-instruct')))
+
+
+@pytest.mark.parametrize('reply, question', [
+    ('Who was the captain of Alma? She was', 'Who was the captain of Alma?'),
+    ('Question: when did the ferry cross?', 'When did the ferry cross?'),
+    ('"Who sailed the ferry Alma?"', 'Who sailed the ferry Alma?'),
+    ('Who was the captain of Alma', None),
+    ('Who was it?', None),
+    ('What does the text say about Alma?', None),
+    ('Who invented the telephone in Boston?', None),
+    ('First line\nWho was the captain of Alma?', None),
+])
+def test_clean_question(reply, question):
+  assert dreams.clean_question(reply, TEXT, FORBIDDEN) == question
+
+
+def test_sentence_beginnings_are_proper_and_seeded():
+  draw = lambda n: dreams.sentence_beginnings(
+      TEXT, 3, np.random.default_rng(n))
+  first = draw(0)
+  assert len(first) == 6 and len(set(first)) == 6
+  for beginning in first:
+    assert beginning in TEXT and len(beginning.split()) >= 2
+    assert TEXT.index(beginning) in (0, TEXT.index('Its'))
+  assert first == draw(0) and first != draw(1)
+
+
+def test_document_prefix_and_prompt_join_to_the_whole_chat(chat):
+  whole = chat.tokenizer.encode(chat.tokenizer.render_chat(
+      [{'role': 'user', 'content': f'{TEXT}\n\nWho was captain?'}]))
+  assert (chat.document(TEXT) + chat.after_document('Who was captain?')
+          == whole)
+  assert chat.closed_book('Who was captain?') == chat.tokenizer.encode(
+      chat.tokenizer.render_chat(
+          [{'role': 'user', 'content': 'Who was captain?'}]))
+
+
+def test_dream_start_stands_in_the_reply(chat):
+  dream = dreams.Dream('recall', 'Tell me about Alma.', 'The ferry', (5,))
+  text = chat.tokenizer.backend.decode(
+      dream.student_ids(chat), skip_special_tokens=False)
+  assert text.endswith('assistant\nThe ferry')
+  assert TEXT not in text
+
+
+def test_wake_chunks_cover_the_text_in_order(chat):
+  sentences = [f'Sentence number {i} tells of the harbour at dawn.'
+               for i in range(60)]
+  document = Document('Harbour', ' '.join(sentences))
+  chunks = lifecycle.wake_chunks(chat, document, 200, 8192)
+  assert len(chunks) > 3
+  assert ' '.join(c.text for c in chunks) == document.text
+  for chunk in chunks:
+    assert len(chat.document(chunk.text)) <= 200
+    assert chunk.title == 'Harbour'
+  assert lifecycle.wake_chunks(chat, document, 8192, 8192) == [document]
+
+
+def test_wake_chunks_cut_a_sentence_without_an_end(chat):
+  document = Document('', 'word ' * 700)
+  chunks = lifecycle.wake_chunks(chat, document, 200, 8192)
+  assert sum(len(c.text.split()) for c in chunks) == 700
+  assert all(len(chat.document(c.text)) <= 200 for c in chunks)
+
+
+@pytest.mark.parametrize('context, message', [
+    (9000, 'more than the model allows'), (40, 'leaves')])
+def test_wake_chunks_refuse_a_context_that_cannot_be(chat, context, message):
+  with pytest.raises(UserError, match=message):
+    lifecycle.wake_chunks(chat, Document('', TEXT), context, 8192)
+
+
+def test_content_free_tokens(chat):
+  free = seed.content_free_tokens(chat.tokenizer)
+  assert free.shape == (chat.tokenizer.vocab_size,)
+  is_free = lambda text: [
+      bool(free[i]) for i in chat.tokenizer.encode(text)]
+  assert all(is_free(' the')) and all(is_free(',')) and all(is_free(' of'))
+  assert not any(is_free(' captain')) and not any(is_free('7'))
