@@ -37,14 +37,14 @@ def run(main: Callable[[Sequence[str]], int | None],
         argv: Sequence[str]) -> NoReturn:
   """Calls `main(argv)` and ends the process with the status that fits.
 
-  0, or what `main` returns, when it finishes; 2 after a UserError, printed as
-  one line on stderr; 130 after an interrupt. Every other exception keeps its
+  0, or what `main` returns, when it finishes; 2 after a UserError, printed
+  without a traceback; 130 after an interrupt. Every other exception keeps its
   traceback: it is a bug, not a wrong input.
   """
   try:
     status = main(argv) or 0
   except UserError as error:
-    print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+    print(f'error: {error}', file=sys.stderr)
     status = 2
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)

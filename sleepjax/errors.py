@@ -2,5 +2,5 @@ class UserError(ValueError):
   """Input that the person who started the run can correct.
 
   Its message names the input, what was expected and what to do. The commands
-  in `experiments` print it as one line and exit with status 2.
+  in `experiments` print it without a traceback and exit with status 2.
   """

@@ -201,14 +201,14 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
         read_segment(compute, frozen, chat, document.text))
     phase.advance(tokens=int(segment.mask.sum()))
 
-  dreamer = dreams_lib.Dreamer(compute, frozen, chat, settings.dreams)
   s = settings.dreams
   with display.phase('write') as phase:
+    dreamer = dreams_lib.Dreamer(
+        compute, frozen, chat, s, lambda tokens: phase.advance(tokens=tokens))
     topic = dreams_lib.write_topic(dreamer, document, segment)
     document = dataclasses.replace(document, title=topic)
     dreams, held_out = dreams_lib.write_dreams(
         dreamer, document, segment, write_key, settings.answer_prompt, avoid)
-    phase.advance(tokens=sum(len(d.completion) for d in dreams))
     examples = seed.dream_examples(
         compute, frozen, chat, dreams, segment, s.prompt_tokens,
         s.completion_tokens)

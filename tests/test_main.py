@@ -121,7 +121,7 @@ def test_help_lists_the_fields(path, capsys):
     ('return None', 0, ''),
     ('return 3', 3, ''),
     ('raise UserError("no such file:\\n  a.txt")', 2,
-     'error: no such file: a.txt\n'),
+     'error: no such file:\n  a.txt\n'),
     ('raise KeyboardInterrupt', 130, 'interrupted\n'),
 ])
 def test_run_ends_with_the_status_that_fits(

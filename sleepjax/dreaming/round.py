@@ -24,12 +24,15 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
 
 
+_ROWS = 4
+
+
 @dataclasses.dataclass(frozen=True)
 class DreamReport:
   """What happened in a round; plain Python values.
 
-  dreams: the m dreams as token ids; dream i completes prompt i mod the number
-    of prompts.
+  dreams: the m dreams as token ids.
+  prompts: which of the given prompts every dream completes.
   importance: gradient norm of every dream.
   selected: which dreams were kept; the following lists are in this order.
   rewards: 1 or 0 of every kept dream.
@@ -47,6 +50,7 @@ class DreamReport:
   """
 
   dreams: list[list[int]]
+  prompts: list[int]
   importance: list[float]
   selected: list[int]
   rewards: list[float]
@@ -59,6 +63,15 @@ class DreamReport:
   retention_divergence: float | None
   rolled_back: bool
   tau_after: float
+
+
+def _filled_up(rows: Rows) -> Rows:
+  """Rows with masked ones added, so that few batch sizes are compiled."""
+  missing = -len(rows.prompt) % _ROWS
+  pad = lambda part, mode: np.pad(
+      np.asarray(part), ((0, missing), (0, 0)), mode)
+  return Rows(*(pad(part, 'edge') for part in rows[:3]),
+              pad(rows.completion_mask, 'constant'))
 
 
 def _floats(array) -> list[float]:
@@ -83,7 +96,8 @@ def dream_round(config: ModelConfig, frozen, slot, index: int,
     slot: the trained slot {gate [L, D, R], up [L, D, R], down [L, R, D]}.
     index: its place in the pool.
     settings: every choice of the round.
-    prompts: closed-book prompts as token ids, used in turn.
+    prompts: closed-book prompts as token ids, see
+      `sample.dreamt_prompts`.
     held_in: questions and answers that define τ; never those of an evaluation.
     retention: rows on which the model should stay what it was, or None.
     stop_ids: tokens that end a dream.
@@ -104,6 +118,8 @@ def dream_round(config: ModelConfig, frozen, slot, index: int,
       raise UserError(
           f'the {name} rows of dreaming have no completion token to measure: '
           'give at least one row with a non-empty completion.')
+  questions = _filled_up(held_in)
+  anchors = None if retention is None else _filled_up(retention)
   model = config, frozen, slot, jnp.int32(index)
   dream_key, select_key = jax.random.split(key)
 
@@ -123,7 +139,7 @@ def dream_round(config: ModelConfig, frozen, slot, index: int,
          _tokens(dreams))
 
   trials = inner.dream_trials(
-      *model, kept, held_in, settings.inner_steps,
+      *model, kept, questions, settings.inner_steps,
       settings.inner_learning_rate)
   rewards = inner.improvement_reward(*trials)
   before = float(trials.tau_before)
@@ -139,7 +155,7 @@ def dream_round(config: ModelConfig, frozen, slot, index: int,
   metrics, tokens = {}, 0
   if not skipped:
     outcome = outer.outer_update(
-        *model, kept, rewards, held_in, retention, settings.outer_steps,
+        *model, kept, rewards, questions, anchors, settings.outer_steps,
         settings.outer_learning_rate)
     updated = float(outcome.tau)
     metrics = {'dream_loss': float(outcome.loss), 'dream_tau_updated': updated}
@@ -158,7 +174,9 @@ def dream_round(config: ModelConfig, frozen, slot, index: int,
              'dream_rolled_back': float(undone)}, tokens)
 
   return slot, DreamReport(
-      dreams=written, importance=_floats(importance),
+      dreams=written,
+      prompts=sample.dreamt_prompts(len(prompts), settings.dreams),
+      importance=_floats(importance),
       selected=np.asarray(selected).tolist(), rewards=_floats(rewards),
       tau_before=before, tau_after_inner=_floats(trials.tau_after),
       improvement=_floats(trials.tau_before - trials.tau_after),

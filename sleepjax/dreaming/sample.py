@@ -28,17 +28,28 @@ def _rollout(config, frozen, slot, index, prompt, mask, key, **how):
   return sampler.sample(config, student, prompt, mask, key, **how)
 
 
+def dreamt_prompts(prompts: int, dreams: int) -> list[int]:
+  """Which prompt every dream completes.
+
+  Prompts are used in turn. If there are more than dreams, they are taken at
+  even distances: prompts that follow a document then cover all of it.
+  """
+  if prompts > dreams:
+    return [i * prompts // dreams for i in range(dreams)]
+  return [i % prompts for i in range(dreams)]
+
+
 def sample_dreams(config: ModelConfig, frozen, slot, index,
                   prompts: Sequence[Sequence[int]], settings: DreamingConfig,
                   stop_ids: tuple[int, ...], key) -> Rows:
-  """m completions of the prompts, dream i of prompt i mod len(prompts).
+  """m completions of the prompts, see `dreamt_prompts` for which.
 
   Args:
     config: the model's shape, in either layout.
     frozen: its parameters.
     slot: the trained slot.
     index: its place in the pool.
-    prompts: closed-book prompts as token ids. More than m are not all used.
+    prompts: closed-book prompts as token ids.
     settings: m, lengths and temperature.
     stop_ids: tokens that end a dream and are part of it.
     key: typed PRNG key.
@@ -57,8 +68,8 @@ def sample_dreams(config: ModelConfig, frozen, slot, index,
           f'dream prompt {number} has {len(prompt)} tokens; expected between 1 '
           f'and prompt_tokens={settings.prompt_tokens}: shorten the prompt or '
           'raise prompt_tokens.')
-  cycled = [prompts[i % len(prompts)] for i in range(settings.dreams)]
-  prompt, mask = rows_lib.pad_left(cycled, settings.prompt_tokens)
+  chosen = [prompts[i] for i in dreamt_prompts(len(prompts), settings.dreams)]
+  prompt, mask = rows_lib.pad_left(chosen, settings.prompt_tokens)
   rollout = _rollout(
       config, frozen, slot, index, prompt, mask, key,
       max_new_tokens=settings.dream_tokens, stop_ids=tuple(stop_ids),

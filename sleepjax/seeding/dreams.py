@@ -6,7 +6,7 @@ completion that the teacher sampled with the text in its context.
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -92,12 +92,16 @@ class Dream(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Dreamer:
-  """The old self, ready to write: a model, its chat format, and settings."""
+  """The old self, ready to write: a model, its chat format, and settings.
+
+  report: called with the number of tokens of every batch it has written.
+  """
 
   config: ModelConfig
   params: dict
   chat: ChatPrompts
   settings: DreamConfig
+  report: Callable[[int], None] = lambda tokens: None
 
   def write(self, prompts: Sequence[Sequence[int]], key, *, prompt_tokens: int,
             temperature: float | None = None,
@@ -118,6 +122,7 @@ class Dreamer:
           method=sampler.Sampling(temperature))
       tokens, mask = np.asarray(rollout.tokens), np.asarray(rollout.mask)
       completions += [tokens[i][mask[i]].tolist() for i in range(real)]
+      self.report(int(mask[:real].sum()))
     return completions
 
   def texts(self, completions, strip=True) -> list[str]:

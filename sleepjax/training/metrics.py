@@ -1,0 +1,134 @@
+"""Metrics as one JSON object per line, safe to append to after a crash.
+
+A line holds `phase`, `step` and the scalars measured there:
+
+  {"phase": "seed", "step": 3, "divergence": 0.71, "reward": 0.4}
+
+JSON has no NaN or infinity. A scalar that is not finite is written as null and
+named, with what it was, under `_nonfinite`:
+
+  {"phase": "seed", "step": 4, "loss": null, "_nonfinite": {"loss": "nan"}}
+"""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sleepjax.errors import UserError
+
+NONFINITE = '_nonfinite'
+
+
+def plain_scalar(value: Any) -> bool | int | float:
+  """A Python, numpy or jax scalar as the Python number it holds.
+
+  Raises:
+    ValueError: `value` is not a single number.
+  """
+  array = np.asarray(value)
+  if array.size != 1 or array.dtype.kind in 'OSUMmc':
+    raise ValueError(
+        f'expected a real scalar, got {type(value).__name__} of shape '
+        f'{array.shape} and dtype {array.dtype}.')
+  if array.dtype.kind in 'biu':
+    return array.item()
+  return float(array.item())  # item() of bfloat16 is no Python float.
+
+
+class MetricsWriter:
+  """Appends metrics to a file, one line per call of `write`, flushed at once.
+
+  Opening a file that already has lines continues it. A last line without its
+  newline is what a killed run leaves behind; it is dropped, since the run that
+  resumes from a checkpoint measures that step again.
+  """
+
+  def __init__(self, path: str | os.PathLike):
+    self.path = pathlib.Path(path)
+    self.path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_unfinished_line(self.path)
+    self._file = self.path.open('a', encoding='utf-8')
+
+  def write(self, phase: str, step: int, scalars: Mapping[str, Any]) -> None:
+    """Writes one line; reading a scalar off a device waits for it.
+
+    Args:
+      phase: what the run was doing, e.g. `seed`.
+      step: step within the phase.
+      scalars: name -> Python, numpy or jax scalar.
+
+    Raises:
+      ValueError: a value is not a scalar, or a name is one the line itself
+        uses (`phase`, `step`, `_nonfinite`).
+    """
+    line: dict[str, Any] = {'phase': phase, 'step': int(step)}
+    nonfinite = {}
+    for name, value in scalars.items():
+      if name in ('phase', 'step', NONFINITE):
+        raise ValueError(f'metric {name!r} has a name that every line uses.')
+      try:
+        number = plain_scalar(value)
+      except ValueError as error:
+        raise ValueError(f'metric {name!r}: {error}') from None
+      if not math.isfinite(number):
+        nonfinite[name], number = str(number), None
+      line[name] = number
+    if nonfinite:
+      line[NONFINITE] = nonfinite
+    self._file.write(json.dumps(line, allow_nan=False) + '\n')
+    self._file.flush()
+
+  def close(self) -> None:
+    self._file.close()
+
+  def __enter__(self) -> 'MetricsWriter':
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self.close()
+
+
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+  """The lines of a metrics file, in order, non-finite numbers restored.
+
+  An unfinished last line is left out, so a running experiment can be read. A
+  resumed run writes again the steps after its last checkpoint; both lines are
+  returned, the later one is the one that counts.
+
+  Raises:
+    UserError: there is no such file, or a finished line is not a JSON object.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(
+        f'{path}: no metrics here; expected the metrics file that a run '
+        'writes into its output folder.')
+  text = path.read_text(encoding='utf-8', errors='replace')
+  finished, _, _ = text.rpartition('\n')
+  lines = []
+  for number, text in enumerate(finished.split('\n') if finished else (), 1):
+    try:
+      line = json.loads(text)
+    except json.JSONDecodeError:
+      line = None
+    if not isinstance(line, dict):
+      raise UserError(
+          f'{path}, line {number}: expected a JSON object, got {text[:40]!r}; '
+          'delete the line to read the rest.')
+    for name, value in line.pop(NONFINITE, {}).items():
+      line[name] = float(value)
+    lines.append(line)
+  return lines
+
+
+def _drop_unfinished_line(path: pathlib.Path) -> None:
+  if not path.exists():
+    return
+  with path.open('rb+') as file:
+    content = file.read()
+    file.truncate(content.rfind(b'\n') + 1)

@@ -1,0 +1,201 @@
+"""What a run shows while it works: phase, step, speed, time left, metrics.
+
+On a terminal it is a live bar per phase. Anywhere else (a log file, a batch
+job) it is one plain line every ten seconds and one at the end of each phase.
+Either way it measures the seconds and tokens of every phase, for the report.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import rich.console
+import rich.progress
+
+from sleepjax.training.metrics import plain_scalar
+
+# Often enough to look alive, rare enough never to wait on the accelerator.
+_REDRAW_SECONDS = 0.2
+
+
+class Phase:
+  """Progress of one phase; made by `Display.phase`."""
+
+  def __init__(self, name: str, total: int | None):
+    self.name = name
+    self.total = total
+    self.step = 0
+    self.tokens = 0
+    self.metrics: dict[str, float] = {}
+    self.start = time.perf_counter()
+    self._first_step_end: float | None = None
+    self._steps_at_first_end = 0
+    self._changed = lambda: None
+
+  def advance(self, steps: int = 1, tokens: int = 0, **metrics) -> None:
+    """Counts finished work and remembers the latest metrics.
+
+    Metrics may be device scalars; they are fetched only when drawn, which
+    waits for them, so pass those of the step before.
+    """
+    self.step += steps
+    self.tokens += tokens
+    self.metrics.update(metrics)
+    if self._first_step_end is None:
+      self._first_step_end = time.perf_counter()
+      self._steps_at_first_end = self.step
+    self._changed()
+
+  @property
+  def seconds(self) -> float:
+    """Seconds since the phase began."""
+    return time.perf_counter() - self.start
+
+  @property
+  def tokens_per_second(self) -> float:
+    return self.tokens / max(self.seconds, 1e-9)
+
+  def seconds_left(self) -> float | None:
+    """Expected seconds to the end; None when it cannot be told yet.
+
+    The first step is left out of the rate because it carries compilation.
+    """
+    if self.total is None or self._first_step_end is None:
+      return None
+    steps = self.step - self._steps_at_first_end
+    if self.step >= self.total:
+      return 0.0
+    if not steps:
+      return None
+    rate = (time.perf_counter() - self._first_step_end) / steps
+    return rate * (self.total - self.step)
+
+
+class Display:
+  """Context manager that shows the phases of a run as they go by.
+
+  Example:
+
+    with Display() as display:
+      with display.phase('seed', total=100) as phase:
+        phase.advance(tokens=512, loss=1.2)
+    display.seconds['seed'], display.tokens_per_second['seed']
+
+  Attributes:
+    seconds: phase name -> seconds spent in it, summed over its visits.
+    tokens: phase name -> tokens processed in it, summed over its visits.
+  """
+
+  def __init__(
+      self, console: rich.console.Console | None = None,
+      interval: float = 10.0):
+    """Chooses how to show progress.
+
+    Args:
+      console: where to write; stdout if None.
+      interval: seconds between plain lines where there is no terminal.
+    """
+    self.seconds: dict[str, float] = {}
+    self.tokens: dict[str, int] = {}
+    self._console = console or rich.console.Console()
+    self._interval = interval
+    self._bars: rich.progress.Progress | None = None
+    # Not console.is_terminal: that is also true of a log with forced colour.
+    if self._console.file.isatty() and not self._console.is_dumb_terminal:
+      self._bars = rich.progress.Progress(
+          rich.progress.TextColumn('[bold]{task.description}'),
+          rich.progress.BarColumn(bar_width=20),
+          rich.progress.TextColumn('{task.fields[line]}'),
+          console=self._console)
+
+  @property
+  def tokens_per_second(self) -> dict[str, float]:
+    """Phase name -> tokens per second, for phases that counted tokens."""
+    return {
+        name: tokens / max(self.seconds[name], 1e-9)
+        for name, tokens in self.tokens.items() if tokens
+    }
+
+  def __enter__(self) -> 'Display':
+    if self._bars:
+      self._bars.start()
+    return self
+
+  def __exit__(self, *exception) -> None:
+    if self._bars:
+      self._bars.stop()
+
+  @contextlib.contextmanager
+  def phase(self, name: str, total: int | None = None) -> Iterator[Phase]:
+    """Shows and measures one phase, also when it ends in an exception.
+
+    Args:
+      name: phase name; entering a name again adds to its totals.
+      total: number of steps, or None when it is not known.
+    """
+    phase = Phase(name, total)
+    draw = self._live(phase) if self._bars else self._plain(phase)
+    phase._changed = draw
+    try:
+      yield phase
+    finally:
+      self.seconds[name] = self.seconds.get(name, 0.0) + phase.seconds
+      self.tokens[name] = self.tokens.get(name, 0) + phase.tokens
+      draw(last=True)
+
+  def _live(self, phase: Phase):
+    task = self._bars.add_task(
+        phase.name, total=phase.total, line=status_line(phase))
+    drawn = 0.0
+
+    def draw(last: bool = False):
+      nonlocal drawn
+      if last or time.perf_counter() - drawn >= _REDRAW_SECONDS:
+        drawn = time.perf_counter()
+        self._bars.update(
+            task, completed=phase.step, line=status_line(phase, last))
+      if last:
+        self._bars.stop_task(task)
+
+    return draw
+
+  def _plain(self, phase: Phase):
+    drawn = time.perf_counter()
+
+    def draw(last: bool = False):
+      nonlocal drawn
+      if last or time.perf_counter() - drawn >= self._interval:
+        drawn = time.perf_counter()
+        self._console.print(
+            f'{phase.name}: {status_line(phase, last)}', markup=False,
+            highlight=False, soft_wrap=True)
+
+    return draw
+
+
+def status_line(phase: Phase, last: bool = False) -> str:
+  """Step, speed, time and latest metrics of a phase, in one line of text."""
+  total = '' if phase.total is None else f'/{phase.total}'
+  parts = [f'{phase.step}{total}'] if phase.step or phase.total else []
+  if phase.tokens:
+    parts.append(f'{phase.tokens_per_second:,.0f} tokens/s')
+  left = phase.seconds_left()
+  if last:
+    parts.append(f'{clock(phase.seconds)} in all')
+  elif left is not None:
+    parts.append(f'{clock(left)} left')
+  parts.extend(
+      f'{name} {plain_scalar(value):.4g}'
+      for name, value in phase.metrics.items())
+  return '  '.join(parts)
+
+
+def clock(seconds: float) -> str:
+  """Seconds as `12.3s` below a minute, else `m:ss` or `h:mm:ss`."""
+  if seconds < 59.95:
+    return f'{seconds:.1f}s'
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours}:{minutes:02}:{seconds:02}'
+  return f'{minutes}:{seconds:02}'
