@@ -175,7 +175,7 @@ def run(model: Pretrained, document: Document, questions, controls,
 
 def _resume(folder, lineage):
   """The model of an earlier run of the same command, or None."""
-  if not folder.exists():
+  if not checkpoints.is_saved(folder):
     return None
   saved = checkpoints.load_model(folder)
   for name, meaning in (('base_architecture', 'another architecture'),

@@ -113,7 +113,9 @@ class Dreamer:
     for start in range(0, len(prompts), s.batch_rows):
       batch = list(prompts[start:start + s.batch_rows])
       real = len(batch)
-      batch += [batch[0]] * (s.batch_rows - real)
+      # Powers of two: few programs, and little padding in the last batch.
+      rows = min(s.batch_rows, max(8, 1 << (real - 1).bit_length()))
+      batch += [batch[0]] * (rows - real)
       rollout = sample(
           self.config, self.params, *rows_lib.pad_left(batch, prompt_tokens),
           jax.random.fold_in(key, start), segments=segments,
