@@ -107,7 +107,8 @@ def run(model: Pretrained, document: Document, questions, controls,
   chat = ChatPrompts(model.tokenizer)
   key = jax.random.key(seed)
   chunks = lifecycle.wake_chunks(
-      chat, document, settings.context_tokens, model.config.max_context)
+      chat, document, settings.context_tokens,
+      model.config.max_context - settings.reply_tokens)
   lineage = {'base': model.name, 'base_architecture':
              model.config.architecture(), 'answer_prompt':
              settings.answer_prompt, 'config': config,

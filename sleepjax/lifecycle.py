@@ -35,7 +35,7 @@ class SleepConfig:
 
   context_tokens: longest stretch that is read before a sleep.
   slot_rank: R, hidden units that each layer gains; the paper's 64.
-  slot_layers: 'all', or the layers whose slot is open.
+  slot_layers: layers whose slot is open; empty for all.
   rehearsal_per_text: questions tried for each rehearsal text.
   rehearsal_tokens: longest prompt of a rehearsal row, its text included.
   matmul_dtype: see `sleepjax.models.layout.for_compute`.
@@ -50,10 +50,15 @@ class SleepConfig:
   answer_prompt: str = '{question}'
   context_tokens: int = 512
   slot_rank: int = 64
-  slot_layers: str | tuple[int, ...] = 'all'
+  slot_layers: tuple[int, ...] = ()
   rehearsal_per_text: int = 4
   rehearsal_tokens: int = 288
   matmul_dtype: str = 'auto'
+
+  @property
+  def reply_tokens(self) -> int:
+    """What a prompt and its reply may take in context beside a document."""
+    return self.dreams.prompt_tokens + self.dreams.completion_tokens
 
   def __post_init__(self):
     if '{question}' not in self.answer_prompt:
@@ -95,6 +100,13 @@ def wake_chunks(chat: ChatPrompts, document: documents.Document,
   Cuts stand between sentences; a sentence that is itself too long is cut
   between words.
 
+  Args:
+    chat: renders the document.
+    document: what is read.
+    context_tokens: longest stretch, the template's head included.
+    max_context: longest stretch that leaves the model room for prompts and
+      replies about it.
+
   Returns:
     list of Document with the title of the whole.
 
@@ -105,8 +117,8 @@ def wake_chunks(chat: ChatPrompts, document: documents.Document,
   if context_tokens > max_context:
     raise UserError(
         f'sleep.context_tokens={context_tokens} is more than the model allows '
-        f'({max_context}): set it to at most that; longer documents are read '
-        'in chunks, each followed by a sleep.')
+        f'({max_context} beside prompts and replies): set it to at most that; '
+        'longer documents are read in chunks, each followed by a sleep.')
   room = context_tokens - len(chat.document(''))
   if room < 32:
     raise UserError(

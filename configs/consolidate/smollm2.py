@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
   c.sleep.answer_prompt = '{question} Answer briefly.'
   c.sleep.context_tokens = 512  # Longer documents are read in chunks.
   c.sleep.slot_rank = 64
-  c.sleep.slot_layers = 'all'  # Or a tuple of layer numbers.
+  c.sleep.slot_layers = ()  # Empty for all.
   c.sleep.rehearsal_per_text = 6
   c.sleep.rehearsal_tokens = 288
   c.sleep.matmul_dtype = 'auto'
@@ -59,12 +59,12 @@ def get_config() -> ConfigDict:
       kind='forward_kl', beta=0.5, temperature=1.0, chunk_rows=192))
 
   r = c.sleep.dreaming = ConfigDict()
-  r.dreams = 16
+  r.dreams = 12
   r.dream_tokens = 24
   r.prompt_tokens = 72
   r.temperature = 1.0
-  r.top_k = 4
-  r.random = 2
+  r.top_k = 3
+  r.random = 1
   r.gradient_rows = 4
   r.inner_steps = 3
   r.inner_learning_rate = 3e-4

@@ -23,7 +23,6 @@ from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
 
-
 _ROWS = 4
 
 

@@ -64,16 +64,16 @@ def read_slot(params, index: int) -> dict:
 
 
 def layer_mask(config: ModelConfig, layers) -> jnp.ndarray:
-  """[L] bool from 'all' or a sequence of layer numbers.
+  """[L] bool from a sequence of layer numbers; an empty one means all.
 
   Raises:
     ValueError: for a layer that the model does not have.
   """
-  if layers == 'all':
+  if not layers:
     return jnp.ones(config.num_layers, bool)
   wrong = [i for i in layers if not 0 <= i < config.num_layers]
-  if wrong or not len(layers):
+  if wrong:
     raise ValueError(
-        f'layers={tuple(layers)} must name layers from 0 to '
-        f"{config.num_layers - 1}, or be 'all'.")
+        f'layers={tuple(layers)}: the model has layers 0 to '
+        f'{config.num_layers - 1}.')
   return jnp.zeros(config.num_layers, bool).at[jnp.asarray(layers)].set(True)

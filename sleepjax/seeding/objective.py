@@ -190,7 +190,7 @@ def seeding_step(config: ModelConfig, settings: SeedingConfig, frozen,
   updates, opt_state = make_optimizer(settings).update(
       gradient, state.opt_state, state.slot)
   slot = optax.apply_updates(state.slot, updates)
-  metrics['gradient_norm'] = optax.global_norm(gradient)
+  metrics['gradient_norm'] = optax.tree.norm(gradient)
   return SlotState(slot, opt_state, state.step + 1), metrics
 
 

@@ -1,0 +1,132 @@
+"""Several sleeps in a row on a tiny model, and a run that is interrupted."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from configs.consolidate import quick
+from experiments import _document, _main
+from sleepjax import lifecycle
+from sleepjax.data import documents
+from sleepjax.errors import UserError
+from sleepjax.models.load import load_pretrained
+from sleepjax.training import checkpoints
+from sleepjax.training.metrics import read_metrics
+
+TINY = pathlib.Path(__file__).parent / 'golden/llama'
+KEYS = '''closed_book_nll_before closed_book_nll_after in_context_nll
+  control_nll_before control_nll_after in_context_other_nll_before
+  in_context_other_nll_after context_recovered context_recovered_net
+  closed_book_accuracy_before closed_book_accuracy_after in_context_accuracy
+  drift_ppl_before drift_ppl_after params_before params_after params_sha256
+  seconds tokens_per_second peak_memory_bytes config questions
+  questions_source'''.split()
+
+
+def settings(**changes):
+  config = quick.get_config()
+  sleep = config.sleep
+  sleep.context_tokens = 110
+  sleep.slot_rank = 4
+  sleep.matmul_dtype = 'float32'
+  sleep.dreams.prompt_tokens = 96
+  sleep.dreams.completion_tokens = 12
+  sleep.dreaming.prompt_tokens = 96
+  sleep.dreaming.dream_tokens = 12
+  sleep.seeding.steps = 3
+  sleep.seeding.rehearsal = 0.0
+  for name, value in changes.items():
+    sleep[name] = value
+  return (config.to_dict(), _main.to_dataclass(
+      lifecycle.SleepConfig, sleep, 'config.sleep'))
+
+
+def run(workdir, seed=0, **changes):
+  config, sleep = settings(**changes)
+  return _document.run(
+      load_pretrained(str(TINY)), documents.bundled_document('lighthouse'),
+      documents.bundled_questions('lighthouse'),
+      _document.bundled_controls()[:1], json.loads(json.dumps(config)), sleep,
+      _document.ExamConfig(drift_tokens=64, max_new_tokens=4), seed, workdir)
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('whole')
+  return workdir, run(workdir)
+
+
+def test_each_chunk_is_followed_by_a_sleep(whole):
+  workdir, report = whole
+  assert report['sleeps'] == 2
+  saved = checkpoints.load_model(workdir / 'model')
+  assert saved.config.num_slots == 2
+  assert saved.params['layers']['slots']['open'].all()
+  steps = [line['step'] for line in read_metrics(workdir / 'metrics.jsonl')
+           if line['phase'] == 'seed']
+  assert steps == [0, 1, 2, 0, 1, 2]
+
+
+def test_the_report_has_every_key_and_is_on_disk(whole):
+  workdir, report = whole
+  assert not set(KEYS) - set(report)
+  assert json.loads((workdir / 'report.json').read_text()).keys() == (
+      report.keys())
+  assert report['params_after'] - report['params_before'] == 2 * 3 * 3 * 32 * 4
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(
+    whole, tmp_path, monkeypatch):
+  sleep, calls = lifecycle.sleep, []
+
+  def dies_in_the_second_sleep(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == 2:
+      raise KeyboardInterrupt
+    return sleep(*args, **kwargs)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(lifecycle, 'sleep', dies_in_the_second_sleep)
+    with pytest.raises(KeyboardInterrupt):
+      run(tmp_path)
+  assert checkpoints.load_model(tmp_path / 'model').metadata['sleeps'] == 1
+  report = run(tmp_path)
+  assert report['params_sha256'] == whole[1]['params_sha256']
+
+
+def test_another_seed_ends_elsewhere(whole, tmp_path):
+  assert run(tmp_path, seed=1)['params_sha256'] != whole[1]['params_sha256']
+
+
+def test_a_workdir_of_another_architecture_is_refused(whole):
+  model = load_pretrained(str(TINY.parent / 'qwen3'))
+  config, sleep = settings()
+  with pytest.raises(UserError, match='another architecture'):
+    _document.run(
+        model, documents.bundled_document('lighthouse'),
+        documents.bundled_questions('lighthouse'), [], config, sleep,
+        _document.ExamConfig(), 0, whole[0])
+
+
+def test_slots_of_chosen_layers_only(tmp_path):
+  run(tmp_path, slot_layers=(0, 2))
+  slots = checkpoints.load_model(tmp_path / 'model').params['layers']['slots']
+  np.testing.assert_array_equal(
+      slots['open'], [[True, True], [False, False], [True, True]])
+  down = np.abs(slots['down']).sum((2, 3))
+  assert (down[[0, 2]] > 0).all() and (down[1] == 0).all()
+
+
+def test_hash_follows_values_names_and_shapes():
+  tree = {'a': np.arange(4.0), 'b': {'c': np.ones((2, 2))}}
+  same = jax.tree.map(np.copy, tree)
+  base = _document.params_sha256(tree)
+  assert base == _document.params_sha256(same)
+  same['a'][2] += 1e-9
+  assert base != _document.params_sha256(same)
+  assert base != _document.params_sha256({**tree, 'd': np.ones(1)})
+  assert base != _document.params_sha256(
+      {'a': tree['a'].reshape(2, 2), 'b': tree['b']})
