@@ -1,0 +1,49 @@
+"""Folding slots into the dense MLP, exactly.
+
+A SwiGLU slot of rank R is R more hidden units of its block's MLP, so N slots
+turn a model of MLP width F into a plain one of width F + N·R with the same
+function, which any server of the family runs.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from sleepjax.models.config import ModelConfig
+
+
+def fold_slots(config: ModelConfig, params):
+  """A model without slots that computes the same function.
+
+    gate' = [gate, A_1 … A_N]   up' = [up, U_1 … U_N]   down' = [down; B_1 … B_N]
+
+  Slots that are closed in every layer are left out; where a kept slot is closed
+  in one layer, that layer gets hidden units with zero output.
+
+  Args:
+    config: canonical config, with or without slots.
+    params: canonical parameters.
+
+  Returns:
+    (config, params) with num_slots = 0 and a larger mlp_dim.
+  """
+  if not config.num_slots:
+    return config, params
+  layers = dict(params['layers'])
+  pool = layers.pop('slots')
+  opened = np.asarray(pool['open'])  # [L, N]
+  kept = np.flatnonzero(opened.any(axis=0))
+  L, D, R = config.num_layers, config.embed_dim, config.slot_rank
+  wide = lambda w: jnp.asarray(w)[:, kept].swapaxes(1, 2).reshape(L, D, -1)
+  down = jnp.where(opened[:, kept, None, None],
+                   jnp.asarray(pool['down'])[:, kept], 0.0)
+  mlp = layers['mlp']
+  layers['mlp'] = {
+      'gate': jnp.concatenate([mlp['gate'], wide(pool['gate'])], axis=2),
+      'up': jnp.concatenate([mlp['up'], wide(pool['up'])], axis=2),
+      'down': jnp.concatenate([mlp['down'], down.reshape(L, -1, D)], axis=1)}
+  folded = dataclasses.replace(
+      config, num_slots=0, slot_rank=0,
+      mlp_dim=config.mlp_dim + len(kept) * R)
+  return folded, {**params, 'layers': layers}

@@ -1,0 +1,88 @@
+"""Models as Hugging Face folders that transformers and servers load."""
+
+import json
+import os
+import pathlib
+import shutil
+
+import safetensors.numpy
+
+from sleepjax.data.tokenizer import Tokenizer
+from sleepjax.errors import UserError
+from sleepjax.models import hf
+from sleepjax.models.config import ModelConfig
+
+_MODEL_TYPES = {'LlamaForCausalLM': 'llama', 'Qwen2ForCausalLM': 'qwen2',
+                'Qwen3ForCausalLM': 'qwen3'}
+
+
+def hf_config(config: ModelConfig) -> dict:
+  """The contents of config.json; `hf.config_from_hf` is the inverse.
+
+  Raises:
+    UserError: no supported family has this architecture.
+  """
+  features = {'qkv_bias': config.qkv_bias, 'qk_norm': config.qk_norm}
+  families = [name for name, wanted in hf.FAMILIES.items()
+              if features == {**dict.fromkeys(features, False), **wanted}]
+  if not families:
+    raise UserError(
+        f'no Hugging Face family has qkv_bias={config.qkv_bias} with '
+        f'qk_norm={config.qk_norm}: expected one of {", ".join(hf.FAMILIES)}.')
+  family = families[0]
+  if (family == 'Qwen2ForCausalLM'
+      and config.head_dim * config.num_heads != config.embed_dim):
+    raise UserError(
+        f'Qwen2 derives its head size as {config.embed_dim} / '
+        f'{config.num_heads} and has no field for head_dim={config.head_dim}.')
+  settings = {
+      'architectures': [family], 'model_type': _MODEL_TYPES[family],
+      'vocab_size': config.vocab_size, 'hidden_size': config.embed_dim,
+      'intermediate_size': config.mlp_dim,
+      'num_hidden_layers': config.num_layers,
+      'num_attention_heads': config.num_heads,
+      'num_key_value_heads': config.num_kv_heads, 'head_dim': config.head_dim,
+      'max_position_embeddings': config.max_context,
+      'rope_theta': config.rope_theta, 'rms_norm_eps': config.rms_eps,
+      'tie_word_embeddings': config.tie_embeddings, 'hidden_act': 'silu',
+      'attention_bias': False, 'mlp_bias': False, 'torch_dtype': 'float32'}
+  if config.rope_scaling is not None:
+    scaling = config.rope_scaling
+    settings['rope_scaling'] = {
+        'rope_type': 'llama3', 'factor': scaling.factor,
+        'low_freq_factor': scaling.low_freq_factor,
+        'high_freq_factor': scaling.high_freq_factor,
+        'original_max_position_embeddings': scaling.original_max_context}
+  return settings
+
+
+def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,
+              folder: str | os.PathLike) -> None:
+  """Writes config.json, model.safetensors and the tokenizer files.
+
+  The folder appears only when all of it is written.
+
+  Args:
+    config: a model without slots; fold them first (`growth.fold`).
+    params: canonical parameters.
+    tokenizer: saved beside them.
+    folder: must not exist, or be empty.
+
+  Raises:
+    UserError: the folder is in use, or no family has this architecture.
+  """
+  folder = pathlib.Path(folder)
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise UserError(f'{folder} is not empty: give a new folder.')
+  settings = hf_config(config)
+  tensors = hf.to_hf_tensors(config, params)
+  part = folder.with_name(folder.name + '.part')
+  shutil.rmtree(part, ignore_errors=True)
+  part.mkdir(parents=True)
+  tokenizer.save(part)
+  (part / 'config.json').write_text(json.dumps(settings, indent=2) + '\n')
+  safetensors.numpy.save_file(
+      tensors, part / 'model.safetensors', metadata={'format': 'pt'})
+  if folder.exists():
+    folder.rmdir()
+  os.replace(part, folder)
