@@ -1,7 +1,6 @@
 """Small models and a small tokenizer, shared by the tests."""
 
 import dataclasses
-import functools
 import json
 
 import jax
@@ -16,7 +15,7 @@ from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 
 CONFIG = ModelConfig(
-    vocab_size=61, num_layers=3, embed_dim=32, mlp_dim=48, num_heads=4,
+    vocab_size=61, num_layers=2, embed_dim=32, mlp_dim=48, num_heads=4,
     num_kv_heads=2, head_dim=8, max_context=256)
 
 CHAT_TEMPLATE = (
@@ -25,30 +24,31 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def random_params(config: ModelConfig, seed: int = 0) -> dict:
-  """Random parameters whose every part matters: slots open and not zero.
+  """Canonical parameters whose every part matters: norms, biases, slots.
 
-  Layer by layer, slot 0 is open and the others alternate. Weights are large
-  enough that attention is far from uniform and logits far from equal.
+  Slot 0 is open in all layers, slot n > 0 in every other one. Weights are
+  large enough that attention is far from uniform and logits far from equal.
   """
-  key = jax.random.key(seed)
-  params = transformer.init(config, key)
+  random = np.random.default_rng(seed)
 
   def filled(path, leaf):
     name = jax.tree_util.keystr(path, simple=True, separator='/')
-    noise = jax.random.normal(
-        jax.random.fold_in(key, len(name) + leaf.size), leaf.shape)
     if name.endswith('open'):
       layer, slot = np.indices(leaf.shape)
       return jnp.asarray((slot == 0) | ((layer + slot) % 2 == 0))
-    if name.endswith(('_bias', 'slots/down')):
-      return 0.3 * noise
+    noise = random.normal(size=leaf.shape)
     if name.endswith(('scale', '_norm')):
-      return 1 + 0.3 * noise
-    return 1.5 * leaf if 'layers/' in name else 10 * leaf
+      return jnp.asarray(1 + 0.3 * noise, leaf.dtype)
+    if name.endswith(('_bias', 'slots/down', 'embed/table', 'head/kernel')):
+      return jnp.asarray(0.3 * noise, leaf.dtype)
+    # Inputs: all axes but that of layers and those that the weight makes.
+    inputs = {'o': leaf.shape[1:3], 'gate': leaf.shape[-2:-1],
+              'up': leaf.shape[-2:-1]}.get(path[-1].key, leaf.shape[1:2])
+    return jnp.asarray(1.5 * noise / np.prod(inputs) ** 0.5, leaf.dtype)
 
-  return jax.tree_util.tree_map_with_path(filled, params)
+  return jax.tree_util.tree_map_with_path(
+      filled, transformer.abstract_params(config))
 
 
 @pytest.fixture(scope='session')
@@ -95,6 +95,5 @@ def byte_tokenizer(tmp_path_factory) -> Tokenizer:
 @pytest.fixture(scope='session')
 def talker(byte_tokenizer):
   """(config, params) of a model for `byte_tokenizer`, without slots."""
-  config = dataclasses.replace(
-      CONFIG, vocab_size=byte_tokenizer.vocab_size, num_layers=2)
+  config = dataclasses.replace(CONFIG, vocab_size=byte_tokenizer.vocab_size)
   return config, random_params(config)

@@ -46,14 +46,6 @@ def test_model_comes_back(saved, every_part, byte_tokenizer):
   assert model.tokenizer.chat_template == byte_tokenizer.chat_template
 
 
-def test_loaded_model_computes_the_same(saved, every_part):
-  model = checkpoints.load_model(saved)
-  tokens = jnp.arange(5)[None]
-  np.testing.assert_array_equal(
-      transformer.logits(model.config, model.params, tokens),
-      transformer.logits(*every_part, tokens))
-
-
 def test_folder_moves(saved, every_part, tmp_path):
   moved = shutil.move(saved, tmp_path / 'elsewhere')
   assert_same_arrays(checkpoints.load_model(moved).params, every_part[1])
@@ -78,8 +70,8 @@ def test_the_folder_of_a_wrong_model_is_never_written(
     plain, byte_tokenizer, tmp_path):
   config, params = plain
   wider = dataclasses.replace(config, mlp_dim=52)
-  with pytest.raises(ValueError, match=r'layers/mlp/gate: have float32\[3, '
-                     r'32, 48\], want float32\[3, 32, 52\]'):
+  with pytest.raises(ValueError, match=r'layers/mlp/gate: have float32\[2, '
+                     r'32, 48\], want float32\[2, 32, 52\]'):
     checkpoints.save_model(tmp_path / 'm', wider, params, byte_tokenizer, {})
   assert not list(tmp_path.iterdir())
 
@@ -147,14 +139,14 @@ def test_arrays_of_another_architecture(saved, every_part):
   with pytest.raises(UserError) as error:
     checkpoints.load_model(saved)
   message = str(error.value)
-  assert 'layers/attn/q_norm: have float32[3, 8], want nothing' in message
-  assert ('layers/slots/down: have float32[3, 2, 4, 32], '
-          'want float32[3, 2, 8, 32]') in message
+  assert 'layers/attn/q_norm: have float32[2, 8], want nothing' in message
+  assert ('layers/slots/down: have float32[2, 2, 4, 32], '
+          'want float32[2, 2, 8, 32]') in message
   assert 'embed/table' not in message
 
 
 @pytest.mark.parametrize('changes', [
-    {'architecture': None}, {'architecture': {'num_layers': 3}},
+    {'architecture': None}, {'architecture': {'num_layers': 2}},
     {'arrays': None}, {'arrays': {'embed/table': {}}}, {'metadata': 1},
     {'format_version': 'one'}], ids=str)
 def test_damaged_manifest(saved, changes):
