@@ -74,6 +74,17 @@ def every_part():
 
 
 @pytest.fixture(scope='session')
+def eight_tokens():
+  """(config, params) of a model whose distributions can be counted out."""
+  config = ModelConfig(
+      vocab_size=8, num_layers=1, embed_dim=8, mlp_dim=8, num_heads=1,
+      num_kv_heads=1, head_dim=8, max_context=16)
+  params = random_params(config)
+  params['embed']['table'] *= 2
+  return config, params
+
+
+@pytest.fixture(scope='session')
 def byte_tokenizer(tmp_path_factory) -> Tokenizer:
   """One token per byte, and ChatML with <|im_end|> as its stop."""
   special = ['<|im_start|>', '<|im_end|>']

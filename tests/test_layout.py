@@ -1,0 +1,97 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sleepjax.models import layout, transformer
+
+
+def test_unrolled_layers_hold_the_same_numbers(every_part):
+  config, params = every_part
+  computed, unrolled = layout.for_compute(config, params, 'float32', True)
+  assert computed == dataclasses.replace(
+      config, scan_layers=False, fuse_projections=True)
+  assert set(unrolled) == {
+      'embed', 'layer_0', 'layer_1', 'final_norm', 'head'}
+  for i in range(2):
+    have = unrolled[f'layer_{i}']
+    want = jax.tree.map(lambda leaf, i=i: leaf[i], params['layers'])
+    attn, mlp = want['attn'], want['mlp']
+    want['attn'] = {
+        **{name: attn[name] for name in attn if name not in 'qkv'},
+        'qkv': np.concatenate([attn['q'], attn['k'], attn['v']], 1)}
+    want['mlp'] = {'gate_up': np.concatenate([mlp['gate'], mlp['up']], 1),
+                   'down': mlp['down']}
+    assert jax.tree.structure(have) == jax.tree.structure(want)
+    jax.tree.map(np.testing.assert_array_equal, have, want)
+
+
+def test_tied_head_is_transposed_once(plain):
+  _, unrolled = layout.for_compute(*plain, 'float32', True)
+  np.testing.assert_array_equal(
+      unrolled['head']['kernel'], plain[1]['embed']['table'].T)
+  _, scanned = layout.for_compute(*plain, 'float32', False)
+  assert 'head' not in scanned
+
+
+@pytest.mark.parametrize('unroll', [True, False])
+def test_only_matrices_are_rounded(every_part, unroll):
+  config, params = layout.for_compute(*every_part, 'bfloat16', unroll)
+  assert config == dataclasses.replace(
+      every_part[0], scan_layers=not unroll, fuse_projections=unroll,
+      matmul_dtype='bfloat16')
+  matrices = {'q', 'k', 'v', 'o', 'qkv', 'gate', 'up', 'gate_up', 'down',
+              'kernel'}
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    names = [key.key for key in path]
+    assert isinstance(leaf, jax.Array)
+    if names[-1] == 'open':
+      assert leaf.dtype == bool
+    elif names[-1] in matrices and 'slots' not in names:
+      assert leaf.dtype == jnp.bfloat16, names
+    else:
+      assert leaf.dtype == jnp.float32, names
+
+
+def test_canonical_parameters_are_not_changed(every_part):
+  config, params = every_part
+  before = jax.tree.map(np.array, params)
+  layout.for_compute(config, params, 'bfloat16', True)
+  assert jax.tree.structure(params) == jax.tree.structure(before)
+  jax.tree.map(np.testing.assert_array_equal, params, before)
+
+
+def test_numpy_parameters_are_taken(plain):
+  config, params = plain
+  computed, have = layout.for_compute(
+      config, jax.tree.map(np.asarray, params), 'float32', False)
+  assert computed == config
+  jax.tree.map(np.testing.assert_array_equal, have, params)
+  assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(have))
+
+
+@pytest.mark.parametrize('changes', [
+    {'scan_layers': False}, {'fuse_projections': True}], ids=str)
+def test_only_the_canonical_layout_is_converted(plain, changes):
+  config = dataclasses.replace(plain[0], **changes)
+  with pytest.raises(ValueError, match='expects the canonical layout'):
+    layout.for_compute(config, plain[1])
+
+
+def test_defaults_suit_this_machine(plain):
+  config, _ = layout.for_compute(*plain)
+  assert config.matmul_dtype == layout.fastest_matmul_dtype()
+  assert config.scan_layers == (jax.default_backend() != 'cpu')
+  assert layout.fastest_matmul_dtype('tpu') == 'bfloat16'
+  assert layout.fastest_matmul_dtype('gpu') == 'bfloat16'
+  assert layout.fastest_matmul_dtype('cpu') in ('float32', 'bfloat16')
+
+
+def test_head_matmul_rounds_as_the_model_does(every_part):
+  config, params = layout.for_compute(*every_part, 'bfloat16', True)
+  hidden, _ = transformer.hidden_states(config, params, jnp.arange(4)[None])
+  np.testing.assert_array_equal(
+      layout.head_matmul(config)(hidden, transformer.unembedding(params)),
+      transformer.logits(config, params, jnp.arange(4)[None]))
