@@ -18,6 +18,8 @@ from sleepjax.evals import sleep_scores
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models import layout, transformer
 from sleepjax.models.load import Pretrained
+from sleepjax.sampling import context
+from sleepjax.seeding import dreams
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.progress import Display
@@ -70,12 +72,12 @@ def _generated_questions(model, chat, chunks, settings, key):
   """Questions that the model itself writes about each chunk while it has it."""
   config, params = layout.for_compute(
       model.config, model.params, settings.matmul_dtype)
-  dreamer = lifecycle.dreams_lib.Dreamer(
+  dreamer = dreams.Dreamer(
       config, params, chat, settings.dreams)
   questions = []
   for i, chunk in enumerate(chunks):
-    segment = lifecycle.read_segment(config, params, chat, chunk.text)
-    questions += [Question(q, a) for q, a in lifecycle.dreams_lib.write_exam(
+    segment = context.read_document(config, params, chat, chunk.text)
+    questions += [Question(q, a) for q, a in dreams.write_exam(
         dreamer, chunk.text, segment, jax.random.fold_in(key, i),
         settings.answer_prompt, _GENERATED_QUESTIONS)]
   if not questions:

@@ -21,20 +21,15 @@ import numpy as np
 from experiments import _main
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
-from sleepjax.evals import questions
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
-from sleepjax.sampling import rows, sampler
+from sleepjax.sampling import context, rows, sampler
 from sleepjax.training import checkpoints
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Questions of up to this many tokens, or a multiple of it, share a program.
 _PROMPT_BUCKET = 64
-
-_sample = jax.jit(
-    sampler.sample, static_argnums=0,
-    static_argnames=('max_new_tokens', 'stop_ids', 'method'))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -135,7 +130,7 @@ class _Asker:
               self.chat.closed_book)
     ids = encode(self.prompt.format(question=question.strip()))
     self.check_fits(self.document_tokens + len(ids), 'the question')
-    rollout = _sample(
+    rollout = sampler.jitted_sample(
         self.config, self.params,
         *rows.pad_left([ids], rows.bucket(len(ids), _PROMPT_BUCKET)),
         jax.random.fold_in(self.key, number),
@@ -157,7 +152,7 @@ def _asker(saved: checkpoints.SavedModel, args: argparse.Namespace,
     return ask
   tokens = len(ask.chat.document(text))
   ask.check_fits(tokens, args.document)
-  segment = questions.read_document(config, params, ask.chat, text)
+  segment = context.read_document(config, params, ask.chat, text)
   return dataclasses.replace(
       ask, document_tokens=tokens, segments=(segment,))
 

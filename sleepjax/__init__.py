@@ -1,0 +1,23 @@
+"""Sleep for language models: read, grow, seed, dream (arXiv 2606.03979)."""
+
+from sleepjax.dreaming.round import dream_round
+from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.errors import UserError
+from sleepjax.growth.fold import fold_slots
+from sleepjax.growth.slots import append_slot, new_slot
+from sleepjax.lifecycle import SleepConfig, sleep, wake_chunks
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.export import export_hf
+from sleepjax.models.layout import for_compute, insert_slot
+from sleepjax.models.load import load_pretrained
+from sleepjax.models.transformer import hidden_states, logits
+from sleepjax.sampling.sampler import Sampling, sample
+from sleepjax.seeding.dreams import DreamConfig, write_dreams
+from sleepjax.seeding.objective import SeedingConfig, seeding_step
+
+__all__ = [
+    'DreamConfig', 'DreamingConfig', 'ModelConfig', 'Sampling',
+    'SeedingConfig', 'SleepConfig', 'UserError', 'append_slot', 'dream_round',
+    'export_hf', 'fold_slots', 'for_compute', 'hidden_states', 'insert_slot',
+    'load_pretrained', 'logits', 'new_slot', 'sample', 'seeding_step', 'sleep',
+    'wake_chunks', 'write_dreams']

@@ -21,7 +21,7 @@ from sleepjax.errors import UserError
 from sleepjax.growth import slots
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
-from sleepjax.models.transformer import Segment
+from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import dreams as dreams_lib
 from sleepjax.seeding import objective, seed
@@ -75,22 +75,6 @@ class SleepReport:
   held_out_questions: tuple[tuple[str, str], ...]
   dreaming: dict
   texts: list[dict]
-
-
-def read_segment(config: ModelConfig, params, chat: ChatPrompts,
-                 text: str) -> Segment:
-  """Keys and values of a text under the template head, padded to 128s."""
-  ids = chat.document(text)
-  if len(ids) > config.max_context:
-    raise UserError(
-        f'a stretch of {len(ids)} tokens does not fit into the model\'s '
-        f'context of {config.max_context}: lower sleep.context_tokens.')
-  return _read(config, params,
-               *rows_lib.pad_right([ids], rows_lib.bucket(len(ids), 128)))
-
-
-_read = jax.jit(lambda config, params, ids, mask: transformer.hidden_states(
-    config, params, ids, mask)[1], static_argnums=0)
 
 
 def wake_chunks(chat: ChatPrompts, document: documents.Document,
@@ -210,7 +194,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
 
   with display.phase('wake', total=1) as phase:
     segment = jax.block_until_ready(
-        read_segment(compute, frozen, chat, document.text))
+        context.read_document(compute, frozen, chat, document.text))
     phase.advance(tokens=int(segment.mask.sum()))
 
   s = settings.dreams

@@ -23,8 +23,8 @@ def get_config() -> ConfigDict:
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question about this: {sentence}'
-  d.openings = ('Who', 'When', 'Which', 'In what', 'How many', 'Where', 'What is',
-                'Why')
+  d.openings = ('Who', 'When', 'Which', 'In what', 'How many', 'Where',
+                'What is', 'Why')
   d.recall_prompt = 'Tell me about {topic}.'
   d.open_prompts = ('What do you know about {topic}?',
                     'Tell me a fact about {topic}.')

@@ -14,7 +14,6 @@ import numpy as np
 
 from sleepjax.data.documents import Question
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.errors import UserError
 from sleepjax.evals import answers
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
@@ -46,11 +45,6 @@ def completion_log_probs(config: ModelConfig, params, rows, segments=()):
       hidden, transformer.unembedding(params), rows.completion,
       matmul=layout.head_matmul(config))
   return jax.numpy.where(rows.completion_mask, log_probs, 0.0)
-
-
-_sample = jax.jit(
-    sampler.sample, static_argnums=0,
-    static_argnames=('max_new_tokens', 'stop_ids', 'method'))
 
 
 def _prompt_ids(chat, settings, questions, in_context):
@@ -103,7 +97,7 @@ def greedy_answers(config: ModelConfig, params, chat: ChatPrompts,
   segments = () if segment is None else (segment,)
   texts = []
   for batch, real in _batches(prompts, settings.batch_rows):
-    rollout = _sample(
+    rollout = sampler.jitted_sample(
         config, params, *rows_lib.pad_left(batch, P), jax.random.key(0),
         max_new_tokens=settings.max_new_tokens,
         stop_ids=chat.tokenizer.stop_ids, method=sampler.Sampling(0.0),
@@ -120,27 +114,6 @@ def answer_accuracy(config: ModelConfig, params, chat: ChatPrompts,
   """{'exact', 'contains', 'f1'} of greedy answers, as fractions."""
   texts = greedy_answers(config, params, chat, questions, settings, segment)
   return answers.summarise(texts, [q.answer for q in questions])
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _read(config, params, ids, mask):
-  return transformer.hidden_states(config, params, ids, mask)[1]
-
-
-def read_document(config: ModelConfig, params, chat: ChatPrompts,
-                  text: str) -> Segment:
-  """Keys and values of a text, read once for every prompt about it.
-
-  Raises:
-    UserError: if the text does not fit into the model's context.
-  """
-  ids = chat.document(text)
-  if len(ids) > config.max_context:
-    raise UserError(
-        f'the text has {len(ids)} tokens with its chat template, more than the '
-        f"model's context of {config.max_context}: read it in chunks.")
-  return _read(config, params,
-               *rows_lib.pad_right([ids], rows_lib.bucket(len(ids), 64)))
 
 
 def perplexity(config: ModelConfig, params, tokens: Sequence[int],

@@ -16,6 +16,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models.config import ModelConfig
+from sleepjax.sampling.context import read_document
 from sleepjax.seeding.dreams import content_words
 
 
@@ -47,7 +48,7 @@ def _in_context(score, config, params, chat, questions, chunks):
   for i, chunk in enumerate(chunks):
     asked = [q for q in questions if _chunk_of(q, chunks) == i]
     if asked:
-      segment = questions_lib.read_document(config, params, chat, chunk.text)
+      segment = read_document(config, params, chat, chunk.text)
       parts.append((score(asked, segment), len(asked)))
   return parts
 

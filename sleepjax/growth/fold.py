@@ -16,7 +16,7 @@ from sleepjax.models.config import ModelConfig
 def fold_slots(config: ModelConfig, params):
   """A model without slots that computes the same function.
 
-    gate' = [gate, A_1 … A_N]   up' = [up, U_1 … U_N]   down' = [down; B_1 … B_N]
+    gate' = [gate, A_1 … A_N]  up' = [up, U_1 … U_N]  down' = [down; B_1 … B_N]
 
   Slots that are closed in every layer are left out; where a kept slot is closed
   in one layer, that layer gets hidden units with zero output.

@@ -146,3 +146,9 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
 
   state = jax.lax.while_loop(going, step, state)
   return Rollout(state['tokens'], state['mask'], state['log_probs'])
+
+
+# One cache of programs for everybody who samples outside another jit.
+jitted_sample = jax.jit(
+    sample, static_argnums=0,
+    static_argnames=('max_new_tokens', 'stop_ids', 'method'))

@@ -116,7 +116,7 @@ class Dreamer:
       # Powers of two: few programs, and little padding in the last batch.
       rows = min(s.batch_rows, max(8, 1 << (real - 1).bit_length()))
       batch += [batch[0]] * (rows - real)
-      rollout = sample(
+      rollout = sampler.jitted_sample(
           self.config, self.params, *rows_lib.pad_left(batch, prompt_tokens),
           jax.random.fold_in(key, start), segments=segments,
           max_new_tokens=s.completion_tokens,
@@ -130,11 +130,6 @@ class Dreamer:
   def texts(self, completions, strip=True) -> list[str]:
     texts = [self.chat.tokenizer.decode(c) for c in completions]
     return [t.strip() for t in texts] if strip else texts
-
-
-sample = jax.jit(
-    sampler.sample, static_argnums=0,
-    static_argnames=('max_new_tokens', 'stop_ids', 'method'))
 
 
 def content_words(text: str) -> set[str]:
