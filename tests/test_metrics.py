@@ -1,0 +1,85 @@
+import json
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sleepjax.errors import UserError
+from sleepjax.training import metrics
+
+
+@pytest.fixture
+def path(tmp_path):
+  return tmp_path / 'run' / 'metrics.jsonl'
+
+
+def test_every_kind_of_scalar_comes_back_as_a_python_number(path):
+  with metrics.MetricsWriter(path) as writer:
+    writer.write('seed', jnp.int32(3), {
+        'f32': jnp.float32(0.5), 'bf16': jnp.bfloat16(1.5),
+        'one': np.array([2.0]), 'count': np.int64(7), 'ok': jnp.bool_(True),
+        'plain': 0.25})
+  (line,) = metrics.read_metrics(path)
+  assert line == {'phase': 'seed', 'step': 3, 'f32': 0.5, 'bf16': 1.5,
+                  'one': 2.0, 'count': 7, 'ok': True, 'plain': 0.25}
+  assert type(line['count']) is int and line['ok'] is True
+
+
+def test_lines_are_on_disk_before_the_writer_closes(path):
+  writer = metrics.MetricsWriter(path)
+  writer.write('seed', 0, {'loss': 1.0})
+  assert len(metrics.read_metrics(path)) == 1
+  writer.close()
+
+
+def test_numbers_that_are_not_finite_stay_json_and_come_back(path):
+  with metrics.MetricsWriter(path) as writer:
+    writer.write('seed', 0, {
+        'a': jnp.nan, 'b': -np.inf, 'c': jnp.bfloat16(jnp.inf), 'd': 1.0})
+  def refuse(name):
+    raise AssertionError(f'{name} is not JSON')
+  line = json.loads(path.read_text(), parse_constant=refuse)
+  assert line['a'] is None and line['_nonfinite']['b'] == '-inf'
+  (line,) = metrics.read_metrics(path)
+  assert math.isnan(line['a'])
+  assert (line['b'], line['c'], line['d']) == (-math.inf, math.inf, 1.0)
+  assert '_nonfinite' not in line
+
+
+def test_reopening_drops_only_a_line_that_was_cut_off(path):
+  with metrics.MetricsWriter(path) as writer:
+    writer.write('seed', 0, {'loss': 1.0})
+    writer.write('seed', 1, {'loss': 2.0})
+  whole = path.read_bytes()
+  for cut in range(1, len(whole)):
+    path.write_bytes(whole[:cut])
+    finished = whole[:cut].count(b'\n')
+    assert len(metrics.read_metrics(path)) == finished
+    with metrics.MetricsWriter(path) as writer:
+      writer.write('seed', 9, {'loss': 3.0})
+    lines = metrics.read_metrics(path)
+    assert [line['step'] for line in lines] == [0, 1][:finished] + [9]
+
+
+@pytest.mark.parametrize('scalars, message', [
+    ({'loss': np.zeros(2)}, r"'loss': expected a real scalar, .*\(2,\)"),
+    ({'loss': 'low'}, "'loss': expected a real scalar"),
+    ({'loss': 1j}, "'loss': expected a real scalar"),
+    ({'step': 1}, "'step' has a name that every line uses"),
+])
+def test_what_is_no_scalar_is_refused_and_leaves_no_line(
+    path, scalars, message):
+  with metrics.MetricsWriter(path) as writer:
+    with pytest.raises(ValueError, match=message):
+      writer.write('seed', 0, scalars)
+  assert metrics.read_metrics(path) == []
+
+
+def test_reading_explains_what_is_wrong(path):
+  with pytest.raises(UserError, match='no metrics here'):
+    metrics.read_metrics(path)
+  path.parent.mkdir()
+  path.write_text('{"step": 1}\nnot json\n{"step": 2}\n')
+  with pytest.raises(UserError, match="line 2: expected a JSON object"):
+    metrics.read_metrics(path)

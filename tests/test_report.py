@@ -1,0 +1,130 @@
+import io
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rich.console
+from matplotlib.image import imread
+
+from sleepjax.evals import report as report_lib
+
+REPORT = {
+    'closed_book_nll_before': 4.0, 'closed_book_nll_after': 1.5,
+    'in_context_nll': 0.75, 'control_nll_before': 3.9,
+    'control_nll_after': 3.8, 'in_context_other_nll_before': 0.9,
+    'in_context_other_nll_after': 0.95, 'context_recovered': 0.77,
+    'context_recovered_net': 0.74,
+    'closed_book_accuracy_before': {'exact': 0.0, 'contains': 0.1, 'f1': 0.1},
+    'closed_book_accuracy_after': {'exact': 0.5, 'contains': 0.7, 'f1': 0.6},
+    'in_context_accuracy': {'exact': 0.8, 'contains': 1.0, 'f1': 0.9},
+    'drift_ppl_before': 14.25, 'drift_ppl_after': 14.5,
+    'params_before': 134515008, 'params_after': 137833028,
+    'params_sha256': 'c0ffee', 'seconds': {'seed': 61.25, 'grow': 0.5},
+    'tokens_per_second': {'seed': 1234.0}, 'peak_memory_bytes': 2**31,
+    'questions': 10, 'questions_source': 'file',
+    'growth_max_abs_logit_change': 0.0, 'dream_reward': 0.41234,
+    'config': {'seed': 0, 'levels': (1, 2)},
+}
+METRICS = [
+    {'phase': 'seed', 'step': step, 'divergence': 2.0 / (step + 1),
+     'reward': 0.1 * step} for step in range(5)]
+
+
+def printed(report, width=100):
+  console = rich.console.Console(file=io.StringIO(), width=width)
+  report_lib.print_table(report, console)
+  return console.file.getvalue()
+
+
+def test_report_file_holds_every_number(tmp_path):
+  report_lib.write_report(tmp_path / 'out', {
+      **REPORT, 'array': jnp.float32(0.5), 'count': np.int64(3),
+      'bad': float('nan'), 'where': tmp_path})
+  files = list((tmp_path / 'out').iterdir())
+  assert [file.name for file in files] == ['report.json']
+  read = json.loads(files[0].read_text())
+  assert read['config'] == {'seed': 0, 'levels': [1, 2]}
+  assert (read['array'], read['count'], read['bad']) == (0.5, 3, None)
+  assert read['where'] == str(tmp_path)
+  assert list(read)[:len(REPORT)] == list(REPORT)
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path):
+  report_lib.write_report(tmp_path, {'questions': 1})
+  with pytest.raises(ValueError):
+    report_lib.write_report(tmp_path, {'questions': np.zeros(3)})
+  assert json.loads((tmp_path / 'report.json').read_text()) == {'questions': 1}
+
+
+def test_table_shows_the_numbers_in_their_columns():
+  lines = printed(REPORT).splitlines()
+  (row,) = [line for line in lines if 'questions on the text' in line]
+  cells = [cell.strip() for cell in row.split('│')[1:-1]]
+  assert cells == ['loss, questions on the text', '4.000', '1.500', '0.750']
+  text = '\n'.join(lines)
+  for part in ('70.0%', '14.25', '137,833,028', 'context recovered: 77.0%',
+               '74.0% net', '10 (file)', 'seed 61.2 s (1,234 tokens/s)',
+               'grow 0.5 s', '2.00 GiB', 'c0ffee', 'dream reward: 0.4123'):
+    assert part in text
+
+
+def test_table_fits_eighty_columns():
+  table = [line for line in printed(REPORT, 80).splitlines()
+           if line.startswith(('│', '┃'))]
+  assert len(table) == 9  # The header and eight rows, none of them wrapped.
+
+
+def test_table_leaves_out_what_was_not_measured():
+  text = printed({'closed_book_nll_before': 4.0, 'in_context_nll': None})
+  assert '4.000' in text
+  for word in ('perplexity', 'F1', 'recovered', 'control'):
+    assert word not in text
+
+
+@pytest.mark.parametrize('report, metrics', [
+    (REPORT, METRICS),
+    (REPORT, METRICS + METRICS[2:]),
+    ({'closed_book_nll_before': 4.0}, []),
+    ({}, [{'phase': 'dream', 'step': 0, 'reward': 1.0},
+          {'phase': 'seed', 'step': 0, 'loss': 1.0}]),
+])
+def test_picture_is_drawn_from_whatever_there_is(tmp_path, report, metrics):
+  report_lib.plot_report(tmp_path / 'out', report, metrics)
+  picture = imread(tmp_path / 'out' / 'report.png')
+  height, width = picture.shape[:2]
+  assert height > 400 and width > 1200
+
+
+def axes_of(draw, *arguments):
+  from matplotlib.figure import Figure
+  figure = Figure()
+  draw(figure.subplots(), *arguments)
+  return figure.axes
+
+
+def test_bars_have_their_heights_and_stay_apart():
+  (axes,) = axes_of(
+      report_lib._draw_bars, ['a', 'b', 'c'],
+      [[4.0, 1.5, 0.75], [None] * 3, [3.0, 2.0, None]], '{:.2f}')
+  assert sorted(bar.get_height() for bar in axes.patches) == [
+      0.75, 1.5, 2.0, 3.0, 4.0]
+  assert [t.get_text() for t in axes.get_xticklabels()] == ['a', 'c']
+  spans = sorted((b.get_x(), b.get_x() + b.get_width()) for b in axes.patches)
+  assert all(end < start for (_, end), (start, _) in zip(spans, spans[1:]))
+
+
+def test_seeding_is_drawn_once_per_step_with_the_later_line():
+  again = [{'phase': 'seed', 'step': 4, 'divergence': 9.0, 'reward': 0.0}]
+  divergence, reward = axes_of(report_lib._draw_seeding, METRICS + again)
+  assert list(divergence.lines[0].get_xdata()) == [0, 1, 2, 3, 4]
+  assert divergence.lines[0].get_ydata()[-1] == 9.0
+  assert reward.lines[0].get_ydata()[-1] == 0.0
+
+
+def test_peak_memory_is_in_bytes_and_grows_with_use():
+  before = report_lib.peak_memory_bytes()
+  assert 2**24 < before < 2**40
+  block = np.ones(before // 8 + 2**24)
+  assert report_lib.peak_memory_bytes() >= before + 2**26
+  del block
