@@ -9,7 +9,8 @@ setuptools.setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(
-        include=['sleepjax', 'sleepjax.*', 'experiments']),
+        include=['sleepjax', 'sleepjax.*', 'experiments', 'configs',
+                 'configs.*']),
     package_data={'sleepjax.data': ['text/*']},
     install_requires=[
         'absl-py',
