@@ -43,8 +43,8 @@ def test_new_slot(plain):
   assert not np.allclose(slot['gate'], slot['up'])
 
 
-@layouts
-@pytest.mark.parametrize('base', ['plain', 'slotted'])
+@pytest.mark.parametrize('base, unroll', [
+    ('plain', False), ('slotted', True)])
 def test_an_opened_slot_changes_nothing(base, unroll, request):
   config, params = request.getfixturevalue(base)
   rank = config.slot_rank or 5
