@@ -71,7 +71,7 @@ def params_sha256(params) -> str:
 def _generated_questions(model, chat, chunks, settings, key):
   """Questions that the model itself writes about each chunk while it has it."""
   config, params = layout.for_compute(
-      model.config, model.params, settings.matmul_dtype)
+      model.config, model.params, settings.matmul_dtype, settings.unroll)
   dreamer = dreams.Dreamer(
       config, params, chat, settings.dreams)
   questions = []
@@ -200,8 +200,9 @@ def _resume(folder, lineage):
 
 def _score(config, params, chat, exam, answer, settings):
   return sleep_scores.score_model(
-      *layout.for_compute(config, params, settings.matmul_dtype), chat, exam,
-      answer)
+      *layout.for_compute(
+          config, params, settings.matmul_dtype, settings.unroll),
+      chat, exam, answer)
 
 
 def _dreaming_entries(reports):

@@ -38,7 +38,9 @@ class SleepConfig:
   slot_layers: layers whose slot is open; empty for all.
   rehearsal_per_text: questions tried for each rehearsal text.
   rehearsal_tokens: longest prompt of a rehearsal row, its text included.
-  matmul_dtype: see `sleepjax.models.layout.for_compute`.
+  matmul_dtype, unroll: see `sleepjax.models.layout.for_compute`. On a CPU,
+    scanned layers (unroll=False) compile several times faster and run slower:
+    right for a short run on a new machine.
   dreams, seeding, dreaming: settings of the phases; dreaming=None leaves the
     second stage out.
   answer_prompt: how questions are put, with {question}.
@@ -54,6 +56,7 @@ class SleepConfig:
   rehearsal_per_text: int = 4
   rehearsal_tokens: int = 288
   matmul_dtype: str = 'auto'
+  unroll: bool | None = None
 
   @property
   def reply_tokens(self) -> int:
@@ -189,7 +192,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     index = grown_config.num_slots - 1
     slot = slots.read_slot(grown, index)
     compute, frozen = layout.for_compute(
-        grown_config, grown, settings.matmul_dtype)
+        grown_config, grown, settings.matmul_dtype, settings.unroll)
     phase.advance(max_abs_logit_change=change, tokens=2 * len(probe))
 
   with display.phase('wake', total=1) as phase:

@@ -4,7 +4,7 @@
       --document=FILE --questions=FILE.json --workdir=DIR
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
   c.sleep.rehearsal_per_text = 6
   c.sleep.rehearsal_tokens = 288
   c.sleep.matmul_dtype = 'auto'
+  c.sleep.unroll = config_dict.placeholder(bool)  # None: on a CPU.
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question about this: {sentence}'
