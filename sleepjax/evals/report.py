@@ -118,6 +118,13 @@ def peak_memory_bytes() -> int:
   On a CPU that includes the arrays of jax; memory of an accelerator is not
   counted.
   """
+  # Linux carries ru_maxrss over from the process that started this one, so a
+  # large parent would be counted; VmHWM belongs to this process alone.
+  status = pathlib.Path('/proc/self/status')
+  if status.exists():
+    for line in status.read_text().splitlines():
+      if line.startswith('VmHWM:'):
+        return int(line.split()[1]) * 1024
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return peak if sys.platform == 'darwin' else peak * 1024
 

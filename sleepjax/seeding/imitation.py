@@ -7,9 +7,9 @@ for saying the same (arXiv 2606.03979, Eq. 3-4):
 
 Every function compares *continuations only*: the common prefix must be cut
 off first, or it would raise every reward. Rows are padded token ids with a
-length each, and what lies beyond it is never read. Seeding counts the stop token
-too, so that ending where the teacher ends is rewarded. No function here is
-differentiable: rewards enter the loss through the policy gradient.
+length each, and what lies beyond it is never read. Seeding counts the stop
+token too, so that ending where the teacher ends is rewarded. No function here
+is differentiable: rewards enter the loss through the policy gradient.
 """
 
 import jax
