@@ -89,7 +89,7 @@ def config_from_flags(
         'config', config, flag_values=values, sys_argv=argv)
     extra = values(argv)[1:]
   except flags.UnrecognizedFlagError as error:
-    names = [name for name in values if not name.startswith('config.')]
+    names = ['config', *(flag.name for flag in _command_flags(flag_values))]
     raise UserError(
         f'unknown flag --{error.flagname}: '
         f'{_valid_names(error.flagname, names)} Fields of the configuration '
@@ -291,12 +291,17 @@ def _own_flags(flag_values: flags.FlagValues) -> flags.FlagValues:
   return values
 
 
+def _command_flags(flag_values: flags.FlagValues) -> list[flags.Flag]:
+  """Flags that the command defines; libraries define others beside them."""
+  return flag_values.get_key_flags_for_module(sys.argv[0])
+
+
 def _print_help(
     description: str, path: str, config: config_dict.ConfigDict,
     flag_values: flags.FlagValues) -> None:
   print(description.strip() or 'Runs an experiment.')
   print(f'\nflags:\n  --config=PATH.py  (now {path})')
-  for flag in flag_values.get_key_flags_for_module(sys.argv[0]):
+  for flag in _command_flags(flag_values):
     print(f'  --{flag.name}={flag.default}  {flag.help}')
   print('\nfields of the configuration:')
   for name, value in _flat(config, 'config'):

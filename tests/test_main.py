@@ -73,14 +73,19 @@ def test_overrides_do_not_leak_into_the_next_call(path):
     (['--config.seed=three'], r'config.seed=three.*invalid literal'),
     (['--config.seed'], 'Missing value for flag --config.seed'),
     (['--confg.seed=3'], r'unknown flag --confg.seed.*--config.FIELD=VALUE'),
-    (['--documen=a'], r"unknown flag --documen: did you mean 'document'"),
+    (['--documen=a'], r"unknown flag --documen: did you mean 'document'\? "
+     r'Valid names: config, document\.'),
     (['config.seed=3'], "unexpected argument 'config.seed=3'"),
     (['--config'], 'expected --config=PATH.py'),
     (['--config=missing.py'], r'missing.py: no such file'),
 ])
-def test_wrong_command_lines_are_explained(path, arguments, message):
+def test_wrong_command_lines_are_explained(
+    path, arguments, message, monkeypatch):
   values = flags.FlagValues()
   flags.DEFINE_string('document', '', 'Text to read.', flag_values=values)
+  # A command's own flags are those of the file that was started.
+  monkeypatch.setattr(
+      sys, 'argv', [values.find_module_defining_flag('document')])
   with pytest.raises(UserError, match=message):
     parse(*arguments, default=path, flag_values=values)
 
