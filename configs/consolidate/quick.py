@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
   c.sleep.dreams.questions_per_opening = 1
   c.sleep.dreams.recalls_per_sentence = 3
   c.sleep.rehearsal_per_text = 4
-  c.sleep.seeding.steps = 40
+  c.sleep.seeding.steps = 32
   c.sleep.dreaming.dreams = 8
   c.sleep.dreaming.top_k = 2
   c.sleep.dreaming.random = 1
