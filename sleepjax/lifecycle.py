@@ -211,7 +211,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     examples = seed.dream_examples(
         compute, frozen, chat, dreams, segment, s.prompt_tokens,
         s.completion_tokens)
-    phase.advance(tokens=_count(examples))
+    phase.advance(tokens=rows_lib.num_tokens(examples.student))
     rehearsal = None
     if settings.seeding.rehearsal and rehearsal_texts:
       pairs = dreams_lib.write_rehearsal(
@@ -221,7 +221,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       rehearsal = seed.score_examples(
           compute, frozen, prompts, prompts, completions,
           settings.rehearsal_tokens, s.completion_tokens)
-      phase.advance(tokens=_count(rehearsal))
+      phase.advance(tokens=rows_lib.num_tokens(rehearsal.student))
 
   seeder = seed.Seeder(
       compute, frozen, index, settings.seeding, examples, segment, rehearsal,
@@ -254,11 +254,6 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
            'completion': chat.tokenizer.decode(d.completion)} for d in dreams]
   return grown_config, grown, SleepReport(
       change, len(dreams), tuple(held_out), dreaming, show)
-
-
-def _count(examples):
-  return int(examples.student.prompt_mask.sum()
-             + examples.student.completion_mask.sum())
 
 
 def _held_in_rows(chat, settings, held_out):

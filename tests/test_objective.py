@@ -214,17 +214,15 @@ def test_a_step_changes_the_slot_and_nothing_else(grown, learnt, batch):
   state = objective.init_state(SETTINGS, jax.tree.map(jnp.copy, learnt))
   want = gradient(config, SETTINGS, frozen, learnt, INDEX, batch)
   norm = np.sqrt(sum(np.square(leaf).sum() for leaf in want.values()))
-  for step in range(2):  # The warm-up starts at a learning rate of zero.
-    state, metrics = objective.seeding_step(
-        config, SETTINGS, frozen, state, jnp.int32(INDEX), batch)
-    assert int(state.step) == step + 1
-    if not step:
-      np.testing.assert_allclose(metrics['gradient_norm'], norm, rtol=1e-5)
+  state, metrics = objective.seeding_step(
+      config, SETTINGS, frozen, state, jnp.int32(INDEX), batch)
+  assert int(state.step) == 1
+  np.testing.assert_allclose(metrics['gradient_norm'], norm, rtol=1e-5)
   jax.tree.map(np.testing.assert_array_equal, (frozen, learnt), before)
   for name, leaf in state.slot.items():
     np.testing.assert_array_equal(leaf[0], learnt[name][0])  # Closed.
     assert (leaf[1] != learnt[name][1]).any()
-    assert np.abs(leaf - learnt[name]).max() < 2 * SETTINGS.learning_rate
+    assert np.abs(leaf - learnt[name]).max() < 1.01 * SETTINGS.learning_rate
 
 
 def test_seeding_learns(grown, batch):

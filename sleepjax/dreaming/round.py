@@ -21,7 +21,7 @@ from sleepjax.dreaming import inner, outer, sample, select
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
-from sleepjax.sampling.rows import Rows
+from sleepjax.sampling.rows import Rows, num_tokens
 
 _ROWS = 4
 
@@ -77,11 +77,6 @@ def _floats(array) -> list[float]:
   return np.asarray(array, np.float64).tolist()
 
 
-def _tokens(rows: Rows | None) -> int:
-  return 0 if rows is None else int(
-      rows.prompt_mask.sum() + rows.completion_mask.sum())
-
-
 def dream_round(config: ModelConfig, frozen, slot, index: int,
                 settings: DreamingConfig, prompts: Sequence[Sequence[int]],
                 held_in: Rows, retention: Rows | None,
@@ -126,7 +121,7 @@ def dream_round(config: ModelConfig, frozen, slot, index: int,
       *model, prompts, settings, stop_ids, dream_key)
   written = sample.token_lists(dreams)
   report(0, {'dream_length': float(np.mean([len(d) for d in written]))},
-         _tokens(dreams))
+         num_tokens(dreams))
 
   importance = select.gradient_norms(
       *model, dreams, rows_at_once=settings.gradient_rows)
@@ -135,7 +130,7 @@ def dream_round(config: ModelConfig, frozen, slot, index: int,
   kept = Rows(*(jnp.asarray(part)[selected] for part in dreams))
   report(1, {'dream_importance': float(importance.mean()),
              'dream_importance_kept': float(importance[selected].mean())},
-         _tokens(dreams))
+         num_tokens(dreams))
 
   trials = inner.dream_trials(
       *model, kept, questions, settings.inner_steps,
@@ -146,8 +141,8 @@ def dream_round(config: ModelConfig, frozen, slot, index: int,
   report(2, {'dream_tau_before': before,
              'dream_tau_inner': float(trials.tau_after.mean()),
              'dream_success_rate': success_rate},
-         settings.inner_steps * _tokens(kept)
-         + (1 + settings.kept) * _tokens(held_in))
+         settings.inner_steps * num_tokens(kept)
+         + (1 + settings.kept) * num_tokens(held_in))
 
   after, updated, moved, undone = before, None, None, False
   skipped = success_rate == 0
@@ -158,12 +153,12 @@ def dream_round(config: ModelConfig, frozen, slot, index: int,
         settings.outer_learning_rate)
     updated = float(outcome.tau)
     metrics = {'dream_loss': float(outcome.loss), 'dream_tau_updated': updated}
-    tokens = (settings.outer_steps * _tokens(kept) + _tokens(held_in)
-              + 2 * _tokens(retention))
+    tokens = settings.outer_steps * num_tokens(kept) + num_tokens(held_in)
     # Written so that a loss that is not a number is undone, too.
     undone = not updated <= before
     if retention is not None:
       moved = float(outcome.retention)
+      tokens += 2 * num_tokens(retention)
       metrics['dream_retention_divergence'] = moved
       undone = undone or not moved <= settings.max_retention_divergence
     if not undone:

@@ -59,6 +59,11 @@ def bucket(length: int, multiple: int = 32) -> int:
   return max(multiple, -(-length // multiple) * multiple)
 
 
+def num_tokens(rows: Rows) -> int:
+  """Tokens that are not padding, prompts included."""
+  return int(rows.prompt_mask.sum() + rows.completion_mask.sum())
+
+
 def completion_hidden(config: ModelConfig, params, rows: Rows,
                       segments: tuple[Segment, ...] = ()):
   """Hidden states [B, N, D] that predict the completion tokens."""

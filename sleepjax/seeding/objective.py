@@ -103,7 +103,8 @@ class SlotState(NamedTuple):
 
 def make_optimizer(settings: SeedingConfig) -> optax.GradientTransformation:
   schedule = optax.warmup_cosine_decay_schedule(
-      0.0, settings.learning_rate, settings.warmup_steps,
+      settings.learning_rate / max(settings.warmup_steps, 1),
+      settings.learning_rate, settings.warmup_steps,
       max(settings.steps, settings.warmup_steps + 1),
       end_value=settings.learning_rate / 10)
   return optax.chain(

@@ -170,10 +170,10 @@ class Seeder:
       batch = Batch(*self.examples.take(chosen))
     rehearsal, hidden = self._rehearse(rng)
     batch = batch._replace(rehearsal=rehearsal, rehearsal_hidden=hidden)
-    tokens = _real(batch.rows)
+    tokens = rows_lib.num_tokens(batch.rows)
     tokens *= 3 if on_policy else 1  # Written, read by the teacher, learnt.
     if rehearsal is not None:
-      tokens += _real(rehearsal)
+      tokens += rows_lib.num_tokens(rehearsal)
     state, updated = objective.seeding_step(
         self.config, s, self.frozen, state, jnp.int32(self.index), batch)
     return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens
@@ -195,10 +195,6 @@ class Seeder:
             'seed.learning_rate.')
       report(step, metrics, tokens)
     return state
-
-
-def _real(rows: Rows) -> int:
-  return int(rows.prompt_mask.sum() + rows.completion_mask.sum())
 
 
 def content_free_tokens(tokenizer) -> np.ndarray:
