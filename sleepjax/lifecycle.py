@@ -190,7 +190,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     grown_config, grown, change = grow(
         config, params, settings, grow_key, probe)
     index = grown_config.num_slots - 1
-    slot = slots.read_slot(grown, index)
+    slot = slots.read_slot(grown_config, grown, index)
     compute, frozen = layout.for_compute(
         grown_config, grown, settings.matmul_dtype, settings.unroll)
     phase.advance(max_abs_logit_change=change, tokens=2 * len(probe))

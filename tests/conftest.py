@@ -74,6 +74,17 @@ def every_part():
 
 
 @pytest.fixture(scope='session')
+def levels():
+  """(config, params) with two extra MLP levels, routed slots in two of the
+  three, and heads whose values have a size of their own; none zero."""
+  config = dataclasses.replace(
+      CONFIG, qk_norm=True, qk_norm_eps=1e-3, value_dim=6, num_slots=3,
+      slot_rank=4, slot_routing='sigmoid', slot_top_k=1, level_dims=(12, 10),
+      level_slots=(0, 2))
+  return config, random_params(config)
+
+
+@pytest.fixture(scope='session')
 def eight_tokens():
   """(config, params) of a model whose distributions can be counted out."""
   config = ModelConfig(

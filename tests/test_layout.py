@@ -21,7 +21,8 @@ def test_unrolled_layers_hold_the_same_numbers(every_part):
     attn, mlp = want['attn'], want['mlp']
     want['attn'] = {
         **{name: attn[name] for name in attn if name not in 'qkv'},
-        'qkv': np.concatenate([attn['q'], attn['k'], attn['v']], 1)}
+        'qkv': np.concatenate(
+            [attn[name].reshape(len(attn[name]), -1) for name in 'qkv'], 1)}
     want['mlp'] = {'gate_up': np.concatenate([mlp['gate'], mlp['up']], 1),
                    'down': mlp['down']}
     assert jax.tree.structure(have) == jax.tree.structure(want)

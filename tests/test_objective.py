@@ -57,7 +57,7 @@ def grown(slotted):
 @pytest.fixture(scope='module')
 def learnt(grown):
   """The slot after it has learnt something."""
-  slot = slots.read_slot(grown[1], INDEX)
+  slot = slots.read_slot(*grown, INDEX)
   noise = np.random.default_rng(0).normal(size=slot['down'].shape)
   return {**slot, 'down': jnp.asarray(2 * noise, jnp.float32)}
 
@@ -163,7 +163,7 @@ def test_nothing_to_learn_from_oneself(grown, learnt, batch):
   """A teacher without the document is the student at birth."""
   config, frozen = grown
   rows = batch.rows
-  newborn = slots.read_slot(frozen, INDEX)
+  newborn = slots.read_slot(config, frozen, INDEX)
   hidden = objective.teacher_hidden_states(config, frozen, rows)
   same = Batch(rows, hidden)
   loss, metrics = value(config, SETTINGS, frozen, newborn, INDEX, same)
@@ -228,7 +228,7 @@ def test_a_step_changes_the_slot_and_nothing_else(grown, learnt, batch):
 def test_seeding_learns(grown, batch):
   """A new slot takes over most of what the document changed."""
   config, frozen = grown
-  state = objective.init_state(SETTINGS, slots.read_slot(frozen, INDEX))
+  state = objective.init_state(SETTINGS, slots.read_slot(config, frozen, INDEX))
   batch, history = batch._replace(advantage=jnp.zeros(4)), []
   for _ in range(SETTINGS.steps):
     state, metrics = objective.seeding_step(

@@ -67,7 +67,8 @@ def test_append_slot_fits_its_config(slotted):
   for name in old:
     np.testing.assert_array_equal(pool[name][:, :2], old[name])
   assert pool['open'][:, 2].tolist() == [False, True]
-  jax.tree.map(np.testing.assert_array_equal, slots.read_slot(larger, 2), slot)
+  jax.tree.map(np.testing.assert_array_equal,
+               slots.read_slot(grown, larger, 2), slot)
   # What was there is shared, and the argument is as it was.
   assert larger['layers']['attn']['q'] is params['layers']['attn']['q']
   assert params['layers']['slots']['open'].shape == (2, 2)
@@ -119,7 +120,7 @@ def test_insert_slot(slotted, unroll):
   other, inserted = random_slot(config, 4, 2), random_slot(config, 4, 3)
   insert = jax.jit(layout.insert_slot, static_argnums=0)
   for index in range(2):
-    kept = slots.read_slot(params, 1 - index)
+    kept = slots.read_slot(config, params, 1 - index)
     both = [inserted, kept] if index == 0 else [kept, inserted]
     pool = {name: np.stack([slot[name] for slot in both], 1) for name in kept}
     pool['open'] = params['layers']['slots']['open']
@@ -137,7 +138,8 @@ def test_insert_slot_shares_the_rest(slotted):
   larger = layout.insert_slot(config, params, slot, 0)
   assert larger['layers']['mlp']['up'] is params['layers']['mlp']['up']
   assert larger['layers']['slots']['open'] is params['layers']['slots']['open']
-  jax.tree.map(np.testing.assert_array_equal, slots.read_slot(larger, 0), slot)
+  jax.tree.map(np.testing.assert_array_equal,
+               slots.read_slot(config, larger, 0), slot)
   assert not np.allclose(params['layers']['slots']['gate'][:, 0], slot['gate'])
 
 

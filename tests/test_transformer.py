@@ -8,6 +8,7 @@ import pytest
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
+from tests.conftest import CONFIG
 
 logits = jax.jit(transformer.logits, static_argnums=0)
 read = jax.jit(transformer.hidden_states, static_argnums=0)
@@ -16,11 +17,14 @@ B, T = 3, 12
 TOKENS = np.random.default_rng(0).integers(0, 61, (B, T))
 
 
-@pytest.fixture(scope='module', params=['scanned', 'unrolled'])
-def model(request, every_part):
+@pytest.fixture(scope='module', params=[
+    'every_part scanned', 'every_part unrolled', 'levels scanned',
+    'levels unrolled'])
+def model(request):
   """(config, params) in each layout, in float32."""
+  name, way = request.param.split()
   return layout.for_compute(
-      *every_part, 'float32', unroll=request.param == 'unrolled')
+      *request.getfixturevalue(name), 'float32', unroll=way == 'unrolled')
 
 
 @pytest.fixture(scope='module')
@@ -185,7 +189,8 @@ def test_layouts_agree_on_gradients(every_part):
       assert_close(have[f'layer_{i}']['slots'][name], layer['slots'][name])
     assert_close(
         have[f'layer_{i}']['attn']['qkv'],
-        np.concatenate([layer['attn'][name] for name in 'qkv'], 1))
+        np.concatenate([layer['attn'][name].reshape(CONFIG.embed_dim, -1)
+                        for name in 'qkv'], 1))
 
 
 @pytest.mark.parametrize('unroll', [True, False])

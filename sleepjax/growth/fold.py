@@ -10,6 +10,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
+from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
 
 
@@ -27,9 +28,21 @@ def fold_slots(config: ModelConfig, params):
 
   Returns:
     (config, params) with num_slots = 0 and a larger mlp_dim.
+
+  Raises:
+    UserError: the slots are routed or not SwiGLU, so that they are no part of a
+      dense SwiGLU MLP.
   """
   if not config.num_slots:
     return config, params
+  if config.slot_routing != 'none':
+    raise UserError(
+        f'slot_routing={config.slot_routing!r}: routed slots do not fold into '
+        "a dense MLP; train them with slot_routing='none' to export them.")
+  if config.slot_form != 'swiglu':
+    raise UserError(
+        f'slot_form={config.slot_form!r}: only slots of form \'swiglu\' fold '
+        "into a SwiGLU MLP; train them with slot_form='swiglu' to export them.")
   layers = dict(params['layers'])
   pool = layers.pop('slots')
   opened = np.asarray(pool['open'])  # [L, N]

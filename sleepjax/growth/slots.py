@@ -1,39 +1,65 @@
-"""Growth by slots: rank-R slices of each block's SwiGLU MLP.
+"""Growth by slots: rank-R slices of an MLP level.
 
 A slot adds y += (silu(x A) ⊙ (x U)) B with B = 0 at birth, so opening one
 changes no output (arXiv 2606.03979, section 3.2 and appendix B; the form is
-ours: exactly R more hidden units of the block's own MLP). These functions take
-and return canonical parameter trees (`sleepjax.models.config`).
+ours: exactly R more hidden units of the block's own MLP; `slot_form` names the
+others). These functions take and return canonical parameter trees
+(`sleepjax.models.config`).
+
+Slots are held in two ways, with the same numbers for the same keys. *Append*:
+the pool gains an entry at every sleep, shapes change and programs are compiled
+anew. *Pool*: `allocate_pool` makes room once, entries are opened by a mask
+(`open_slot`), and nothing is ever recompiled; closed entries contribute exactly
+zero and receive exactly zero gradient.
 """
 
 import jax
 import jax.numpy as jnp
 
-from sleepjax.models import transformer
-from sleepjax.models.config import ModelConfig
+from sleepjax.models import layout, transformer
+from sleepjax.models.config import SLOT_MATRICES, ModelConfig
 
 
 def new_slot(config: ModelConfig, key, rank: int) -> dict:
-  """A slot with zero output: A, U ~ N(0, 1/D), B = 0.
+  """A slot with zero output: A, U ~ N(0, 1/D), B = 0, router = 0 (gate 1).
 
   Returns:
-    {gate [L, D, R], up [L, D, R], down [L, R, D]} float32.
+    {gate [L, D, R], up [L, D, R], down [L, R, D]} float32, of these what the
+    config's slot_form has, and router [L, D] if slots are routed.
   """
   L, D = config.num_layers, config.embed_dim
-  gate_key, up_key = jax.random.split(key)
-  normal = lambda k: jax.random.normal(k, (L, D, rank)) * D ** -0.5
-  return {'gate': normal(gate_key), 'up': normal(up_key),
-          'down': jnp.zeros((L, rank, D))}
+  keys = dict(zip(('gate', 'up'), jax.random.split(key), strict=True))
+  slot = {name: jax.random.normal(keys[name], (L, D, rank)) * D ** -0.5
+          for name in SLOT_MATRICES[config.slot_form] if name != 'down'}
+  slot['down'] = jnp.zeros((L, rank, D))
+  if config.slot_routing != 'none':
+    slot['router'] = jnp.zeros((L, D))
+  return slot
 
 
-def append_slot(config: ModelConfig, params, slot, layers):
+def _owner(config, params, level):
+  """The part of params['layers'] that holds a level's pool."""
+  name = transformer.level_name(config, level)
+  return params['layers'] if name is None else params['layers'][name]
+
+
+def _with_pool(config, params, level, pool):
+  name = transformer.level_name(config, level)
+  layers = params['layers']
+  layers = ({**layers, 'slots': pool} if name is None else
+            {**layers, name: {**layers[name], 'slots': pool}})
+  return {**params, 'layers': layers}
+
+
+def append_slot(config: ModelConfig, params, slot, layers, level: int = -1):
   """Parameters with one more slot, open in the chosen layers.
 
   Args:
     config: config of `params`.
     params: canonical parameters with N >= 0 slots.
-    slot: {gate [L, D, R], up [L, D, R], down [L, R, D]}.
+    slot: as `new_slot` makes it.
     layers: [L] bool, true where the slot is open.
+    level: which MLP level gets it, 0 the fastest, −1 the block's own MLP.
 
   Returns:
     (config, params) with N + 1 slots.
@@ -41,26 +67,81 @@ def append_slot(config: ModelConfig, params, slot, layers):
   Raises:
     ValueError: if the rank differs from that of the slots already there.
   """
-  rank = slot['gate'].shape[-1]
-  if config.num_slots and rank != config.slot_rank:
-    raise ValueError(
-        f'slot rank {rank} differs from the model\'s slot_rank='
-        f'{config.slot_rank}: all slots of a model share one rank.')
+  rank = slot['down'].shape[1]
+  _check_rank(config, rank)
   leaves = {name: value[:, None] for name, value in slot.items()}
   leaves['open'] = jnp.asarray(layers, bool)[:, None]
-  pool = params['layers'].get('slots')
+  pool = _owner(config, params, level).get('slots')
   if pool is not None:
     leaves = {name: jnp.concatenate([pool[name], leaves[name]], axis=1)
               for name in pool}
-  layers_tree = {**params['layers'], 'slots': leaves}
-  grown = transformer.with_slots(config, config.num_slots + 1, rank)
-  return grown, {**params, 'layers': layers_tree}
+  count = leaves['open'].shape[1]
+  grown = transformer.with_slots(config, count, rank, level)
+  return grown, _with_pool(config, params, level, leaves)
 
 
-def read_slot(params, index: int) -> dict:
-  """Slot `index` of canonical parameters, as `append_slot` takes it."""
-  pool = params['layers']['slots']
-  return {name: pool[name][:, index] for name in ('gate', 'up', 'down')}
+def allocate_pool(config: ModelConfig, params, num_slots: int, rank: int,
+                  level: int = -1):
+  """Parameters with room for `num_slots` closed slots more in one level.
+
+  Returns:
+    (config, params): the same function; every new leaf is zero.
+  """
+  blank = jax.tree.map(jnp.zeros_like, new_slot(
+      config, jax.random.key(0), rank))
+  for _ in range(num_slots):
+    config, params = append_slot(
+        config, params, blank, jnp.zeros(config.num_layers, bool), level)
+  return config, params
+
+
+def open_slot(config: ModelConfig, params, slot, index, layers,
+              level: int = -1):
+  """Parameters in which pool entry `index` holds `slot`, open where chosen.
+
+  Jit-able with a traced index: shapes stay.
+  """
+  params = layout.insert_slot(config, params, slot, index, level)
+  return set_open(config, params, index, layers, level)
+
+
+def set_open(config: ModelConfig, params, index, layers, level: int = -1):
+  """Parameters in which entry `index` is open in the layers of [L] bool."""
+  pool = _owner(config, params, level)['slots']
+  opened = pool['open'].at[:, index].set(jnp.asarray(layers, bool))
+  return _with_pool(config, params, level, {**pool, 'open': opened})
+
+
+def close_slot(config: ModelConfig, params, index, key, level: int = -1):
+  """Parameters in which entry `index` is closed and newborn again.
+
+  Its output is zero and its input weights are fresh. The moments of an
+  optimizer are reset beside it by `sleepjax.growth.grow`.
+  """
+  slot = new_slot(config, key, config.slot_rank)
+  return open_slot(config, params, slot, index,
+                   jnp.zeros(config.num_layers, bool), level)
+
+
+def read_slot(config: ModelConfig, params, index: int, level: int = -1) -> dict:
+  """Pool entry `index` of canonical parameters, as `append_slot` takes it."""
+  pool = _owner(config, params, level)['slots']
+  return {name: leaf[:, index] for name, leaf in pool.items() if name != 'open'}
+
+
+def is_open(config: ModelConfig, params, level: int = -1):
+  """[N] bool: entries that are open in some layer; N may be 0."""
+  if not config.slots_of(range(config.num_levels)[level]):
+    return jnp.zeros(0, bool)
+  return _owner(config, params, level)['slots']['open'].any(axis=0)
+
+
+def _check_rank(config, rank):
+  have = [config.slots_of(i) for i in range(config.num_levels)]
+  if any(have) and rank != config.slot_rank:
+    raise ValueError(
+        f'slot rank {rank} differs from the model\'s slot_rank='
+        f'{config.slot_rank}: all slots of a model share one rank.')
 
 
 def layer_mask(config: ModelConfig, layers) -> jnp.ndarray:

@@ -3,25 +3,35 @@
 Dimension letters used in shape suffixes throughout the project:
 
   B batch · T tokens · S keys of a memory segment · D embed · V vocabulary
-  L layers · H query heads · G key/value heads · K head dim · F MLP hidden
-  N slots · R slot rank
+  L layers · H query heads · G key/value heads · K head dim · C value dim
+  F MLP hidden · N slots · R slot rank
 
 The parameter tree (a plain nested dict, layers stacked on the first axis):
 
   embed/table [V, D]
   layers/attn_norm/scale [L, D]
-  layers/attn/{q [L, D, H, K], k [L, D, G, K], v [L, D, G, K], o [L, H, K, D]}
-  layers/attn/{q_bias [L, H, K], k_bias [L, G, K], v_bias [L, G, K]}  qkv_bias
+  layers/attn/{q [L, D, H, K], k [L, D, G, K], v [L, D, G, C], o [L, H, C, D]}
+  layers/attn/{q_bias [L, H, K], k_bias [L, G, K], v_bias [L, G, C]}  qkv_bias
   layers/attn/{q_norm [L, K], k_norm [L, K]}                          qk_norm
   layers/mlp_norm/scale [L, D]
   layers/mlp/{gate [L, D, F], up [L, D, F], down [L, F, D]}
   layers/slots/{gate [L, N, D, R], up [L, N, D, R], down [L, N, R, D],
-                open [L, N] bool}                                     num_slots
+                open [L, N] bool, router [L, N, D]}                   num_slots
+  layers/level_0/{norm/scale [L, D], mlp/…, slots/…}                 level_dims
   final_norm/scale [D]
   head/kernel [D, V]                                    unless tie_embeddings
+
+Slots hold what their form needs: gate, up and down ('swiglu'), gate and down
+('silu'), up and down ('linear'), and a router if they are routed. The memory
+levels of a block are level_0 (the fastest) to the last, which is the block's
+own mlp with `layers/slots`.
 """
 
 import dataclasses
+
+# The matrices of one slot, by form; each is [D, R] but down, which is [R, D].
+SLOT_MATRICES = {'swiglu': ('gate', 'up', 'down'), 'silu': ('gate', 'down'),
+                 'linear': ('up', 'down')}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +51,17 @@ class ModelConfig:
   The defaults of the optional fields describe a plain Llama. `scan_layers`,
   `fuse_projections` and `matmul_dtype` choose how it is computed, not what:
   see `sleepjax.models.layout`.
+
+  value_dim: C, if it is not head_dim.
+  qk_norm_eps: of the norms of queries and keys, if it is not rms_eps.
+  slot_form: what a slot adds to its MLP's output, with x after the norm:
+    'swiglu' (silu(x gate) ⊙ (x up)) down, 'silu' silu(x gate) down, 'linear'
+    (x up) down.
+  slot_routing: 'none', every open slot counts in full, or 'sigmoid', slot n
+    counts 2σ(x · router_n) times; the dense MLP is always on.
+  slot_top_k: of a routed pool, how many open slots a token uses; 0 for all.
+  level_dims: hidden widths of the extra MLP levels before the block's own.
+  level_slots: the number of slots of each extra level.
   """
 
   vocab_size: int
@@ -59,11 +80,20 @@ class ModelConfig:
   qk_norm: bool = False
   num_slots: int = 0
   slot_rank: int = 0
+  value_dim: int | None = None
+  qk_norm_eps: float | None = None
+  slot_form: str = 'swiglu'
+  slot_routing: str = 'none'
+  slot_top_k: int = 0
+  level_dims: tuple[int, ...] = ()
+  level_slots: tuple[int, ...] = ()
   scan_layers: bool = True
   fuse_projections: bool = False
   matmul_dtype: str = 'float32'
 
   def __post_init__(self):
+    for name in ('level_dims', 'level_slots'):  # Lists, if read from JSON.
+      object.__setattr__(self, name, tuple(getattr(self, name)))
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
           f'num_heads={self.num_heads} must be a multiple of '
@@ -77,6 +107,36 @@ class ModelConfig:
       raise ValueError(
           f"matmul_dtype={self.matmul_dtype!r} must be 'float32' or "
           "'bfloat16'.")
+    if self.slot_form not in SLOT_MATRICES:
+      raise ValueError(
+          f'slot_form={self.slot_form!r} must be one of '
+          f'{", ".join(SLOT_MATRICES)}.')
+    if self.slot_routing not in ('none', 'sigmoid'):
+      raise ValueError(
+          f"slot_routing={self.slot_routing!r} must be 'none' or 'sigmoid'. "
+          'A softmax over slots, renormalised or not, is refused: a newborn '
+          'slot takes weight from the old ones even with zero output, so that '
+          'growth would change the function (by 40 % of its output in a '
+          'three-layer model).')
+    if self.slot_top_k < 0 or (self.slot_top_k and self.slot_routing == 'none'):
+      raise ValueError(
+          f'slot_top_k={self.slot_top_k} must be 0 (all open slots) or, with '
+          "slot_routing='sigmoid', positive.")
+    if len(self.level_slots) not in (0, len(self.level_dims)):
+      raise ValueError(
+          f'level_slots={self.level_slots} must name one number for each of '
+          f'the {len(self.level_dims)} extra levels of level_dims.')
+
+  @property
+  def num_levels(self) -> int:
+    """MLP levels per block; level num_levels − 1 is the block's own MLP."""
+    return len(self.level_dims) + 1
+
+  def slots_of(self, level: int) -> int:
+    """Slots in the pool of an MLP level, 0 being the fastest."""
+    if level == len(self.level_dims):
+      return self.num_slots
+    return self.level_slots[level] if self.level_slots else 0
 
   def architecture(self) -> dict:
     """The fields that fix parameter shapes and outputs, as plain JSON types.
@@ -86,4 +146,5 @@ class ModelConfig:
     fields = dataclasses.asdict(self)
     for name in ('scan_layers', 'fuse_projections', 'matmul_dtype'):
       del fields[name]
-    return fields
+    return {name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()}

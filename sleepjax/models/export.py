@@ -35,6 +35,7 @@ def hf_config(config: ModelConfig) -> dict:
     raise UserError(
         f'Qwen2 derives its head size as {config.embed_dim} / '
         f'{config.num_heads} and has no field for head_dim={config.head_dim}.')
+  _check_expressible(config)
   settings = {
       'architectures': [family], 'model_type': _MODEL_TYPES[family],
       'vocab_size': config.vocab_size, 'hidden_size': config.embed_dim,
@@ -54,6 +55,24 @@ def hf_config(config: ModelConfig) -> dict:
         'high_freq_factor': scaling.high_freq_factor,
         'original_max_position_embeddings': scaling.original_max_context}
   return settings
+
+
+def _check_expressible(config):
+  """Refuses what no Hugging Face family computes."""
+  K = config.head_dim
+  if config.value_dim not in (None, K):
+    raise UserError(
+        f'value_dim={config.value_dim} differs from head_dim={K}: no Hugging '
+        'Face family has heads of two sizes; grow heads instead.')
+  if config.qk_norm and config.qk_norm_eps not in (None, config.rms_eps):
+    raise UserError(
+        f'qk_norm_eps={config.qk_norm_eps} differs from rms_eps='
+        f'{config.rms_eps}: Qwen3 has one eps for both; grow the hidden width '
+        'by duplication, which keeps eps.')
+  if config.level_dims:
+    raise UserError(
+        f'level_dims={config.level_dims}: no Hugging Face family has extra MLP '
+        'levels; export a model with one MLP level per block.')
 
 
 def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,

@@ -31,8 +31,9 @@ def fastest_matmul_dtype(platform: str | None = None) -> str:
 
 def _fuse(layers):
   attn = dict(layers['attn'])
+  flat = lambda w: w.reshape(*w.shape[:2], -1)  # [L, D, heads · dim]
   attn['qkv'] = jnp.concatenate(
-      [attn.pop(name) for name in ('q', 'k', 'v')], axis=-2)
+      [flat(attn.pop(name)) for name in ('q', 'k', 'v')], axis=-1)
   mlp = dict(layers['mlp'])
   mlp['gate_up'] = jnp.concatenate([mlp.pop('gate'), mlp.pop('up')], axis=-1)
   return {**layers, 'attn': attn, 'mlp': mlp}
@@ -46,8 +47,8 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
     config: canonical config (layers scanned, projections separate).
     params: canonical parameter tree, numpy or jax arrays.
     matmul_dtype: 'float32', 'bfloat16', or 'auto' for what is native here.
-      Matrices of attention and MLP are stored in it; slots, norms and the
-      embedding table stay float32.
+      Matrices of attention and of the block's own MLP are stored in it; slots,
+      extra levels, norms and the embedding table stay float32.
     unroll: unrolled layers with fused projections; by default on CPU only.
 
   Returns:
@@ -62,7 +63,8 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
 
   def cast(path, leaf):
     names = [key.key for key in path]
-    is_matrix = names[-1] in _MATRICES and 'slots' not in names
+    is_matrix = names[-1] in _MATRICES and not any(
+        name == 'slots' or name.startswith('level_') for name in names)
     return jnp.asarray(leaf, dtype if is_matrix else None)
 
   layers = params.pop('layers')
@@ -88,27 +90,34 @@ def head_matmul(config: ModelConfig):
   return lambda x, w: ops.matmul(x, w, config.matmul_dtype)
 
 
-def insert_slot(config: ModelConfig, params, slot, index):
+def insert_slot(config: ModelConfig, params, slot, index, level: int = -1):
   """Parameters in which pool entry `index` of every layer holds `slot`.
 
   Args:
     config: names the layout of `params`.
     params: parameters with slots, in either layout.
-    slot: {gate [L, D, R], up [L, D, R], down [L, R, D]}.
+    slot: the entry's leaves, each [L, …], see `sleepjax.growth.slots`.
     index: which of the N slots; may be traced.
+    level: whose pool, see `transformer.level_name`.
 
   Returns:
     New parameters; every other leaf is shared with `params`.
   """
+  name = transformer.level_name(config, level)
+
+  def replace(layer, leaf_at):
+    """`layer` with its pool's leaves changed by leaf_at(old, slot's leaf)."""
+    owner = layer if name is None else layer[name]
+    pool = {**owner['slots'], **{
+        k: leaf_at(owner['slots'][k], v) for k, v in slot.items()}}
+    owner = {**owner, 'slots': pool}
+    return owner if name is None else {**layer, name: owner}
+
   if config.scan_layers:
-    pool = params['layers']['slots']
-    new = {name: pool[name].at[:, index].set(slot[name]) for name in slot}
-    layers = {**params['layers'], 'slots': {**pool, **new}}
-    return {**params, 'layers': layers}
+    return {**params, 'layers': replace(
+        params['layers'], lambda old, new: old.at[:, index].set(new))}
   params = dict(params)
   for i in range(config.num_layers):
-    layer = params[f'layer_{i}']
-    pool = layer['slots']
-    new = {name: pool[name].at[index].set(slot[name][i]) for name in slot}
-    params[f'layer_{i}'] = {**layer, 'slots': {**pool, **new}}
+    params[f'layer_{i}'] = replace(
+        params[f'layer_{i}'], lambda old, new, i=i: old.at[index].set(new[i]))
   return params

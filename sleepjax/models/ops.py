@@ -88,13 +88,13 @@ def attend(q_BxTxHxK, parts, dtype):
 
   Args:
     q_BxTxHxK: rotated queries.
-    parts: list of (k, v, allowed): k and v are [B or 1, S, G, K] and allowed is
-      [B or 1, T or 1, S] bool. A part with leading 1 is shared by the batch and
-      is never tiled.
+    parts: list of (k, v, allowed): k is [B or 1, S, G, K], v [B or 1, S, G, C]
+      and allowed [B or 1, T or 1, S] bool. A part with leading 1 is shared by
+      the batch and is never tiled.
     dtype: name of the dtype in which operands are multiplied.
 
   Returns:
-    [B, T, H, K] float32.
+    [B, T, H, C] float32.
   """
   B, T, H, K = q_BxTxHxK.shape
   G = parts[0][0].shape[2]
@@ -115,10 +115,10 @@ def attend(q_BxTxHxK, parts, dtype):
     stop = start + k.shape[1]
     w, v = weights[..., start:stop].astype(dtype), v.astype(dtype)
     if v.shape[0] == 1:
-      out += jnp.einsum('bgrts,sgk->btgrk', w, v[0],
+      out += jnp.einsum('bgrts,sgc->btgrc', w, v[0],
                         preferred_element_type=jnp.float32)
     else:
-      out += jnp.einsum('bgrts,bsgk->btgrk', w, v,
+      out += jnp.einsum('bgrts,bsgc->btgrc', w, v,
                         preferred_element_type=jnp.float32)
     start = stop
-  return out.reshape(B, T, H, K)
+  return out.reshape(B, T, H, -1)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from sleepjax.models import ops
-from sleepjax.models.config import ModelConfig
+from sleepjax.models.config import SLOT_MATRICES, ModelConfig
 
 
 class Segment(NamedTuple):
@@ -41,6 +41,17 @@ def _kernel(module, name, shape, fan_in):
       name, nn.initializers.normal(fan_in ** -0.5), shape, jnp.float32)
 
 
+def level_name(config: ModelConfig, level: int) -> str | None:
+  """Where an MLP level's mlp, norm and slots are; None for the layer itself.
+
+  Args:
+    config: the model's shape.
+    level: 0 is the fastest; −1 or num_levels − 1 is the block's own MLP.
+  """
+  level = range(config.num_levels)[level]
+  return None if level == len(config.level_dims) else f'level_{level}'
+
+
 class Norm(nn.Module):
   config: ModelConfig
 
@@ -59,41 +70,44 @@ class Attention(nn.Module):
     c = self.config
     B, T, D = x_BxTxD.shape
     H, G, K = c.num_heads, c.num_kv_heads, c.head_dim
+    C, eps = c.value_dim or K, c.qk_norm_eps or c.rms_eps
     if c.fuse_projections:
-      qkv = _kernel(self, 'qkv', (D, H + 2 * G, K), D)
-      kernels = [(qkv, H + 2 * G)]
+      kernels = [_kernel(self, 'qkv', (D, H * K + G * K + G * C), D)]
     else:
-      kernels = [(_kernel(self, 'q', (D, H, K), D), H),
-                 (_kernel(self, 'k', (D, G, K), D), G),
-                 (_kernel(self, 'v', (D, G, K), D), G)]
+      kernels = [_kernel(self, 'q', (D, H, K), D),
+                 _kernel(self, 'k', (D, G, K), D),
+                 _kernel(self, 'v', (D, G, C), D)]
     projected = jnp.concatenate(
-        [ops.matmul(x_BxTxD, w.reshape(D, n * K), c.matmul_dtype)
-         for w, n in kernels], axis=-1).reshape(B, T, H + 2 * G, K)
-    q, k, v = jnp.split(projected, [H, H + G], axis=2)
+        [ops.matmul(x_BxTxD, w.reshape(D, -1), c.matmul_dtype)
+         for w in kernels], axis=-1)
+    q, k, v = jnp.split(projected, [H * K, H * K + G * K], axis=-1)
+    q, k = q.reshape(B, T, H, K), k.reshape(B, T, G, K)
+    v = v.reshape(B, T, G, C)
     if c.qkv_bias:
       zeros = nn.initializers.zeros
       q += self.param('q_bias', zeros, (H, K), jnp.float32)
       k += self.param('k_bias', zeros, (G, K), jnp.float32)
-      v += self.param('v_bias', zeros, (G, K), jnp.float32)
+      v += self.param('v_bias', zeros, (G, C), jnp.float32)
     if c.qk_norm:
       ones = nn.initializers.ones
       q = ops.rms_norm(
-          q, self.param('q_norm', ones, (K,), jnp.float32), c.rms_eps)
+          q, self.param('q_norm', ones, (K,), jnp.float32), eps)
       k = ops.rms_norm(
-          k, self.param('k_norm', ones, (K,), jnp.float32), c.rms_eps)
+          k, self.param('k_norm', ones, (K,), jnp.float32), eps)
     frequencies = ops.rope_frequencies(K, c.rope_theta, c.rope_scaling)
     q = ops.rotate(q, positions, frequencies)
     k = ops.rotate(k, positions, frequencies)
     k, v = k.astype(c.matmul_dtype), v.astype(c.matmul_dtype)
     out = ops.attend(q, [*memory, (k, v, causal)], c.matmul_dtype)
-    o = _kernel(self, 'o', (H, K, D), H * K)
+    o = _kernel(self, 'o', (H, C, D), H * C)
     out = ops.matmul(
-        out.reshape(B, T, H * K), o.reshape(H * K, D), c.matmul_dtype)
+        out.reshape(B, T, H * C), o.reshape(H * C, D), c.matmul_dtype)
     return out, (k, v)
 
 
 class Mlp(nn.Module):
   config: ModelConfig
+  down_init: nn.initializers.Initializer | None = None
 
   @nn.compact
   def __call__(self, x):
@@ -105,35 +119,73 @@ class Mlp(nn.Module):
     else:
       gate = ops.matmul(x, _kernel(self, 'gate', (D, F), D), c.matmul_dtype)
       up = ops.matmul(x, _kernel(self, 'up', (D, F), D), c.matmul_dtype)
-    down = _kernel(self, 'down', (F, D), F)
+    down_init = self.down_init or nn.initializers.normal(F ** -0.5)
+    down = self.param('down', down_init, (F, D), jnp.float32)
     return ops.matmul(jax.nn.silu(gate) * up, down, c.matmul_dtype)
 
 
 class Slots(nn.Module):
-  """y = Σ_n open_n · (silu(x A_n) ⊙ (x U_n)) B_n, the grown part of an MLP.
+  """y = Σ_n open_n · g_n(x) · slot_n(x), the grown part of an MLP.
 
-  N slots of rank R are N·R more hidden units of the block's own SwiGLU MLP. A
-  closed slot contributes exactly zero and receives exactly zero gradient.
+  With `slot_form` 'swiglu', slot_n(x) = (silu(x A_n) ⊙ (x U_n)) B_n: N slots of
+  rank R are N·R more hidden units of the block's own MLP. Without routing g is
+  1. A closed slot contributes exactly zero and receives exactly zero gradient.
   """
 
   config: ModelConfig
+  num_slots: int
 
   @nn.compact
   def __call__(self, x):
     c = self.config
-    N, D, R = c.num_slots, c.embed_dim, c.slot_rank
-    gate = _kernel(self, 'gate', (N, D, R), D)
-    up = _kernel(self, 'up', (N, D, R), D)
+    N, D, R = self.num_slots, c.embed_dim, c.slot_rank
+    wide = lambda name: ops.matmul(
+        x, _kernel(self, name, (N, D, R), D).transpose(1, 0, 2).reshape(
+            D, N * R), c.matmul_dtype)
+    matrices, hidden = SLOT_MATRICES[c.slot_form], 1.0
+    if 'gate' in matrices:
+      hidden *= jax.nn.silu(wide('gate'))
+    if 'up' in matrices:
+      hidden *= wide('up')
     down = self.param('down', nn.initializers.zeros, (N, R, D), jnp.float32)
     opened = self.param('open', nn.initializers.zeros, (N,), jnp.bool_)
-    wide = lambda w: w.transpose(1, 0, 2).reshape(D, N * R)
-    hidden = jax.nn.silu(ops.matmul(x, wide(gate), c.matmul_dtype))
-    hidden *= ops.matmul(x, wide(up), c.matmul_dtype)
-    hidden = jnp.where(jnp.repeat(opened, R), hidden, 0.0)
+    if c.slot_routing == 'sigmoid':
+      router = self.param('router', nn.initializers.zeros, (N, D), jnp.float32)
+      gates = 2 * jax.nn.sigmoid(ops.matmul(x, router.T, c.matmul_dtype))
+      opened = jnp.broadcast_to(opened, gates.shape)
+      if 0 < c.slot_top_k < N:
+        among = jnp.where(opened, gates, -1.0)
+        _, best = jax.lax.top_k(among, c.slot_top_k)
+        opened &= jax.nn.one_hot(best, N, dtype=jnp.bool_).any(-2)
+      hidden *= jnp.repeat(gates, R, axis=-1)
+    hidden = jnp.where(jnp.repeat(opened, R, axis=-1), hidden, 0.0)
     return ops.matmul(hidden, down.reshape(N * R, D), c.matmul_dtype)
 
 
+class Level(nn.Module):
+  """y = MLP(norm(x)) + slots(norm(x)): an extra level, zero at birth.
+
+  Its weights learn while the model is awake, so they are never fused.
+  """
+
+  config: ModelConfig
+  level: int
+
+  @nn.compact
+  def __call__(self, x):
+    c = self.config
+    own = dataclasses.replace(
+        c, mlp_dim=c.level_dims[self.level], fuse_projections=False)
+    x = Norm(c, name='norm')(x)
+    out = Mlp(own, nn.initializers.zeros, name='mlp')(x)
+    if c.slots_of(self.level):
+      out += Slots(c, c.slots_of(self.level), name='slots')(x)
+    return out
+
+
 class Block(nn.Module):
+  """Attention, then the chain of MLP levels, each a residual (Eq. 1)."""
+
   config: ModelConfig
 
   @nn.compact
@@ -143,10 +195,12 @@ class Block(nn.Module):
     attended, kv = Attention(c, name='attn')(
         Norm(c, name='attn_norm')(x), positions, causal, memory)
     x += attended
+    for level in range(len(c.level_dims)):
+      x += Level(c, level, name=level_name(c, level))(x)
     normed = Norm(c, name='mlp_norm')(x)
     out = Mlp(c, name='mlp')(normed)
     if c.num_slots:
-      out += Slots(c, name='slots')(normed)
+      out += Slots(c, c.num_slots, name='slots')(normed)
     return x + out, kv
 
 
@@ -242,5 +296,12 @@ def abstract_params(config: ModelConfig):
   return jax.eval_shape(lambda: init(config, jax.random.key(0)))
 
 
-def with_slots(config: ModelConfig, num_slots, slot_rank) -> ModelConfig:
-  return dataclasses.replace(config, num_slots=num_slots, slot_rank=slot_rank)
+def with_slots(config: ModelConfig, num_slots: int, slot_rank: int,
+               level: int = -1) -> ModelConfig:
+  """The config with another number of slots in one MLP level."""
+  level = range(config.num_levels)[level]
+  counts = [config.slots_of(i) for i in range(config.num_levels)]
+  counts[level] = num_slots
+  return dataclasses.replace(
+      config, num_slots=counts[-1], level_slots=tuple(counts[:-1]),
+      slot_rank=slot_rank)
