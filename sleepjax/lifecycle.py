@@ -224,7 +224,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       phase.advance(tokens=rows_lib.num_tokens(rehearsal.student))
 
   seeder = seed.Seeder(
-      compute, frozen, index, settings.seeding, examples, segment, rehearsal,
+      compute, frozen, index, settings.seeding, examples, (segment,), rehearsal,
       chat.tokenizer.stop_ids, seed.content_free_tokens(chat.tokenizer))
   with display.phase('seed', total=settings.seeding.steps) as phase:
     def report_seeding(step, values, tokens):

@@ -115,12 +115,29 @@ def set_open(config: ModelConfig, params, index, layers, level: int = -1):
 def close_slot(config: ModelConfig, params, index, key, level: int = -1):
   """Parameters in which entry `index` is closed and newborn again.
 
-  Its output is zero and its input weights are fresh. The moments of an
-  optimizer are reset beside it by `sleepjax.growth.grow`.
+  Its output is zero and its input weights are fresh.
   """
   slot = new_slot(config, key, config.slot_rank)
   return open_slot(config, params, slot, index,
                    jnp.zeros(config.num_layers, bool), level)
+
+
+def close_all(config: ModelConfig, params, key, level: int = -1):
+  """Every slot of a level closed and newborn: the paper's synaptic pruning."""
+  for i in range(config.slots_of(range(config.num_levels)[level])):
+    params = close_slot(config, params, i, jax.random.fold_in(key, i), level)
+  return params
+
+
+def open_first(config: ModelConfig, params, level: int = -1):
+  """The same function with the pool's closed entries moved to its end.
+
+  Entries that are open keep their order, the oldest first.
+  """
+  pool = _owner(config, params, level)['slots']
+  order = jnp.argsort(~pool['open'].any(axis=0), stable=True)
+  return _with_pool(config, params, level, jax.tree.map(
+      lambda leaf: jnp.take(leaf, order, axis=1), pool))
 
 
 def read_slot(config: ModelConfig, params, index: int, level: int = -1) -> dict:
@@ -129,11 +146,42 @@ def read_slot(config: ModelConfig, params, index: int, level: int = -1) -> dict:
   return {name: leaf[:, index] for name, leaf in pool.items() if name != 'open'}
 
 
-def is_open(config: ModelConfig, params, level: int = -1):
-  """[N] bool: entries that are open in some layer; N may be 0."""
+def opened_layers(config: ModelConfig, params, level: int = -1):
+  """[L, N] bool, where each entry of a level's pool is open; N may be 0."""
   if not config.slots_of(range(config.num_levels)[level]):
-    return jnp.zeros(0, bool)
-  return _owner(config, params, level)['slots']['open'].any(axis=0)
+    return jnp.zeros((config.num_layers, 0), bool)
+  return _owner(config, params, level)['slots']['open']
+
+
+def is_open(config: ModelConfig, params, level: int = -1):
+  """[N] bool: entries that are open in some layer."""
+  return opened_layers(config, params, level).any(axis=0)
+
+
+def strongest_units(config: ModelConfig, params, first: int, second: int,
+                    level: int = -1) -> dict:
+  """Of two slots' 2R hidden units the R that matter most, as one slot.
+
+  In each layer, a unit matters by the product of the norms of its columns and
+  its row of `down`; units of a slot that is closed there do not. A start for
+  distillation, not yet the sum of both slots.
+  """
+  pair = [read_slot(config, params, i, level) for i in (first, second)]
+  units = {'gate': 2, 'up': 2, 'down': 1}  # Their axis in each leaf.
+  joint = {name: jnp.concatenate([slot[name] for slot in pair], units[name])
+           for name in SLOT_MATRICES[config.slot_form]}
+  opened = opened_layers(config, params, level)[:, jnp.array([first, second])]
+  matters = jnp.repeat(opened, config.slot_rank, axis=1).astype(jnp.float32)
+  for name, leaf in joint.items():
+    matters *= jnp.linalg.norm(leaf, axis=3 - units[name])
+  _, best = jax.lax.top_k(matters, config.slot_rank)  # [L, R]
+  strongest = {
+      name: jnp.take_along_axis(
+          leaf, jnp.expand_dims(best, 3 - units[name]), units[name])
+      for name, leaf in joint.items()}
+  if config.slot_routing != 'none':
+    strongest['router'] = (pair[0]['router'] + pair[1]['router']) / 2
+  return strongest
 
 
 def _check_rank(config, rank):

@@ -132,22 +132,24 @@ def _divergence(config, settings, head, teacher_hidden, student_hidden, mask):
 
 
 def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
-              batch: Batch):
+              batch: Batch, level: int = -1):
   """Loss of one batch: α·D − (1 − α)·(reward surrogate) + w·D_rehearsal.
 
   Args:
     config: the grown model's shape.
     settings: weights of the terms.
-    frozen: parameters with the newborn slot, whose output is zero: they *are*
-      the teacher, and the student is they with `slot` inserted.
+    frozen: the student's parameters but for the slot. Where nothing else tells
+      it from the teacher, the teacher is `frozen` with the slot newborn. Their
+      output heads are the same.
     slot: the trainable slot.
     index: its place in the pool.
     batch: rows with the teacher's hidden states.
+    level: the MLP level of the pool, see `transformer.level_name`.
 
   Returns:
     (loss [], metrics): each term divided by its own number of tokens.
   """
-  student = layout.insert_slot(config, frozen, slot, index)
+  student = layout.insert_slot(config, frozen, slot, index, level)
   head = jax.lax.stop_gradient(transformer.unembedding(frozen))
   hidden = rows_lib.completion_hidden(config, student, batch.rows)
   mask = batch.rows.completion_mask
@@ -176,16 +178,16 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   return loss, {**metrics, 'loss': loss}
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@functools.partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=3)
 def seeding_step(config: ModelConfig, settings: SeedingConfig, frozen,
-                 state: SlotState, index, batch: Batch):
+                 state: SlotState, index, batch: Batch, level: int = -1):
   """One AdamW update of the slot; nothing else can move.
 
   Returns:
     (new SlotState, metrics with the global gradient norm).
   """
   def loss_fn(slot):
-    return objective(config, settings, frozen, slot, index, batch)
+    return objective(config, settings, frozen, slot, index, batch, level)
 
   gradient, metrics = jax.grad(loss_fn, has_aux=True)(state.slot)
   updates, opt_state = make_optimizer(settings).update(

@@ -82,10 +82,10 @@ def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
 
 @functools.partial(
     jax.jit, static_argnums=0,
-    static_argnames=('max_new_tokens', 'stop_ids'))
-def _rollout(config, frozen, slot, index, prompt, mask, key, *, max_new_tokens,
-             stop_ids):
-  student = layout.insert_slot(config, frozen, slot, index)
+    static_argnames=('level', 'max_new_tokens', 'stop_ids'))
+def _rollout(config, frozen, slot, index, prompt, mask, key, *, level,
+             max_new_tokens, stop_ids):
+  student = layout.insert_slot(config, frozen, slot, index, level)
   return sampler.sample(config, student, prompt, mask, key,
                         max_new_tokens=max_new_tokens, stop_ids=stop_ids)
 
@@ -97,7 +97,11 @@ _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
 class Seeder:
   """One sleep's seeding: fixed model, settings, examples and rehearsal.
 
+  frozen: the student's parameters; its slot `index` of `level` is trained.
+  segments: what only the teacher has read.
   content_free_V: [V] bool, tokens that the stand-in judge ignores.
+  teacher: the old self's parameters, if they are not `frozen` with a newborn
+    slot.
   """
 
   config: ModelConfig
@@ -105,10 +109,12 @@ class Seeder:
   index: int
   settings: SeedingConfig
   examples: Examples
-  segment: Segment
+  segments: tuple[Segment, ...]
   rehearsal: Examples | None
   stop_ids: tuple[int, ...]
   content_free_V: np.ndarray
+  level: int = -1
+  teacher: dict | None = None
 
   def _rehearse(self, rng):
     if self.rehearsal is None or not self.settings.rehearsal:
@@ -137,14 +143,14 @@ class Seeder:
     prompt, mask = rows_lib.pad_left(student, P)
     rollout = _rollout(
         self.config, self.frozen, state.slot, self.index, prompt, mask, key,
-        max_new_tokens=N, stop_ids=self.stop_ids)
+        level=self.level, max_new_tokens=N, stop_ids=self.stop_ids)
     reference = rows_lib.pad_right([f[c:] for f, c in zip(finished, cuts)], N)
     advantage, metrics = _advantage(
         s, rollout.tokens, rollout.mask, *reference, self.content_free_V)
     hidden = objective.teacher_hidden_states(
-        self.config, self.frozen,
+        self.config, self.frozen if self.teacher is None else self.teacher,
         Rows(*rows_lib.pad_left(teacher, P), rollout.tokens, rollout.mask),
-        (self.segment,))
+        self.segments)
     rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
     return Batch(rows, hidden, advantage), metrics
 
@@ -175,7 +181,8 @@ class Seeder:
     if rehearsal is not None:
       tokens += rows_lib.num_tokens(rehearsal)
     state, updated = objective.seeding_step(
-        self.config, s, self.frozen, state, jnp.int32(self.index), batch)
+        self.config, s, self.frozen, state, jnp.int32(self.index), batch,
+        self.level)
     return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens
 
   def run(self, state: SlotState, key,
