@@ -1,0 +1,64 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sleepjax import pretraining
+from sleepjax.models import transformer
+from sleepjax.pretraining import PretrainingConfig
+from tests.conftest import CONFIG
+
+SETTINGS = PretrainingConfig(
+    rows=4, window=8, learning_rate=0.01, warmup_steps=1, chunk_rows=5)
+STREAM = jnp.asarray(np.random.default_rng(0).integers(0, 61, 50), jnp.int32)
+
+
+def test_loss_is_that_of_the_logits(plain):
+  """Against the definition, in float64."""
+  config, params = plain
+  tokens = STREAM[:18].reshape(2, 9)
+  total, weight = pretraining.next_token_loss(
+      config, params, tokens, chunk_rows=3)
+  logits = np.asarray(
+      transformer.logits(config, params, tokens[:, :-1]), np.float64)
+  log_z = np.log(np.exp(logits).sum(-1))
+  right = np.take_along_axis(
+      logits, np.asarray(tokens)[:, 1:, None], axis=2)[..., 0]
+  assert weight == 16
+  np.testing.assert_allclose(total, (log_z - right).sum(), rtol=1e-5)
+
+
+def test_loss_of_a_stream_counts_each_token_once(plain):
+  config, params = plain
+  have = pretraining.loss_of_stream(config, params, STREAM, 8, rows=2)
+  want = [pretraining.next_token_loss(
+      config, params, STREAM[None, 8 * i:8 * i + 9])[0] for i in range(6)]
+  np.testing.assert_allclose(have, sum(want) / 48, rtol=1e-5)
+
+
+def test_windows_are_stretches_of_the_stream():
+  windows = pretraining.random_windows(
+      jnp.arange(20), 100, 4, jax.random.key(0))
+  assert windows.shape == (100, 5)
+  assert (jnp.diff(windows, axis=1) == 1).all()
+  assert set(windows[:, 0].tolist()) == set(range(16))
+
+
+def test_training_learns_a_text():
+  params = transformer.init(CONFIG, jax.random.key(0))
+  opt_state = pretraining.make_optimizer(SETTINGS).init(params)
+  losses = []
+  for step in range(60):
+    params, opt_state, metrics = pretraining.pretraining_step(
+        CONFIG, SETTINGS, params, opt_state, STREAM,
+        jax.random.fold_in(jax.random.key(1), step))
+    losses.append(float(metrics['loss']))
+  assert abs(losses[0] - np.log(61)) < 0.3
+  assert np.mean(losses[-5:]) < losses[0] / 2
+
+
+def test_settings_are_checked():
+  with pytest.raises(ValueError, match='window=0 must be at least 1'):
+    dataclasses.replace(SETTINGS, window=0)
