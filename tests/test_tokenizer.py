@@ -150,3 +150,20 @@ def test_damaged_files(tmp_path):
   (tmp_path / 'tokenizer_config.json').write_text('{"eos_token": "<end>"}')
   with pytest.raises(UserError, match="eos_token '<end>' is not in the voc"):
     Tokenizer.from_folder(tmp_path)
+
+
+def test_trained_on_a_text(tmp_path):
+  """Merges what is frequent, and loses nothing of any other text."""
+  text = 'the lighthouse of the island\n' * 20
+  tokenizer = Tokenizer.trained_on(text, 280)
+  assert 257 < tokenizer.vocab_size <= 280
+  ids = tokenizer.encode(text)
+  assert len(ids) < len(text) / 3
+  assert tokenizer.decode(ids) == text
+  assert tokenizer.decode(tokenizer.encode('Ångström 7')) == 'Ångström 7'
+  assert tokenizer.stop_ids == tuple(
+      tokenizer.encode('<|endoftext|>'))
+  tokenizer.save(tmp_path)
+  assert Tokenizer.from_folder(tmp_path).encode(text) == ids
+  with pytest.raises(UserError, match='vocab_size=256 must be at least 257'):
+    Tokenizer.trained_on(text, 256)

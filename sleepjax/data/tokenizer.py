@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import jinja2.sandbox
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from sleepjax.data import model_files
 from sleepjax.errors import UserError
@@ -148,6 +148,34 @@ class Tokenizer:
         special[role] = tokens[index]
     template = file.metadata.get('tokenizer.chat_template', PLAIN_TEMPLATE)
     return _finished(backend, template, special, [], str(file.path))
+
+  @classmethod
+  def trained_on(cls, text: str, vocab_size: int) -> 'Tokenizer':
+    """A byte-pair vocabulary of a text's own, for models from scratch.
+
+    Any text can be encoded by it, as single bytes if need be.
+
+    Args:
+      text: what merges are counted in.
+      vocab_size: at least 257, the bytes and the end of a text; a short text
+        may give fewer.
+
+    Raises:
+      UserError: the vocabulary is too small.
+    """
+    if vocab_size < 257:
+      raise UserError(f'vocab_size={vocab_size} must be at least 257: 256 '
+                      'bytes and the end of a text.')
+    end = '<|endoftext|>'
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.train_from_iterator(
+        text.splitlines(keepends=True), trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=[end], show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    return _finished(
+        backend, PLAIN_TEMPLATE, {'eos_token': end}, [], 'trained tokenizer')
 
   @functools.cached_property
   def vocab_size(self) -> int:
