@@ -1,0 +1,198 @@
+"""A model with several memory levels reads a long stream, sleeping as it goes.
+
+  python -m experiments.read_stream --config=configs/memory/four_level.py \
+      --workdir=DIR
+
+Every window is scored before anything is learnt from it, so the loss is that of
+text the model has not seen. Beside it stands the loss of the same model with
+its context only: what the levels gain or cost. Writes DIR/windows.jsonl (loss,
+seconds, memory and what was due after each window), DIR/report.json and
+DIR/report.png. The same command on the same folder goes on where it stopped.
+"""
+
+import collections
+import json
+import pathlib
+import time
+
+import jax
+import matplotlib
+import numpy as np
+from absl import flags
+
+from experiments import _main, _scratch
+from sleepjax.data import sources
+from sleepjax.errors import UserError
+from sleepjax.evals import report as report_lib
+from sleepjax.memory import clock, continuum, wake
+from sleepjax.memory.continuum import ContinuumConfig
+from sleepjax.models.load import load_pretrained
+from sleepjax.training import checkpoints
+from sleepjax.training.compilation_cache import enable_compilation_cache
+from sleepjax.training.metrics import MetricsWriter, read_metrics
+from sleepjax.training.progress import Display
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all results.')
+
+
+def context_only_losses(config, params, settings, tokens):
+  """Loss of each window [W] when nothing but its context is remembered."""
+  still = wake.init_wake(config, params, settings.wake)
+  losses = []
+  for window in tokens.reshape(-1, settings.wake.chunks[0]):
+    after, metrics = wake.read_window(
+        config, params, settings.wake, still, window)
+    losses.append(float(metrics['loss']))
+    # Keep the token before the next window and forget the gradients.
+    still = still._replace(previous=after.previous)
+  return losses
+
+
+def summarise(rows, chunks, tokens):
+  """Plain numbers of a finished run."""
+  quarter = max(len(rows) // 4, 1)
+  mean = lambda name, part: float(np.mean([r[name] for r in part]))
+  # A window's time depends on what is due: compare like with like.
+  seconds = collections.defaultdict(list)
+  for r in rows:
+    seconds[r['due']].append(r['seconds'])
+  flat = {due: [float(np.median(times[:len(times) // 2])),
+                float(np.median(times[len(times) // 2:]))]
+          for due, times in seconds.items() if len(times) >= 8}
+  return {
+      'tokens': tokens, 'windows': len(rows),
+      'sleeps': int(rows[-1]['sleeps']),
+      'sleeps_by_the_clock': clock.sleeps(tokens, chunks),
+      'loss': mean('loss', rows),
+      'loss_context_only': mean('loss_context_only', rows),
+      'loss_last_quarter': mean('loss', rows[-quarter:]),
+      'loss_context_only_last_quarter': mean(
+          'loss_context_only', rows[-quarter:]),
+      'median_seconds_first_and_second_half': flat,
+      'resident_gib_after_first_quarter': rows[quarter - 1]['resident_gib'],
+      'resident_gib_at_the_end': rows[-1]['resident_gib']}
+
+
+def plot(rows, path):
+  """Loss against context only, seconds a window, and memory."""
+  matplotlib.use('Agg')
+  from matplotlib import pyplot as plt
+  read = np.array([r['tokens_read'] for r in rows]) / 1000
+  figure, axes = plt.subplots(3, 1, figsize=(8, 8), sharex=True)
+  smooth = max(len(rows) // 20, 1)
+  running = lambda values: np.convolve(
+      values, np.ones(smooth) / smooth, mode='valid')
+  gain = np.array([r['loss_context_only'] - r['loss'] for r in rows])
+  axes[0].axhline(0, color='0.7', linewidth=1)
+  axes[0].plot(read, gain, '.', color='0.75', markersize=3)
+  axes[0].plot(read[smooth - 1:], running(gain), color='C0')
+  axes[0].set_ylabel('loss saved by memory,\nnats per token')
+  for due in sorted({r['due'] for r in rows}):
+    chosen = [r for r in rows if r['due'] == due]
+    axes[1].plot([r['tokens_read'] / 1000 for r in chosen],
+                 [r['seconds'] for r in chosen], '.', markersize=4,
+                 label=f'hand-overs: {due}')
+  axes[1].set_yscale('log')
+  axes[1].set_ylabel('seconds a window')
+  axes[1].legend(fontsize=7, frameon=False, ncols=2)
+  axes[2].plot(read, [r['resident_gib'] for r in rows])
+  axes[2].set_ylim(bottom=0)
+  axes[2].set_ylabel('resident memory, GiB')
+  axes[2].set_xlabel('tokens read, thousands')
+  for a in axes:
+    a.spines[['top', 'right']].set_visible(False)
+  figure.tight_layout()
+  figure.savefig(path, dpi=150)
+  plt.close(figure)
+
+
+def _resident_gib():
+  status = pathlib.Path('/proc/self/status').read_text()
+  kib = [line.split()[1] for line in status.splitlines()
+         if line.startswith('VmRSS')]
+  return int(kib[0]) / 2**20
+
+
+def _named(due):
+  """How a row calls its hand-overs: '2→3 1→2 0→1', '3' for an own update."""
+  return ' '.join(f'{s}→{r}' if r is not None else f'{s}' for s, r in due)
+
+
+def main(argv):
+  config = _main.config_from_flags(
+      argv, default='configs/memory/four_level.py', description=__doc__)
+  if _WORKDIR.value is None:
+    raise UserError('--workdir is missing; see --help.')
+  workdir = pathlib.Path(_WORKDIR.value)
+  resolved = json.loads(config.to_json())
+  settings = _main.to_dataclass(
+      ContinuumConfig, config.continuum, 'config.continuum')
+  enable_compilation_cache()
+  window = settings.wake.chunks[0]
+  workdir.mkdir(parents=True, exist_ok=True)
+  key = jax.random.key(config.seed)
+  with Display() as display:
+    if config.model is None:
+      model = _scratch.trained(config, workdir / 'base', display)
+    else:
+      model = load_pretrained(config.model)
+    tokens = np.asarray(model.tokenizer.encode(sources.wikitext2('test')))
+    wanted = config.tokens // window * window
+    if len(tokens) < wanted:
+      raise UserError(f'tokens={config.tokens}: the text has {len(tokens)}.')
+    tokens = tokens[:wanted].astype(np.int32)
+    grown, params = continuum.add_levels(
+        model.config, model.params, settings, jax.random.fold_in(key, 2**20))
+    state = continuum.init_state(grown, params, settings)
+    folder, log = workdir / 'progress', workdir / 'windows.jsonl'
+    start = 0
+    if checkpoints.is_saved(folder):
+      saved = checkpoints.load_progress(folder)
+      if saved.metadata['config'] != resolved:
+        raise UserError(f'{workdir} holds a run of another configuration: '
+                        'choose another --workdir, or delete that one.')
+      start = saved.step
+      state = checkpoints.with_structure(state, saved.tree)
+    rows = [r for r in read_metrics(log) if r['tokens_read'] <= start] if (
+        log.exists()) else []
+    log.unlink(missing_ok=True)
+    with MetricsWriter(log) as writer, display.phase(
+        'context only', total=1) as phase:
+      still = context_only_losses(
+          grown, params, settings, tokens)
+      phase.advance(tokens=len(tokens))
+    with MetricsWriter(log) as writer, display.phase(
+        'read', total=len(tokens) // window) as phase:
+      for row in rows:
+        writer.write('read', row['step'], {
+            k: v for k, v in row.items() if k not in ('phase', 'step')})
+        phase.advance()
+      for n in range(start // window, len(tokens) // window):
+        began, heard = time.perf_counter(), []
+        state = continuum.read(
+            grown, settings, state, tokens[n * window:(n + 1) * window], key,
+            heard.append)
+        jax.block_until_ready(state)
+        row = {'loss': float(heard[0]['loss']), 'loss_context_only': still[n],
+               'tokens_read': heard[0]['tokens_read'],
+               'due': _named(heard[0]['due']), 'sleeps': heard[0]['sleeps'],
+               'seconds': time.perf_counter() - began,
+               'resident_gib': _resident_gib()}
+        writer.write('read', n, row)
+        rows.append(row)
+        phase.advance(tokens=window, loss=row['loss'])
+        if row['tokens_read'] % config.save_every == 0:
+          checkpoints.save_progress(
+              folder, row['tokens_read'], state, {'config': resolved})
+  report = {**summarise(rows, settings.wake.chunks, len(tokens)),
+            'peak_memory_bytes': report_lib.peak_memory_bytes(),
+            'config': resolved}
+  report_lib.write_report(workdir, report)
+  plot(rows, workdir / 'report.png')
+  print(json.dumps({k: v for k, v in report.items() if k != 'config'},
+                   indent=2, ensure_ascii=False))
+
+
+if __name__ == '__main__':
+  import sys
+  _main.run(main, sys.argv)

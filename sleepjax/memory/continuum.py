@@ -1,0 +1,227 @@
+"""A model whose memory levels read a stream, each at its own pace.
+
+Awake, a window is read and gradients gather in every MLP level (`wake`). When
+the clock says that a level's chunk is full (`clock`), the level hands over to
+the next slower one (`consolidate`), slow before fast: its update is computed, a
+slot of the receiver is seeded, and then both become the model, the update and
+the slot together. The state is a value: an interrupted hand-over leaves the one
+before it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from sleepjax.growth import slots
+from sleepjax.memory import clock, consolidate, wake
+from sleepjax.memory.consolidate import ConsolidationConfig
+from sleepjax.memory.wake import WakeConfig, WakeState
+from sleepjax.models import transformer
+from sleepjax.models.config import ModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ContinuumConfig:
+  """Every choice of a model with several memory levels.
+
+  wake: chunks in tokens and how each level learns awake.
+  sleep: how a slot is seeded.
+  level_dims: hidden widths of the extra MLP levels, fastest first.
+  slots: pool size of each MLP level; 0 takes as many as the sender fills in one
+    chunk of the receiver, which is what a level needs whose slots are pruned at
+    its own update. The slowest level merges its oldest when it is full.
+  slot_rank: R of every slot.
+  """
+
+  wake: WakeConfig
+  sleep: ConsolidationConfig = ConsolidationConfig()
+  level_dims: tuple[int, ...] = ()
+  slots: tuple[int, ...] = ()
+  slot_rank: int = 64
+
+  def __post_init__(self):
+    levels = len(self.level_dims) + 1
+    if len(self.wake.chunks) != levels + 1:
+      raise ValueError(
+          f'chunks={self.wake.chunks} must name attention and {levels} MLP '
+          f'levels: those of level_dims={self.level_dims} and the own one.')
+    if self.slots and len(self.slots) != levels:
+      raise ValueError(
+          f'slots={self.slots} must name one pool for each of the {levels} MLP '
+          'levels.')
+
+  def pool_sizes(self) -> tuple[int, ...]:
+    """Slots of each MLP level, fastest first; at least two."""
+    chunks = self.wake.chunks
+    given = self.slots or (0,) * (len(chunks) - 1)
+    return tuple(n or max(2, slow // fast) for n, fast, slow in zip(
+        given, chunks, chunks[1:], strict=False))
+
+
+class MemoryState(NamedTuple):
+  """A model that reads.
+
+  params: canonical parameters, the whole model as it speaks now.
+  wake: what `sleepjax.memory.wake` carries; its weights are those of `params`.
+  pending: tokens that do not fill a window yet.
+  seen: for each memory level that hands over, the tokens since its last sleep.
+  sleeps: [number of MLP levels], sleeps that filled a slot of each so far.
+  """
+
+  params: Any
+  wake: WakeState
+  pending: np.ndarray
+  seen: tuple[np.ndarray, ...]
+  sleeps: np.ndarray
+
+
+def add_levels(config: ModelConfig, params, settings: ContinuumConfig, key):
+  """The same function with extra MLP levels and empty pools of slots.
+
+  Extra levels have zero output until they learn; a newborn level has input
+  weights ~ N(0, 1/D) and gains of one.
+
+  Returns:
+    (config, params), canonical.
+
+  Raises:
+    ValueError: the model has extra levels already.
+  """
+  if config.level_dims:
+    raise ValueError(f'the model has extra levels {config.level_dims} already.')
+  if settings.level_dims:
+    pools = (config.num_slots, config.slot_rank)
+    config = dataclasses.replace(config, level_dims=settings.level_dims)
+    bare = transformer.with_slots(config, 0, 0)
+
+    @jax.jit
+    def newborn_levels():
+      layers = transformer.init(bare, key)['layers']
+      return {name: layers[name] for name in layers
+              if name.startswith('level_')}
+
+    params = {**params, 'layers': {**params['layers'], **newborn_levels()}}
+    config = transformer.with_slots(config, *pools)
+  for level, size in enumerate(settings.pool_sizes()):
+    config, params = slots.allocate_pool(
+        config, params, size, settings.slot_rank, level)
+  return config, params
+
+
+def init_state(config: ModelConfig, params,
+               settings: ContinuumConfig) -> MemoryState:
+  """Before the first token; `config` and `params` come from `add_levels`."""
+  nothing = np.zeros(0, np.int32)
+  return MemoryState(
+      params, wake.init_wake(config, params, settings.wake), nothing,
+      (nothing,) * config.num_levels, np.zeros(config.num_levels, np.int32))
+
+
+def hand_over(config: ModelConfig, settings: ContinuumConfig,
+              state: MemoryState, sender: int, receiver: int | None, key,
+              report: consolidate.Report = lambda *_: None) -> MemoryState:
+  """Compute, consolidate, update: one due pair of memory levels.
+
+  Args:
+    config, settings: of the model.
+    state: stays as it is.
+    sender: memory level, 0 for attention.
+    receiver: sender + 1, or None for the slowest level, which only updates.
+    key: typed PRNG key of this hand-over.
+    report: gets (step, metrics, tokens) of every update of the new slot.
+  """
+  after = state.wake
+  if sender:
+    after = wake.updated(settings.wake, after, sender - 1)
+  params = wake.merge_levels(config, state.params, after.weights)
+  seen, sleeps = list(state.seen), state.sleeps.copy()
+  if receiver is not None:
+    params = consolidate.consolidate(
+        config, state.params, params, sender, seen[sender], settings.sleep,
+        key, report=report)
+    seen[sender] = np.zeros(0, np.int32)
+    sleeps[receiver - 1] += 1
+  return state._replace(
+      params=params, wake=after, seen=tuple(seen), sleeps=sleeps)
+
+
+def _read_window(config, settings, state, window, mask=None):
+  awake, metrics = wake.read_window(
+      config, state.params, settings.wake, state.wake, window, mask)
+  real = window if mask is None else window[mask]
+  seen = tuple(np.concatenate([old, real]) for old in state.seen)
+  return state._replace(wake=awake, seen=seen), metrics
+
+
+def _sleep(config, settings, state, pairs, key):
+  now = int(state.wake.tokens_read)
+  for sender, receiver in pairs:
+    state = hand_over(
+        config, settings, state, sender, receiver,
+        jax.random.fold_in(jax.random.fold_in(key, now), sender))
+  return state
+
+
+def read(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
+         tokens: Sequence[int], key,
+         report: Callable[[dict], None] = lambda _: None) -> MemoryState:
+  """Reads a stretch of a stream, asleep whenever the clock says so.
+
+  What does not fill a window waits in the state, so that a stream gives the
+  same model in whatever stretches it is read.
+
+  Args:
+    config: of a model with pools, see `add_levels`.
+    settings: every choice.
+    state: where reading goes on.
+    tokens: ids, any number of them.
+    key: typed PRNG key of the whole stream.
+    report: gets the metrics of every window, with `tokens_read`, the pairs that
+      were `due`, and the number of all `sleeps` so far.
+
+  Returns:
+    The state after the last whole window and what was due then.
+  """
+  size = settings.wake.chunks[0]
+  waiting = np.concatenate(
+      [state.pending, np.asarray(tokens, np.int32)]).astype(np.int32)
+  whole = len(waiting) // size * size
+  for window in waiting[:whole].reshape(-1, size):
+    state, metrics = _read_window(config, settings, state, window)
+    now = int(state.wake.tokens_read)
+    pairs = clock.due(now, settings.wake.chunks)
+    state = _sleep(config, settings, state, pairs, key)
+    report({**metrics, 'tokens_read': now, 'due': pairs,
+            'sleeps': int(state.sleeps.sum())})
+  return state._replace(pending=waiting[whole:])
+
+
+def finish(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
+           key) -> MemoryState:
+  """The end of a stream: its last, partial chunks are read and handed over.
+
+  Every level that has seen something since its last sleep hands over, slow
+  before fast; a stretch too short for a prompt is only learnt from. The partial
+  window counts as a whole one on the clock.
+  """
+  size = settings.wake.chunks[0]
+  if len(state.pending):
+    window = np.zeros(size, np.int32)
+    window[:len(state.pending)] = state.pending
+    state, _ = _read_window(config, settings, state, window,
+                            np.arange(size) < len(state.pending))
+  last = config.num_levels
+  pairs = [(level, level + 1 if level < last else None)
+           for level in range(last, -1, -1)]
+  pairs = [(sender, receiver) for sender, receiver in pairs
+           if receiver is None
+           or len(state.seen[sender]) >= settings.sleep.prompt_tokens]
+  state = _sleep(config, settings, state, pairs, key)
+  nothing = np.zeros(0, np.int32)
+  rounded = -(-state.wake.tokens_read // size) * size
+  return state._replace(
+      pending=nothing, seen=(nothing,) * last,
+      wake=state.wake._replace(tokens_read=rounded))
