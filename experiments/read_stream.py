@@ -55,7 +55,7 @@ def summarise(rows, chunks, tokens):
   # A window's time depends on what is due: compare like with like.
   seconds = collections.defaultdict(list)
   for r in rows:
-    seconds[r['due']].append(r['seconds'])
+    seconds[int(r['hand_overs'])].append(r['seconds'])
   flat = {due: [float(np.median(times[:len(times) // 2])),
                 float(np.median(times[len(times) // 2:]))]
           for due, times in seconds.items() if len(times) >= 8}
@@ -87,11 +87,11 @@ def plot(rows, path):
   axes[0].plot(read, gain, '.', color='0.75', markersize=3)
   axes[0].plot(read[smooth - 1:], running(gain), color='C0')
   axes[0].set_ylabel('loss saved by memory,\nnats per token')
-  for due in sorted({r['due'] for r in rows}):
-    chosen = [r for r in rows if r['due'] == due]
+  for due in sorted({r['hand_overs'] for r in rows}):
+    chosen = [r for r in rows if r['hand_overs'] == due]
     axes[1].plot([r['tokens_read'] / 1000 for r in chosen],
                  [r['seconds'] for r in chosen], '.', markersize=4,
-                 label=f'hand-overs: {due}')
+                 label=f'hand-overs: {due:.0f}')
   axes[1].set_yscale('log')
   axes[1].set_ylabel('seconds a window')
   axes[1].legend(fontsize=7, frameon=False, ncols=2)
@@ -111,11 +111,6 @@ def _resident_gib():
   kib = [line.split()[1] for line in status.splitlines()
          if line.startswith('VmRSS')]
   return int(kib[0]) / 2**20
-
-
-def _named(due):
-  """How a row calls its hand-overs: '2→3 1→2 0→1', '3' for an own update."""
-  return ' '.join(f'{s}→{r}' if r is not None else f'{s}' for s, r in due)
 
 
 def main(argv):
@@ -156,8 +151,7 @@ def main(argv):
     rows = [r for r in read_metrics(log) if r['tokens_read'] <= start] if (
         log.exists()) else []
     log.unlink(missing_ok=True)
-    with MetricsWriter(log) as writer, display.phase(
-        'context only', total=1) as phase:
+    with display.phase('context only', total=1) as phase:
       still = context_only_losses(
           grown, params, settings, tokens)
       phase.advance(tokens=len(tokens))
@@ -175,7 +169,8 @@ def main(argv):
         jax.block_until_ready(state)
         row = {'loss': float(heard[0]['loss']), 'loss_context_only': still[n],
                'tokens_read': heard[0]['tokens_read'],
-               'due': _named(heard[0]['due']), 'sleeps': heard[0]['sleeps'],
+               'hand_overs': len(heard[0]['due']),
+               'sleeps': heard[0]['sleeps'],
                'seconds': time.perf_counter() - began,
                'resident_gib': _resident_gib()}
         writer.write('read', n, row)
