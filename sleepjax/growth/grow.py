@@ -1,0 +1,181 @@
+"""grow(plan)(state) -> state: a whole training state becomes a larger one.
+
+  larger = grow([MlpWidth(512), AppendSlot(64)])(state, key)
+
+Parameters, the moments of the optimizer and the lineage grow together, so that
+training goes on where it was. The function is pure and can be jitted, with
+`grow_shardings` for its result on a mesh.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sleepjax.errors import UserError
+from sleepjax.growth import expansion as lib
+from sleepjax.growth.expansion import Expansion
+from sleepjax.models import transformer
+from sleepjax.models.config import ModelConfig
+
+Operator = Callable[[ModelConfig], Expansion]
+
+
+@flax.struct.dataclass
+class ModelState:
+  """What growth changes together.
+
+  params: canonical parameters.
+  opt_state: of any optax optimizer whose arrays are scalars or have the shapes
+    of parameters (SGD, momentum, Adam, AdamW and chains of them), or None.
+  config: of the parameters.
+  lineage: the operators that led here, as text, in order.
+  """
+
+  params: Any
+  opt_state: Any
+  config: ModelConfig = flax.struct.field(pytree_node=False)
+  lineage: tuple[str, ...] = flax.struct.field(
+      pytree_node=False, default=())
+
+
+def validate(plan: Sequence[Operator], config: ModelConfig, params=None):
+  """The expansions of a plan, if they fit: needs no memory for parameters.
+
+  Args:
+    plan: operators, applied in order.
+    config: of the model before.
+    params: its parameters or their shapes; those of `config` by default.
+
+  Returns:
+    list of Expansion, one for each operator.
+
+  Raises:
+    UserError: an operator refuses, or the leaves do not come out as the larger
+      config needs them; the message is a table path / have / want.
+  """
+  have = transformer.abstract_params(config)
+  if params is not None:
+    wrong = lib.misfits(params, have)
+    if wrong:
+      raise UserError(f'the parameters do not fit their config:\n{wrong}')
+  expansions = []
+  for operator in plan:
+    step = operator(config)
+    have, config = lib.expand_shapes(step.changes, have), step.config
+    wrong = lib.misfits(have, transformer.abstract_params(config))
+    if wrong:
+      raise UserError(f'{operator} does not lead to its config:\n{wrong}')
+    expansions.append(step)
+  return expansions
+
+
+def _map_moments(function, opt_state, params):
+  """opt_state with function(tree, order) in place of each params-like tree."""
+  like = jax.tree.structure(params)
+  matches = lambda node: jax.tree.structure(node) == like
+
+  def changed(path, node):
+    if matches(node):
+      name = str(getattr(path[-1], 'name', path[-1])) if path else ''
+      return function(node, 2 if name == 'nu' else 1)
+    if np.ndim(node):
+      raise ValueError(
+          f'optimizer state {jax.tree_util.keystr(path)} of shape '
+          f'{np.shape(node)} is neither a number nor shaped like the '
+          'parameters: growth does not know how it should grow. Use SGD, '
+          'momentum or Adam, or start the optimizer anew.')
+    return node
+
+  return jax.tree_util.tree_map_with_path(changed, opt_state, is_leaf=matches)
+
+
+def grow(plan: Sequence[Operator]):
+  """The function (state, key) -> larger state that a plan stands for.
+
+  Each operator draws from `key` folded with its place in the plan.
+
+  Raises:
+    UserError, from the function: see `validate`; nothing was computed then.
+  """
+  plan = tuple(plan)
+
+  def grown(state: ModelState, key) -> ModelState:
+    params, opt_state = state.params, state.opt_state
+    steps = validate(plan, state.config, params)
+    for i, step in enumerate(steps):
+      opt_state = _map_moments(
+          lambda tree, order, step=step: lib.expand_moments(
+              step.changes, tree, order), opt_state, params)
+      params = lib.expand_params(
+          step.changes, params, jax.random.fold_in(key, i))
+    config = steps[-1].config if steps else state.config
+    return state.replace(
+        params=params, opt_state=opt_state, config=config,
+        lineage=(*state.lineage, *map(str, plan)))
+
+  return grown
+
+
+def grow_shardings(plan: Sequence[Operator], config: ModelConfig, shardings):
+  """NamedShardings of the larger parameters, from those of the smaller.
+
+  Raises:
+    UserError: an axis no longer divides by its mesh axes.
+  """
+  shapes = transformer.abstract_params(config)
+  for step in validate(plan, config):
+    shapes = lib.expand_shapes(step.changes, shapes)
+    shardings = lib.expand_shardings(step.changes, shardings, shapes)
+  return shardings
+
+
+def new_entries(plan: Sequence[Operator], config: ModelConfig):
+  """Masks like the larger parameters, true where an entry was not there."""
+  masks = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, bool),
+                       transformer.abstract_params(config))
+  for step in validate(plan, config):
+    masks = lib.expand_is_new(step.changes, masks)
+  return masks
+
+
+class WarmUpState(NamedTuple):
+  count: jax.Array
+
+
+def warm_up_new(masks, steps: int) -> optax.GradientTransformation:
+  """Scales the updates of new entries by min(1, (t + 1) / steps).
+
+  Put it last in a chain, after the learning rate.
+
+  Args:
+    masks: of `new_entries`.
+    steps: updates until new entries learn as fast as the others.
+  """
+  if steps < 1:
+    raise ValueError(f'steps={steps} must be at least 1.')
+
+  def update(updates, state, params=None):
+    del params
+    factor = jnp.minimum(1.0, (state.count + 1) / steps)
+    updates = jax.tree.map(
+        lambda u, new: jnp.where(new, u * factor.astype(u.dtype), u),
+        updates, masks)
+    return updates, WarmUpState(state.count + 1)
+
+  return optax.GradientTransformation(
+      lambda params: WarmUpState(jnp.int32(0)), update)
+
+
+def max_logit_change(before: ModelState, after: ModelState, tokens) -> float:
+  """max |Δlogit| on token ids [T], in float32: what growth must keep small."""
+  tokens = jnp.asarray(tokens, jnp.int32)[None]
+  return float(jnp.abs(_logits(before.config, before.params, tokens)
+                       - _logits(after.config, after.params, tokens)).max())
+
+
+_logits = jax.jit(transformer.logits, static_argnums=0)

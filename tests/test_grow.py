@@ -1,0 +1,201 @@
+"""A whole training state grows: parameters, moments, lineage, shardings."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from sleepjax import pretraining
+from sleepjax.errors import UserError
+from sleepjax.growth import expansion as lib
+from sleepjax.growth import grow
+from sleepjax.growth.grow import ModelState
+from sleepjax.growth.operators import (
+    AppendSlot, HiddenWidth, MlpWidth, QueryHeads)
+from sleepjax.models import transformer
+from sleepjax.pretraining import PretrainingConfig
+from tests.conftest import CONFIG
+
+PLAN = [MlpWidth(56), QueryHeads(3), HiddenWidth(40)]
+SETTINGS = PretrainingConfig(rows=4, window=8, warmup_steps=1,
+                             learning_rate=0.003, weight_decay=0.0)
+STREAM = jnp.asarray(np.random.default_rng(0).integers(0, 61, 50), jnp.int32)
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope='module')
+def state(plain):
+  """After three updates of training."""
+  config, params = plain
+  opt_state = pretraining.make_optimizer(SETTINGS).init(params)
+  for i in range(3):
+    params, opt_state, _ = pretraining.pretraining_step(
+        config, SETTINGS, params, opt_state, STREAM, jax.random.key(i))
+  return ModelState(params, opt_state, config)
+
+
+@pytest.fixture(scope='module')
+def larger(state):
+  return grow.grow(PLAN)(state, KEY)
+
+
+def adam(state):
+  found = [part for part in jax.tree.leaves(
+      state.opt_state, is_leaf=lambda x: hasattr(x, 'nu')) if hasattr(x := part,
+                                                                      'nu')]
+  return found[0]
+
+
+def test_everything_grows_together(state, larger):
+  shapes = jax.tree.map(jnp.shape, transformer.abstract_params(larger.config))
+  assert (larger.config.mlp_dim, larger.config.num_heads,
+          larger.config.embed_dim) == (56, 6, 40)
+  assert jax.tree.map(jnp.shape, larger.params) == shapes
+  for moments in (adam(larger).mu, adam(larger).nu):
+    assert jax.tree.map(jnp.shape, moments) == shapes
+  assert int(adam(larger).count) == 3
+  assert larger.lineage == tuple(map(str, PLAN))
+  assert grow.max_logit_change(state, larger, STREAM[:9]) < 1e-4
+  # Moments of what was there are kept; a gain shrunk by s has gradients 1/s as
+  # large, and squares 1/s².
+  gate = adam(larger).mu['layers']['mlp']['gate']
+  np.testing.assert_array_equal(
+      gate[:, :32, :48], adam(state).mu['layers']['mlp']['gate'])
+  assert not gate[:, 32:].any() and not gate[:, :, 48:].any()
+  for name, power in (('mu', 1), ('nu', 2)):
+    have = getattr(adam(larger), name)['final_norm']['scale']
+    want = getattr(adam(state), name)['final_norm']['scale']
+    np.testing.assert_allclose(
+        have[:32], want * (40 / 32) ** (power / 2), rtol=1e-5)
+
+
+def test_training_goes_on_without_a_jump(state, larger):
+  """The next update moves the old entries as it would have moved them."""
+  step = lambda s: pretraining.pretraining_step(
+      s.config, SETTINGS, s.params, s.opt_state, STREAM, jax.random.key(9))
+  have, _, metrics = step(larger)
+  want, _, before = step(state)
+  np.testing.assert_allclose(metrics['loss'], before['loss'], rtol=1e-5)
+  moved = have['layers']['mlp']['gate'] - larger.params['layers']['mlp']['gate']
+  np.testing.assert_allclose(
+      moved[:, :32, :48],
+      want['layers']['mlp']['gate'] - state.params['layers']['mlp']['gate'],
+      atol=2e-5)
+  # New output rows start to move at once.
+  fresh = have['layers']['mlp']['down'][:, 48:, :32]
+  assert np.abs(fresh).max() > 1e-4
+
+
+def test_jit_gives_the_same_state(state, larger):
+  have = jax.jit(grow.grow(PLAN))(state, KEY)
+  assert have.lineage == larger.lineage and have.config == larger.config
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+               have, larger)
+
+
+def test_no_optimizer_is_fine_and_a_strange_one_is_not(state):
+  bare = grow.grow(PLAN)(state.replace(opt_state=None), KEY)
+  assert bare.opt_state is None
+  momentum = optax.sgd(0.1, momentum=0.9).init(state.params)
+  trace = grow.grow(PLAN)(state.replace(opt_state=momentum), KEY).opt_state
+  assert jax.tree.map(jnp.shape, trace[0].trace) == jax.tree.map(
+      jnp.shape, bare.params)
+  strange = optax.adafactor(0.1, min_dim_size_to_factor=4).init(state.params)
+  with pytest.raises(ValueError, match='neither a number nor shaped like'):
+    grow.grow(PLAN)(state.replace(opt_state=strange), KEY)
+
+
+def test_a_plan_is_checked_before_memory_is_spent(plain):
+  config, params = plain
+
+  @dataclasses.dataclass(frozen=True)
+  class Wrong:
+    """Forgets the rows of `down`."""
+
+    def __call__(self, config):
+      good = MlpWidth(56)(config)
+      return lib.Expansion(good.config, good.changes[:2])
+
+  with pytest.raises(UserError) as caught:
+    grow.validate([Wrong()], config)
+  lines = str(caught.value).splitlines()
+  assert lines[1].split() == ['path', 'have', 'want']
+  assert lines[2].split('  ')[0] == 'layers/mlp/down'
+  assert '[2, 48, 32]' in lines[2] and '[2, 56, 32]' in lines[2]
+  broken = {**params, 'embed': {'table': jnp.zeros((61, 31))}}
+  with pytest.raises(UserError, match=re.escape('float32[61, 31]')):
+    grow.validate(PLAN, config, broken)
+
+
+def test_shape_table(state, larger):
+  rows = lib.shape_table(state.params, larger.params).splitlines()
+  assert rows[0].split() == ['path', 'before', 'after']
+  assert any(row.split('  ')[0] == 'layers/mlp/gate' and '[2, 40, 56]' in row
+             for row in rows)
+
+
+def test_new_entries_warm_up():
+  """Old entries learn at once, new ones a quarter more at each step."""
+  masks = grow.new_entries([AppendSlot(4), MlpWidth(56)], CONFIG)
+  gate = masks['layers']['mlp']['gate']
+  assert gate[:, :, 48:].all() and not gate[:, :, :48].any()
+  assert masks['layers']['slots']['down'].all()
+  assert not masks['embed']['table'].any()
+  warm_up = grow.warm_up_new({'w': jnp.array([False, True])}, 4)
+  state, factors = warm_up.init(None), []
+  for _ in range(6):
+    updates, state = warm_up.update({'w': jnp.ones(2)}, state)
+    factors.append(np.asarray(updates['w']).tolist())
+  assert factors == [[1, 0.25], [1, 0.5], [1, 0.75], [1, 1], [1, 1], [1, 1]]
+  with pytest.raises(ValueError, match='steps=0 must be at least 1'):
+    grow.warm_up_new(masks, 0)
+
+
+def test_growth_on_a_mesh():
+  """Four devices: each leaf keeps its PartitionSpec, values are the same."""
+  script = textwrap.dedent('''
+    import jax, numpy as np
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+    from sleepjax.errors import UserError
+    from sleepjax.growth import grow
+    from sleepjax.growth.operators import MlpWidth, AppendSlot
+    from tests.conftest import CONFIG, random_params
+    mesh = jax.make_mesh((2, 2), ('fsdp', 'tensor'),
+                         axis_types=(AxisType.Auto,) * 2)
+    params = random_params(CONFIG)
+    spec = jax.tree.map(lambda leaf: NamedSharding(mesh, P()), params)
+    spec['layers']['mlp'] = {
+        name: NamedSharding(mesh, P(None, 'fsdp', 'tensor'))
+        for name in ('gate', 'up', 'down')}
+    sharded = grow.ModelState(jax.device_put(params, spec), None, CONFIG)
+    plan = [MlpWidth(56), AppendSlot(4)]
+    after = grow.grow_shardings(plan, CONFIG, spec)
+    assert after['layers']['mlp']['up'].spec == P(None, 'fsdp', 'tensor')
+    out = jax.tree.map(lambda s: s, sharded.replace(params=after))
+    want = grow.grow(plan)(grow.ModelState(params, None, CONFIG),
+                           jax.random.key(0))
+    have = jax.jit(lambda s, k: grow.grow(plan)(s, k).params,
+                   out_shardings=after)(sharded, jax.random.key(0))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+                 have, want.params)
+    gate = have['layers']['mlp']['gate']
+    assert gate.addressable_shards[0].data.shape == (2, 16, 28)
+    try:
+      grow.grow_shardings([MlpWidth(57)], CONFIG, spec)
+    except UserError as error:
+      assert 'grow it to a multiple of 2' in str(error), error
+      print('fine')
+  ''')
+  done = subprocess.run(
+      [sys.executable, '-c', script], capture_output=True, text=True,
+      env={**os.environ, 'JAX_PLATFORMS': 'cpu',
+           'XLA_FLAGS': '--xla_force_host_platform_device_count=4'})
+  assert done.stdout.strip() == 'fine', done.stderr[-2000:]
