@@ -25,8 +25,9 @@ def fastest_matmul_dtype(platform: str | None = None) -> str:
   if (platform or jax.default_backend()) != 'cpu':
     return 'bfloat16'
   cpuinfo = pathlib.Path('/proc/cpuinfo')
-  has_amx = cpuinfo.exists() and 'amx_bf16' in cpuinfo.read_text()
-  return 'bfloat16' if has_amx else 'float32'
+  flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+  native = flags & {'amx_bf16', 'avx512_bf16'}
+  return 'bfloat16' if native else 'float32'
 
 
 def _fuse(layers):
