@@ -11,15 +11,17 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming import round as dream_round_lib
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
+from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
-from sleepjax.models import layout, transformer
+from sleepjax.growth.expansion import shape_table
+from sleepjax.growth.slot_operators import AppendSlot
+from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
@@ -27,6 +29,8 @@ from sleepjax.seeding import dreams as dreams_lib
 from sleepjax.seeding import objective, seed
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
+
+_RETENTION_ROWS = 4  # Rehearsed answers that dreaming must leave as they are.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +75,13 @@ class SleepConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SleepReport:
-  """What one sleep did; plain Python values."""
+  """What one sleep did; plain Python values.
+
+  growth_shapes is a table path / before / after of the leaves that grew.
+  """
 
   growth_max_abs_logit_change: float
+  growth_shapes: str
   dreams: int
   held_out_questions: tuple[tuple[str, str], ...]
   dreaming: dict
@@ -138,20 +146,23 @@ def wake_chunks(chat: ChatPrompts, document: documents.Document,
 
 
 def grow(config: ModelConfig, params, settings: SleepConfig, key, probe):
-  """Parameters with a newborn slot, and max |Δlogit| on the probe tokens [T].
+  """A model with a newborn slot.
 
-  The change is exactly zero when both are computed in float32.
+  Args:
+    config, params: canonical model.
+    settings: which slot.
+    key: typed PRNG key of its input weights.
+    probe: token ids [T] on which both models are compared.
+
+  Returns:
+    (grown model, max |Δlogit|, table of the shapes that changed). The change is
+    exactly zero: both are computed in float32.
   """
-  grown_config, grown = slots.append_slot(
-      config, params, slots.new_slot(config, key, settings.slot_rank),
-      slots.layer_mask(config, settings.slot_layers))
-  probe = jnp.asarray(probe, jnp.int32)[None]
-  change = jnp.abs(_logits(config, params, probe)
-                   - _logits(grown_config, grown, probe)).max()
-  return grown_config, grown, float(change)
-
-
-_logits = jax.jit(transformer.logits, static_argnums=0)
+  before = growth.ModelState(params, None, config)
+  after = growth.grow([AppendSlot(settings.slot_rank, settings.slot_layers)])(
+      before, key)
+  return (after, growth.max_logit_change(before, after, probe),
+          shape_table(params, after.params))
 
 
 def _dream_prompts(chat, settings, topic, dreams):
@@ -187,8 +198,8 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       key, 5)
   with display.phase('grow', total=1) as phase:
     probe = chat.document(document.text)[:128]
-    grown_config, grown, change = grow(
-        config, params, settings, grow_key, probe)
+    after, change, shapes = grow(config, params, settings, grow_key, probe)
+    grown_config, grown = after.config, after.params
     index = grown_config.num_slots - 1
     slot = slots.read_slot(grown_config, grown, index)
     compute, frozen = layout.for_compute(
@@ -208,24 +219,25 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     document = dataclasses.replace(document, title=topic)
     dreams, held_out = dreams_lib.write_dreams(
         dreamer, document, segment, write_key, settings.answer_prompt, avoid)
-    examples = seed.dream_examples(
-        compute, frozen, chat, dreams, segment, s.prompt_tokens,
-        s.completion_tokens)
-    phase.advance(tokens=rows_lib.num_tokens(examples.student))
-    rehearsal = None
+    pairs, rehearsal = [], None
     if settings.seeding.rehearsal and rehearsal_texts:
       pairs = dreams_lib.write_rehearsal(
           dreamer, rehearsal_texts, rehearsal_key, settings.answer_prompt,
           settings.rehearsal_per_text, settings.rehearsal_tokens)
-      prompts, completions = zip(*pairs, strict=True)
-      rehearsal = seed.score_examples(
-          compute, frozen, prompts, prompts, completions,
-          settings.rehearsal_tokens, s.completion_tokens)
+    head = rows_lib.shared_prefix(
+        [d.student_ids(chat) for d in dreams] + [prompt for prompt, _ in pairs])
+    examples = seed.dream_examples(
+        compute, frozen, chat, dreams, segment, s.completion_tokens, head)
+    phase.advance(tokens=rows_lib.num_tokens(examples.student))
+    if pairs:
+      rehearsal = seed.rehearsal_examples(
+          compute, frozen, pairs, s.completion_tokens, head)
       phase.advance(tokens=rows_lib.num_tokens(rehearsal.student))
 
   seeder = seed.Seeder(
       compute, frozen, index, settings.seeding, examples, (segment,), rehearsal,
-      chat.tokenizer.stop_ids, seed.content_free_tokens(chat.tokenizer))
+      chat.tokenizer.stop_ids, seed.content_free_tokens(chat.tokenizer),
+      head=tuple(head))
   with display.phase('seed', total=settings.seeding.steps) as phase:
     def report_seeding(step, values, tokens):
       metrics.write('seed', step, values)
@@ -244,8 +256,8 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           compute, frozen, slot, index, settings.dreaming,
           _dream_prompts(chat, settings, topic, dreams),
           _held_in_rows(chat, settings, held_out),
-          None if rehearsal is None else rehearsal.take(np.arange(min(
-              4, len(rehearsal))))[0],
+          rows_lib.rows_of(*zip(*pairs[:_RETENTION_ROWS], strict=True))
+          if pairs else None,
           chat.tokenizer.stop_ids, dream_key, report_dreaming)
       dreaming = dataclasses.asdict(outcome)
       dreaming['dreams'] = dreamer.texts(dreaming['dreams'])
@@ -253,7 +265,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
   show = [{'kind': d.kind, 'prompt': d.prompt, 'start': d.start,
            'completion': chat.tokenizer.decode(d.completion)} for d in dreams]
   return grown_config, grown, SleepReport(
-      change, len(dreams), tuple(held_out), dreaming, show)
+      change, shapes, len(dreams), tuple(held_out), dreaming, show)
 
 
 def _held_in_rows(chat, settings, held_out):

@@ -19,7 +19,11 @@ from sleepjax.growth import expansion as lib
 from sleepjax.growth import grow
 from sleepjax.growth.grow import ModelState
 from sleepjax.growth.operators import (
-    AppendSlot, HiddenWidth, MlpWidth, QueryHeads)
+  HiddenWidth,
+  MlpWidth,
+  QueryHeads,
+)
+from sleepjax.growth.slot_operators import AppendSlot
 from sleepjax.models import transformer
 from sleepjax.pretraining import PretrainingConfig
 from tests.conftest import CONFIG
@@ -48,10 +52,9 @@ def larger(state):
 
 
 def adam(state):
-  found = [part for part in jax.tree.leaves(
-      state.opt_state, is_leaf=lambda x: hasattr(x, 'nu')) if hasattr(x := part,
-                                                                      'nu')]
-  return found[0]
+  parts = jax.tree.leaves(
+      state.opt_state, is_leaf=lambda part: hasattr(part, 'nu'))
+  return next(part for part in parts if hasattr(part, 'nu'))
 
 
 def test_everything_grows_together(state, larger):
@@ -166,7 +169,8 @@ def test_growth_on_a_mesh():
     from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
     from sleepjax.errors import UserError
     from sleepjax.growth import grow
-    from sleepjax.growth.operators import MlpWidth, AppendSlot
+    from sleepjax.growth.operators import MlpWidth
+    from sleepjax.growth.slot_operators import AppendSlot
     from tests.conftest import CONFIG, random_params
     mesh = jax.make_mesh((2, 2), ('fsdp', 'tensor'),
                          axis_types=(AxisType.Auto,) * 2)

@@ -12,8 +12,16 @@ from sleepjax.errors import UserError
 from sleepjax.growth import expansion as lib
 from sleepjax.growth import grow, operators, slots
 from sleepjax.growth.operators import (
-    AppendSlot, HeadDim, HiddenWidth, KeyValueGroups, Layers, MlpWidth,
-    QueryHeads, SplitGroups, ValueDim)
+  HeadDim,
+  HiddenWidth,
+  KeyValueGroups,
+  Layers,
+  MlpWidth,
+  QueryHeads,
+  SplitGroups,
+  ValueDim,
+)
+from sleepjax.growth.slot_operators import AppendSlot
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from tests.conftest import CONFIG
@@ -25,7 +33,8 @@ KEY = jax.random.key(0)
 OPERATORS = [
     MlpWidth(60), MlpWidth(100, how='copies'), QueryHeads(3), KeyValueGroups(3),
     SplitGroups(2), ValueDim(10), Layers((-1, 0, 1, 1)), HiddenWidth(40),
-    HiddenWidth(64, how='duplicate'), AppendSlot(4), AppendSlot(4, opened=False)]
+    HiddenWidth(64, how='duplicate'), AppendSlot(4),
+    AppendSlot(4, opened=False)]
 MODELS = ['every_part', 'levels']
 
 

@@ -1,4 +1,4 @@
-"""Exact growth operators: more width, heads, layers or slots, same function.
+"""Exact growth operators: more width, heads or layers, same function.
 
 Each is a frozen dataclass that, called with a config, gives the `Expansion` to
 a larger model computing the same thing: MLP units, heads, values and layers
@@ -12,13 +12,10 @@ shared equally between the copies.
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
-
 from sleepjax.errors import UserError
-from sleepjax.growth import slots
-from sleepjax.growth.expansion import NEW, Create, Expansion, Gather
+from sleepjax.growth.expansion import NEW, Expansion, Gather
 from sleepjax.models import transformer
-from sleepjax.models.config import SLOT_MATRICES, ModelConfig
+from sleepjax.models.config import ModelConfig
 
 _ATTN = 'layers/attn'
 
@@ -301,51 +298,3 @@ class HiddenWidth:
       changes.append(Gather('head/kernel', 0, source, **shared))
     return Expansion(
         dataclasses.replace(config, embed_dim=2 * D), tuple(changes))
-
-
-@dataclasses.dataclass(frozen=True)
-class AppendSlot:
-  """One more slot of zero output in the pool of an MLP level.
-
-  The same key gives the same slot as `slots.new_slot`.
-
-  rank: R.
-  layers: where it is open; empty for all.
-  level: MLP level, −1 for the block's own.
-  opened: false for room that is opened later.
-  """
-
-  rank: int
-  layers: tuple[int, ...] = ()
-  level: int = -1
-  opened: bool = True
-
-  def __call__(self, config: ModelConfig) -> Expansion:
-    level = range(config.num_levels)[self.level]
-    N = config.slots_of(level)
-    if N and self.rank != config.slot_rank:
-      raise UserError(f'rank={self.rank}: all slots of a model share one rank, '
-                      f'here {config.slot_rank}.')
-    after = transformer.with_slots(config, N + 1, self.rank, level)
-    name = transformer.level_name(config, level)
-    prefix = 'layers/slots' if name is None else f'layers/{name}/slots'
-    chosen = slots.layer_mask(config, self.layers) & self.opened
-
-    def newborn(leaf):
-      def init(key, shape):
-        value = chosen if leaf == 'open' else slots.new_slot(
-            config, key, self.rank)[leaf]
-        return jnp.zeros(shape, value.dtype).at[:, -1].set(value)
-      return init
-
-    L, D, R = config.num_layers, config.embed_dim, self.rank
-    shapes = {'gate': (L, 1, D, R), 'up': (L, 1, D, R), 'down': (L, 1, R, D),
-              'open': (L, 1), 'router': (L, 1, D)}
-    leaves = [*SLOT_MATRICES[config.slot_form], 'open']
-    leaves += ['router'] if config.slot_routing != 'none' else []
-    source = (*range(N), NEW)
-    return Expansion(after, tuple(
-        Gather(f'{prefix}/{leaf}', 1, source, init=newborn(leaf)) if N else
-        Create(f'{prefix}/{leaf}', shapes[leaf],
-               'bool' if leaf == 'open' else 'float32', newborn(leaf))
-        for leaf in leaves))

@@ -97,7 +97,7 @@ def stream_dreams(config: ModelConfig, teacher, tokens: Sequence[int],
   prompts = prompts.tolist()
   return seed.score_examples(
       config, teacher, prompts, prompts, completions[:len(prompts)],
-      settings.prompt_tokens, settings.dream_tokens, segments)
+      settings.dream_tokens, segments)
 
 
 def seed_slot(config: ModelConfig, teacher, student, index: int, level: int,

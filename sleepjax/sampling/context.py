@@ -1,6 +1,7 @@
 """A text read once, for every prompt about it."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 
@@ -13,8 +14,24 @@ from sleepjax.sampling import rows as rows_lib
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _read(config, params, ids, mask):
-  return transformer.hidden_states(config, params, ids, mask)[1]
+def _read(config, params, ids, mask, segments=()):
+  return transformer.hidden_states(config, params, ids, mask, segments)[1]
+
+
+def read_prefix(config: ModelConfig, params, ids: Sequence[int],
+                segments: tuple[Segment, ...] = ()) -> Segment:
+  """Keys and values of tokens that many prompts begin with.
+
+  Args:
+    config, params: the model.
+    ids: the tokens.
+    segments: what it has read before.
+
+  Returns:
+    Segment with batch size 1, padded to a multiple of 64 tokens.
+  """
+  return _read(config, params, *rows_lib.pad_right(
+      [ids], rows_lib.bucket(len(ids), 64)), segments)
 
 
 def read_document(config: ModelConfig, params, chat: ChatPrompts,

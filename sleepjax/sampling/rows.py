@@ -59,6 +59,30 @@ def bucket(length: int, multiple: int = 32) -> int:
   return max(multiple, -(-length // multiple) * multiple)
 
 
+def prompt_bucket(prompts: Sequence[Sequence[int]]) -> int:
+  """A padded length for prompts: close to the longest, in few sizes."""
+  longest = max(map(len, prompts))
+  return bucket(longest, 16 if longest <= 64 else 64)
+
+
+def shared_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
+  """The tokens that all prompts begin with, short of any whole prompt.
+
+  A model reads them once, as a segment of batch size 1, for all rows.
+  """
+  first, last = min(prompts), max(prompts)
+  longest = min(map(len, prompts)) - 1
+  different = (i for i, (a, b) in enumerate(zip(first, last)) if a != b)
+  return list(first[:min(next(different, longest), longest)])
+
+
+def rows_of(prompts: Sequence[Sequence[int]],
+            completions: Sequence[Sequence[int]]) -> Rows:
+  """Rows padded to a few sizes."""
+  return Rows(*pad_left(prompts, prompt_bucket(prompts)),
+              *pad_right(completions, bucket(max(map(len, completions)), 16)))
+
+
 def num_tokens(rows: Rows) -> int:
   """Tokens that are not padding, prompts included."""
   return int(rows.prompt_mask.sum() + rows.completion_mask.sum())

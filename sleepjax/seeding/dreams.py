@@ -5,6 +5,7 @@ completion that the teacher sampled with the text in its context.
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,9 +18,11 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
+from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.sampling import sampler
 from sleepjax.seeding import imitation
+
+_WORTH_SHARING = 16  # Tokens that prompts begin with, to be read apart.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,7 @@ class DreamConfig:
   forbidden: a question with one of these words is about itself, not about the
     world, and is dropped; so is one that shares no content word with the text.
   prompt_tokens, completion_tokens: longest prompt the student gets, longest
-    completion; fixed, so that one program serves all documents.
+    completion.
   batch_rows: rows sampled at once.
   """
 
@@ -103,22 +106,31 @@ class Dreamer:
   settings: DreamConfig
   report: Callable[[int], None] = lambda tokens: None
 
-  def write(self, prompts: Sequence[Sequence[int]], key, *, prompt_tokens: int,
+  def write(self, prompts: Sequence[Sequence[int]], key, *,
             temperature: float | None = None,
             segments: tuple[Segment, ...] = ()) -> list[list[int]]:
-    """One sampled completion of each prompt, the stop token included."""
+    """One sampled completion of each prompt, the stop token included.
+
+    What all prompts of a batch begin with is read once, so prompts that share
+    much should come in one call.
+    """
     s = self.settings
     temperature = s.temperature if temperature is None else temperature
     completions = []
     for start in range(0, len(prompts), s.batch_rows):
       batch = list(prompts[start:start + s.batch_rows])
       real = len(batch)
-      # Powers of two: few programs, and little padding in the last batch.
-      rows = min(s.batch_rows, max(8, 1 << (real - 1).bit_length()))
+      rows = min(s.batch_rows, rows_lib.bucket(real, 8))  # Few programs.
       batch += [batch[0]] * (rows - real)
+      read, shared = segments, rows_lib.shared_prefix(batch)
+      if len(shared) >= _WORTH_SHARING:
+        read = (*segments, context.read_prefix(
+            self.config, self.params, shared, segments))
+        batch = [prompt[len(shared):] for prompt in batch]
       rollout = sampler.jitted_sample(
-          self.config, self.params, *rows_lib.pad_left(batch, prompt_tokens),
-          jax.random.fold_in(key, start), segments=segments,
+          self.config, self.params,
+          *rows_lib.pad_left(batch, rows_lib.prompt_bucket(batch)),
+          jax.random.fold_in(key, start), segments=read,
           max_new_tokens=s.completion_tokens,
           stop_ids=self.chat.tokenizer.stop_ids,
           method=sampler.Sampling(temperature))
@@ -179,18 +191,17 @@ def write_topic(dreamer: Dreamer, document, segment: Segment) -> str:
     return document.title
   prompt = dreamer.chat.after_document(dreamer.settings.topic_prompt)
   completion = dreamer.write(
-      [prompt], jax.random.key(0), temperature=0.0, segments=(segment,),
-      prompt_tokens=2 * dreamer.settings.prompt_tokens)
+      [prompt], jax.random.key(0), temperature=0.0, segments=(segment,))
   return dreamer.texts(completion)[0].split('\n')[0].rstrip('.')
 
 
 def _question_requests(dreamer: Dreamer, text: str):
-  """(request ids, opening) for every sentence, opening and repetition."""
+  """For every sentence, (request ids, opening) of openings and repetitions."""
   s, chat = dreamer.settings, dreamer.chat
   for sentence in documents.split_sentences(text):
     request = chat.after_document(s.question_prompt.format(sentence=sentence))
-    for opening in s.openings * s.questions_per_opening:
-      yield request + chat.tokenizer.encode(opening), opening
+    yield [(request + chat.tokenizer.encode(opening), opening)
+           for opening in s.openings * s.questions_per_opening]
 
 
 def write_questions(dreamer: Dreamer, text: str, segment: Segment, key,
@@ -200,16 +211,18 @@ def write_questions(dreamer: Dreamer, text: str, segment: Segment, key,
   Those in `avoid` are left out.
   """
   s = dreamer.settings
+  ask_key, order_key = jax.random.split(key)
   longest = s.prompt_tokens + 40  # The sentence stands in the request.
-  requests = [r for r in _question_requests(dreamer, text)
-              if len(r[0]) <= longest]
-  replies = dreamer.texts(dreamer.write(
-      [ids for ids, _ in requests], key, prompt_tokens=longest,
-      temperature=s.question_temperature, segments=(segment,)), strip=False)
-  questions = _distinct(
-      (clean_question(opening + reply, text, s.forbidden)
-       for (_, opening), reply in zip(requests, replies, strict=True)), avoid)
-  order = jax.random.permutation(jax.random.fold_in(key, 1), len(questions))
+  asked = []
+  for i, requests in enumerate(_question_requests(dreamer, text)):
+    requests = [r for r in requests if len(r[0]) <= longest]
+    replies = dreamer.texts(dreamer.write(
+        [ids for ids, _ in requests], jax.random.fold_in(ask_key, i),
+        temperature=s.question_temperature, segments=(segment,)), strip=False)
+    asked += [clean_question(opening + reply, text, s.forbidden)
+              for (_, opening), reply in zip(requests, replies, strict=True)]
+  questions = _distinct(asked, avoid)
+  order = jax.random.permutation(order_key, len(questions))
   return [questions[i] for i in np.asarray(order)]
 
 
@@ -239,11 +252,17 @@ def _fits(dreamer, dream):
 
 
 def _complete(dreamer, dreams, segment, key, temperature=None):
-  completions = dreamer.write(
-      [d.teacher_ids(dreamer.chat) for d in dreams], key, segments=(segment,),
-      temperature=temperature, prompt_tokens=dreamer.settings.prompt_tokens)
-  return [d._replace(completion=tuple(c))
-          for d, c in zip(dreams, completions, strict=True)]
+  """The dreams, which come sorted by kind, with what the teacher wrote."""
+  finished = []
+  for i, (_, same) in enumerate(itertools.groupby(dreams, lambda d: d.kind)):
+    same = list(same)
+    completions = dreamer.write(
+        [d.teacher_ids(dreamer.chat) for d in same],
+        jax.random.fold_in(key, i), segments=(segment,),
+        temperature=temperature)
+    finished += [d._replace(completion=tuple(c))
+                 for d, c in zip(same, completions, strict=True)]
+  return finished
 
 
 def write_exam(dreamer: Dreamer, text: str, segment: Segment, key,
@@ -328,7 +347,7 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
   """
   chat, tried = dreamer.chat, []
   for n, text in enumerate(texts):
-    requests = list(_question_requests(dreamer, text))
+    requests = list(itertools.chain(*_question_requests(dreamer, text)))
     context = chat.document(text)
     # A step of one more than the openings visits all of them, and sentences.
     step = len(dreamer.settings.openings) + 1
@@ -337,7 +356,7 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
               for ids, opening in chosen]
   tried = [t for t in tried if len(t[3]) <= prompt_tokens]
   replies = dreamer.texts(dreamer.write(
-      [ids for *_, ids in tried], key, prompt_tokens=prompt_tokens,
+      [ids for *_, ids in tried], key,
       temperature=dreamer.settings.question_temperature), strip=False)
   prompts = []
   for (text, context, opening, _), reply in zip(tried, replies, strict=True):
@@ -352,6 +371,5 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
     raise UserError(
         f'no rehearsal text fits into rehearsal.prompt_tokens={prompt_tokens} '
         'with a question: use shorter texts or a larger number.')
-  completions = dreamer.write(
-      prompts, jax.random.fold_in(key, 1), prompt_tokens=prompt_tokens)
+  completions = dreamer.write(prompts, jax.random.fold_in(key, 1))
   return list(zip(prompts, completions, strict=True))

@@ -84,6 +84,8 @@ class Batch(NamedTuple):
   advantage: [B] for the student's own rollouts, or None for teacher samples.
   rehearsal: rows whose prompts contain their own text, or None.
   rehearsal_hidden: [B', N', D] of the old self for them.
+  head: [P'] ids that all prompts, rehearsed ones too, go on from, or None. They
+    are read once for all rows.
   """
 
   rows: Rows
@@ -91,6 +93,7 @@ class Batch(NamedTuple):
   advantage: jax.Array | None = None
   rehearsal: Rows | None = None
   rehearsal_hidden: jax.Array | None = None
+  head: jax.Array | None = None
 
 
 class SlotState(NamedTuple):
@@ -123,6 +126,13 @@ def teacher_hidden_states(config: ModelConfig, frozen, rows: Rows,
   return rows_lib.completion_hidden(config, frozen, rows, segments)
 
 
+def head_segments(config: ModelConfig, params, head) -> tuple[Segment, ...]:
+  """What `params` makes of ids [P'] that all rows go on from; () for None."""
+  if head is None:
+    return ()
+  return (transformer.hidden_states(config, params, head[None])[1],)
+
+
 def _divergence(config, settings, head, teacher_hidden, student_hidden, mask):
   d = settings.divergence
   return divergences.divergence_from_hidden(
@@ -151,7 +161,8 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   """
   student = layout.insert_slot(config, frozen, slot, index, level)
   head = jax.lax.stop_gradient(transformer.unembedding(frozen))
-  hidden = rows_lib.completion_hidden(config, student, batch.rows)
+  segments = head_segments(config, student, batch.head)
+  hidden = rows_lib.completion_hidden(config, student, batch.rows, segments)
   mask = batch.rows.completion_mask
   total, weight, aux = _divergence(
       config, settings, head, batch.teacher_hidden, hidden, mask)
@@ -169,7 +180,8 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
         log_probs, batch.advantage, mask)
     loss += (1 - settings.alpha) * pg / jnp.maximum(pg_weight, 1.0)
   if batch.rehearsal is not None:
-    hidden = rows_lib.completion_hidden(config, student, batch.rehearsal)
+    hidden = rows_lib.completion_hidden(
+        config, student, batch.rehearsal, segments)
     total, weight, _ = _divergence(
         config, settings, head, batch.rehearsal_hidden, hidden,
         batch.rehearsal.completion_mask)

@@ -26,6 +26,8 @@ _SCORING_ROWS = 16
 class Examples:
   """Rows the student learns from, with the old self's hidden states.
 
+  All student prompts go on from the same head, see `Seeder`.
+
   student: prompts [n, P] without the text, completions [n, N].
   teacher_prompt, teacher_mask: [n, P] the same prompts as they follow the text,
     or as they contain it.
@@ -46,18 +48,18 @@ class Examples:
 
 
 def score_examples(config: ModelConfig, frozen, student_prompts,
-                   teacher_prompts, completions, prompt_tokens: int,
-                   completion_tokens: int,
+                   teacher_prompts, completions, completion_tokens: int,
                    segments: tuple[Segment, ...] = ()) -> Examples:
   """Reads every completion once with the teacher and keeps hidden states.
 
   D numbers a token instead of V logits, from which the divergence recomputes
   the exact distribution.
   """
-  pad = rows_lib.pad_left
-  student = Rows(*pad(student_prompts, prompt_tokens),
+  pad = lambda prompts: rows_lib.pad_left(
+      prompts, rows_lib.prompt_bucket(prompts))
+  student = Rows(*pad(student_prompts),
                  *rows_lib.pad_right(completions, completion_tokens))
-  teacher_prompt, teacher_mask = pad(teacher_prompts, prompt_tokens)
+  teacher_prompt, teacher_mask = pad(teacher_prompts)
   teacher = Rows(teacher_prompt, teacher_mask, *student[2:])
   n, hidden = len(completions), []
   for start in range(0, n, _SCORING_ROWS):
@@ -71,23 +73,46 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
 
 def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
                    dreams: Sequence[Dream], segment: Segment,
-                   prompt_tokens: int, completion_tokens: int) -> Examples:
-  """The dreams as examples: the text in the teacher's cache only."""
+                   completion_tokens: int, head: Sequence[int] = ()
+                   ) -> Examples:
+  """The dreams as examples: the text in the teacher's cache only.
+
+  `head` is left out of the student's prompts, which all begin with it.
+  """
   return score_examples(
-      config, frozen, [d.student_ids(chat) for d in dreams],
+      config, frozen, [d.student_ids(chat)[len(head):] for d in dreams],
       [d.teacher_ids(chat) for d in dreams],
-      [d.completion for d in dreams], prompt_tokens, completion_tokens,
-      (segment,))
+      [d.completion for d in dreams], completion_tokens, (segment,))
+
+
+def rehearsal_examples(config: ModelConfig, frozen, pairs,
+                       completion_tokens: int,
+                       head: Sequence[int] = ()) -> Examples:
+  """Answers about other texts as examples: the text in both prompts.
+
+  Args:
+    config, frozen: the old self.
+    pairs: (prompt ids, completion ids), see `dreams.write_rehearsal`.
+    completion_tokens: longest completion.
+    head: what all prompts begin with.
+  """
+  prompts = [prompt[len(head):] for prompt, _ in pairs]
+  segments = objective.head_segments(
+      config, frozen, np.asarray(head, np.int32) if head else None)
+  return score_examples(config, frozen, prompts, prompts,
+                        [completion for _, completion in pairs],
+                        completion_tokens, segments)
 
 
 @functools.partial(
     jax.jit, static_argnums=0,
     static_argnames=('level', 'max_new_tokens', 'stop_ids'))
-def _rollout(config, frozen, slot, index, prompt, mask, key, *, level,
+def _rollout(config, frozen, slot, index, head, prompt, mask, key, *, level,
              max_new_tokens, stop_ids):
   student = layout.insert_slot(config, frozen, slot, index, level)
   return sampler.sample(config, student, prompt, mask, key,
-                        max_new_tokens=max_new_tokens, stop_ids=stop_ids)
+                        max_new_tokens=max_new_tokens, stop_ids=stop_ids,
+                        segments=objective.head_segments(config, student, head))
 
 
 _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
@@ -99,6 +124,8 @@ class Seeder:
 
   frozen: the student's parameters; its slot `index` of `level` is trained.
   segments: what only the teacher has read.
+  head: ids that all student prompts and rehearsed prompts go on from; they are
+    not in the examples' rows.
   content_free_V: [V] bool, tokens that the stand-in judge ignores.
   teacher: the old self's parameters, if they are not `frozen` with a newborn
     slot.
@@ -115,6 +142,11 @@ class Seeder:
   content_free_V: np.ndarray
   level: int = -1
   teacher: dict | None = None
+  head: tuple[int, ...] = ()
+
+  @property
+  def _head_ids(self):
+    return np.asarray(self.head, np.int32) if self.head else None
 
   def _rehearse(self, rng):
     if self.rehearsal is None or not self.settings.rehearsal:
@@ -126,7 +158,8 @@ class Seeder:
     """Rollouts from random prefixes of dreams, scored and rewarded."""
     s, e = self.settings, self.examples
     N = e.student.completion.shape[1]
-    P = e.student.prompt.shape[1] + int(s.prefix * N)
+    room = int(s.prefix * N)
+    P = e.student.prompt.shape[1] + room
     chosen = np.repeat(
         rng.choice(len(e), s.rows // s.group_size), s.group_size)
     lengths = e.student.completion_mask[chosen].sum(-1)
@@ -142,15 +175,16 @@ class Seeder:
                for i, f, c in zip(chosen, finished, cuts)]
     prompt, mask = rows_lib.pad_left(student, P)
     rollout = _rollout(
-        self.config, self.frozen, state.slot, self.index, prompt, mask, key,
+        self.config, self.frozen, state.slot, self.index, self._head_ids,
+        prompt, mask, key,
         level=self.level, max_new_tokens=N, stop_ids=self.stop_ids)
     reference = rows_lib.pad_right([f[c:] for f, c in zip(finished, cuts)], N)
     advantage, metrics = _advantage(
         s, rollout.tokens, rollout.mask, *reference, self.content_free_V)
     hidden = objective.teacher_hidden_states(
         self.config, self.frozen if self.teacher is None else self.teacher,
-        Rows(*rows_lib.pad_left(teacher, P), rollout.tokens, rollout.mask),
-        self.segments)
+        Rows(*rows_lib.pad_left(teacher, e.teacher_prompt.shape[1] + room),
+             rollout.tokens, rollout.mask), self.segments)
     rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
     return Batch(rows, hidden, advantage), metrics
 
@@ -175,7 +209,8 @@ class Seeder:
                           replace=len(self.examples) < s.rows)
       batch = Batch(*self.examples.take(chosen))
     rehearsal, hidden = self._rehearse(rng)
-    batch = batch._replace(rehearsal=rehearsal, rehearsal_hidden=hidden)
+    batch = batch._replace(
+        rehearsal=rehearsal, rehearsal_hidden=hidden, head=self._head_ids)
     tokens = rows_lib.num_tokens(batch.rows)
     tokens *= 3 if on_policy else 1  # Written, read by the teacher, learnt.
     if rehearsal is not None:

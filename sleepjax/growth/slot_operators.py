@@ -1,0 +1,130 @@
+"""Slots as operators of a growth plan: append, open, close.
+
+With `growth.grow` they change parameters, moments and lineage together; the
+functions of `growth.slots` do the same to bare parameters. The same key gives
+the same slot either way. A slot that is opened or closed starts anew: zero
+output, fresh input weights, moments cleared.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from sleepjax.errors import UserError
+from sleepjax.growth import slots
+from sleepjax.growth.expansion import NEW, Create, Expansion, Gather
+from sleepjax.models import transformer
+from sleepjax.models.config import SLOT_MATRICES, ModelConfig
+
+
+def _pool_path(config: ModelConfig, level: int) -> str:
+  name = transformer.level_name(config, level)
+  return 'layers/slots' if name is None else f'layers/{name}/slots'
+
+
+def _leaves(config: ModelConfig) -> list[str]:
+  routed = ['router'] if config.slot_routing != 'none' else []
+  return [*SLOT_MATRICES[config.slot_form], 'open', *routed]
+
+
+def _newborn(config, leaf, index, rank, opened_L):
+  """(key, shape) -> the pool's leaf with a newborn slot at `index`."""
+  def init(key, shape):
+    value = opened_L if leaf == 'open' else slots.new_slot(
+        config, key, rank)[leaf]
+    return jnp.zeros(shape, value.dtype).at[:, index].set(value)
+  return init
+
+
+@dataclasses.dataclass(frozen=True)
+class AppendSlot:
+  """One more slot of zero output in the pool of an MLP level.
+
+  rank: R.
+  layers: where it is open; empty for all.
+  level: MLP level, −1 for the block's own.
+  opened: false for room that is opened later.
+  """
+
+  rank: int
+  layers: tuple[int, ...] = ()
+  level: int = -1
+  opened: bool = True
+
+  def __call__(self, config: ModelConfig) -> Expansion:
+    level = range(config.num_levels)[self.level]
+    N = config.slots_of(level)
+    if self.rank < 1:
+      raise UserError(f'rank={self.rank} must be at least 1.')
+    others = [config.slots_of(i) for i in range(config.num_levels)]
+    if any(others) and self.rank != config.slot_rank:
+      raise UserError(f'rank={self.rank}: all slots of a model share one rank, '
+                      f'here {config.slot_rank}.')
+    after = transformer.with_slots(config, N + 1, self.rank, level)
+    prefix = _pool_path(config, level)
+    opened = slots.layer_mask(config, self.layers) & self.opened
+    L, D, R = config.num_layers, config.embed_dim, self.rank
+    shapes = {'gate': (L, 1, D, R), 'up': (L, 1, D, R), 'down': (L, 1, R, D),
+              'open': (L, 1), 'router': (L, 1, D)}
+
+    def change(leaf):
+      init = _newborn(config, leaf, N, R, opened)
+      if N:
+        return Gather(f'{prefix}/{leaf}', 1, (*range(N), NEW), init=init)
+      return Create(f'{prefix}/{leaf}', shapes[leaf],
+                    'bool' if leaf == 'open' else 'float32', init)
+
+    return Expansion(after, tuple(map(change, _leaves(config))))
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenSlot:
+  """Pool entry `index` becomes a newborn slot, open in `layers`.
+
+  Shapes stay, so nothing is recompiled. The function does not change if the
+  entry was closed.
+
+  index: which of the N slots.
+  layers: where it is open; empty for all.
+  level: MLP level, −1 for the block's own.
+  """
+
+  index: int
+  layers: tuple[int, ...] = ()
+  level: int = -1
+
+  def __call__(self, config: ModelConfig) -> Expansion:
+    return _reset(config, self.index, self.level,
+                  slots.layer_mask(config, self.layers))
+
+
+@dataclasses.dataclass(frozen=True)
+class CloseSlot:
+  """Pool entry `index` is closed everywhere and newborn again.
+
+  What an open slot knew is gone: this is the paper's pruning, and the one
+  operator here that is meant to change the function.
+
+  index: which of the N slots.
+  level: MLP level, −1 for the block's own.
+  """
+
+  index: int
+  level: int = -1
+
+  def __call__(self, config: ModelConfig) -> Expansion:
+    return _reset(config, self.index, self.level,
+                  jnp.zeros(config.num_layers, bool))
+
+
+def _reset(config, index, level, opened_L):
+  N = config.slots_of(range(config.num_levels)[level])
+  if not 0 <= index < N:
+    raise UserError(
+        f'index={index}: the pool has {N} slots, numbered from 0; make room '
+        'with AppendSlot.')
+  source = tuple(NEW if i == index else i for i in range(N))
+  return Expansion(config, tuple(
+      Gather(f'{_pool_path(config, level)}/{leaf}', 1, source,
+             init=_newborn(config, leaf, index, config.slot_rank, opened_L))
+      for leaf in _leaves(config)))
