@@ -16,6 +16,7 @@ from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
 from sleepjax.evals.questions import AnswerConfig
+from sleepjax.growth import slots
 from sleepjax.models import layout, transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.sampling import context
@@ -134,7 +135,11 @@ def run(model: Pretrained, document: Document, questions, controls,
       answer = AnswerConfig(settings.answer_prompt,
                             exam_settings.max_new_tokens,
                             exam_settings.batch_rows)
-      before = _score(model.config, model.params, chat, exam, answer, settings)
+      # With room for its slots the model is the same, and so are the programs
+      # that score it afterwards.
+      before = _score(*slots.allocate_pool(
+          model.config, model.params, len(chunks), settings.slot_rank),
+                      chat, exam, answer, settings)
       phase.advance(closed_book_nll=before['closed_book_nll'])
     texts = [documents.bundled_document(name).text
              for name in documents.bundled_names('rehearsal_')]

@@ -1,5 +1,6 @@
 """What counts as a dream, and how a document is cut into readings."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.models.load import packaged_file
+from sleepjax.sampling import context
 from sleepjax.seeding import dreams, seed
 
 TEXT = ('The ferry Alma crossed the strait in 1911. Its captain, Ida Roe, '
@@ -90,6 +92,23 @@ def test_wake_chunks_cut_a_sentence_without_an_end(chat):
 def test_wake_chunks_refuse_a_context_that_cannot_be(chat, context, message):
   with pytest.raises(UserError, match=message):
     lifecycle.wake_chunks(chat, Document('', TEXT), context, 8192)
+
+
+def test_sharing_what_prompts_begin_with_changes_no_token(
+    talker, byte_tokenizer, monkeypatch):
+  settings = dreams.DreamConfig(
+      question_prompt='', openings=(), recall_prompt='', open_prompts=(),
+      topic_prompt='', completion_tokens=8, batch_rows=8)
+  writer = dreams.Dreamer(*talker, ChatPrompts(byte_tokenizer), settings)
+  segment = context.read_prefix(*talker, [7, 30, 31, 5])
+  head = list(range(20, 45))
+  prompts = [head + tail for tail in ([50], [51, 52, 53], [54, 55])]
+  write = lambda: writer.write(
+      prompts, jax.random.key(0), segments=(segment,))
+  shared = write()
+  monkeypatch.setattr(dreams, '_WORTH_SHARING', 1000)
+  assert shared == write()
+  assert len(set(map(tuple, shared))) > 1
 
 
 def test_content_free_tokens(chat):

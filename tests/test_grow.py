@@ -16,21 +16,22 @@ import pytest
 from sleepjax import pretraining
 from sleepjax.errors import UserError
 from sleepjax.growth import expansion as lib
-from sleepjax.growth import grow
+from sleepjax.growth import grow, slots
 from sleepjax.growth.grow import ModelState
 from sleepjax.growth.operators import (
   HiddenWidth,
   MlpWidth,
   QueryHeads,
 )
-from sleepjax.growth.slot_operators import AppendSlot
+from sleepjax.growth.slot_operators import AppendSlot, CloseSlot, OpenSlot
 from sleepjax.models import transformer
 from sleepjax.pretraining import PretrainingConfig
 from tests.conftest import CONFIG
 
 PLAN = [MlpWidth(56), QueryHeads(3), HiddenWidth(40)]
 SETTINGS = PretrainingConfig(rows=4, window=8, warmup_steps=1,
-                             learning_rate=0.003, weight_decay=0.0)
+                             learning_rate=0.003, weight_decay=0.0,
+                             clip_norm=1e9)  # New entries count in the norm.
 STREAM = jnp.asarray(np.random.default_rng(0).integers(0, 61, 50), jnp.int32)
 KEY = jax.random.key(0)
 
@@ -104,6 +105,65 @@ def test_jit_gives_the_same_state(state, larger):
                have, larger)
 
 
+@pytest.fixture(scope='module')
+def slotted_state(slotted):
+  """Two slots of rank 4, and moments that are nowhere zero."""
+  config, params = slotted
+  ones = jax.tree.map(
+      lambda x: x + 1 if x.dtype != bool else x, optax.adam(1e-3).init(params))
+  return ModelState(params, ones, config)
+
+
+@pytest.mark.parametrize('operator', [OpenSlot(1, layers=(0,)), CloseSlot(1)])
+def test_a_slot_starts_anew_with_its_moments(slotted_state, operator):
+  after = grow.grow([operator])(slotted_state, KEY)
+  pool = after.params['layers']['slots']
+  want = [isinstance(operator, OpenSlot), False]
+  assert pool['open'][:, 1].tolist() == want
+  step_key = jax.random.fold_in(KEY, 0)
+  newborn = slots.new_slot(after.config, step_key, 4)
+  for name, leaf in newborn.items():
+    np.testing.assert_array_equal(pool[name][:, 1], leaf)
+    old = slotted_state.params['layers']['slots'][name]
+    np.testing.assert_array_equal(pool[name][:, 0], old[:, 0])
+  for moments in (adam(after).mu, adam(after).nu):
+    for leaf in newborn:
+      assert not moments['layers']['slots'][leaf][:, 1].any()
+      assert (moments['layers']['slots'][leaf][:, 0] == 1).all()
+  # Nothing else moved, and neither did the function but for the lost slot.
+  jax.tree.map(np.testing.assert_array_equal, after.params['layers']['mlp'],
+               slotted_state.params['layers']['mlp'])
+  closed = slots.set_open(slotted_state.config, slotted_state.params, 1,
+                          jnp.zeros(2, bool))
+  assert grow.max_logit_change(
+      slotted_state.replace(params=closed), after, STREAM[:9]) == 0
+
+
+def test_operators_of_slots_refuse(slotted_state):
+  with pytest.raises(UserError, match='index=2: the pool has 2 slots'):
+    CloseSlot(2)(slotted_state.config)
+  with pytest.raises(UserError, match='index=0: the pool has 0 slots'):
+    OpenSlot(0)(CONFIG)
+  with pytest.raises(UserError, match='rank=0 must be at least 1'):
+    AppendSlot(0)(CONFIG)
+
+
+def test_folding_keeps_function_and_moments(slotted_state):
+  folded = grow.fold(slotted_state)
+  assert folded.config.mlp_dim == CONFIG.mlp_dim + 8
+  assert grow.max_logit_change(slotted_state, folded, STREAM[:9]) < 1e-4
+  shapes = transformer.abstract_params(folded.config)
+  for moments in (adam(folded).mu, adam(folded).nu):
+    assert jax.tree.map(jnp.shape, moments) == jax.tree.map(jnp.shape, shapes)
+  # A slot that is closed in a layer has zero output and no moments there.
+  down = adam(folded).mu['layers']['mlp']['down']
+  opened = slotted_state.params['layers']['slots']['open'][:, 1]
+  assert (down[:, -4:].any((1, 2)) == opened).all()
+  assert (down[:, :-4] == 1).all()
+  assert folded.lineage[-1] == 'fold'
+  assert grow.fold(folded) is folded
+
+
 def test_no_optimizer_is_fine_and_a_strange_one_is_not(state):
   bare = grow.grow(PLAN)(state.replace(opt_state=None), KEY)
   assert bare.opt_state is None
@@ -168,7 +228,7 @@ def test_growth_on_a_mesh():
     import jax, numpy as np
     from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
     from sleepjax.errors import UserError
-    from sleepjax.growth import grow
+    from sleepjax.growth import grow, slots
     from sleepjax.growth.operators import MlpWidth
     from sleepjax.growth.slot_operators import AppendSlot
     from tests.conftest import CONFIG, random_params

@@ -122,6 +122,22 @@ def test_terms_combine_as_documented(grown, learnt, batch, parts):
   assert metrics['loss'] == loss
 
 
+def test_a_shared_head_is_read_once_and_counts_as_part_of_every_prompt(
+    grown, learnt, batch):
+  config, frozen = grown
+  head = [50, 51, 52]
+  whole = batch._replace(
+      rows=rows_of([head + p for p in PROMPTS], COMPLETIONS, P=8),
+      rehearsal=rows_of([head + t for t in TEXTS], ANSWERS, P=9))
+  apart = batch._replace(head=np.array(head, np.int32))
+  want, have = (_measured(config, SETTINGS, frozen, learnt, INDEX, b)
+                for b in (whole, apart))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(
+      a, b, rtol=2e-4, atol=1e-6), have, want)
+  without = value(config, SETTINGS, frozen, learnt, INDEX, batch)
+  assert abs(without[0] - have[0][0]) > 1e-3  # It does matter.
+
+
 def test_terms_may_be_left_out(grown, learnt, batch, parts):
   config, frozen = grown
   part = batch._replace(advantage=None, rehearsal=None, rehearsal_hidden=None)

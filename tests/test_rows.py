@@ -62,3 +62,19 @@ def test_completion_hidden_predicts_the_completion(plain, batch):
     first, n = len(prompt) - 1, len(completion)
     np.testing.assert_allclose(
         have[row, :n], alone[0, first:first + n], atol=1e-5)
+
+
+@pytest.mark.parametrize('prompts, shared', [
+    ([[1, 2, 3], [1, 2, 4]], [1, 2]),
+    ([[1, 2], [1, 2]], [1]),  # Something must be left of every prompt.
+    ([[1, 2, 3], [1, 2]], [1]),
+    ([[5], [6]], []),
+    ([[7, 8, 9]], [7, 8]),
+    ([[1, 9], [1, 2, 3], [1, 2, 4]], [1])], ids=str)
+def test_shared_prefix(prompts, shared):
+  assert rows.shared_prefix(prompts) == shared
+
+
+def test_prompt_buckets_are_few():
+  sizes = {rows.prompt_bucket([[0] * n]) for n in range(1, 300)}
+  assert sizes == {16, 32, 48, 64, 128, 192, 256, 320}

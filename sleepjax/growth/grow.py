@@ -19,6 +19,7 @@ import optax
 from sleepjax.errors import UserError
 from sleepjax.growth import expansion as lib
 from sleepjax.growth.expansion import Expansion
+from sleepjax.growth.fold import fold_slots
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 
@@ -76,8 +77,9 @@ def validate(plan: Sequence[Operator], config: ModelConfig, params=None):
 
 def _map_moments(function, opt_state, params):
   """opt_state with function(tree, order) in place of each params-like tree."""
-  like = jax.tree.structure(params)
-  matches = lambda node: jax.tree.structure(node) == like
+  shapes = lambda tree: jax.tree.map(jnp.shape, tree)
+  like = shapes(params)
+  matches = lambda node: shapes(node) == like
 
   def changed(path, node):
     if matches(node):
@@ -119,6 +121,31 @@ def grow(plan: Sequence[Operator]):
         lineage=(*state.lineage, *map(str, plan)))
 
   return grown
+
+
+def fold(state: ModelState) -> ModelState:
+  """The state with the slots of the own MLP folded in; moments go with them.
+
+  Which slots are kept depends on what is open, so this is not for jit.
+
+  Raises:
+    UserError: routed or other than SwiGLU slots, see `fold.fold_slots`.
+  """
+  config, params = fold_slots(state.config, state.params)
+  if config is state.config:
+    return state
+  opened = state.params['layers']['slots']['open']
+
+  def folded(moments, order):
+    del order
+    layers = moments['layers']
+    pool = {**layers['slots'], 'open': opened}
+    return fold_slots(state.config, {
+        **moments, 'layers': {**layers, 'slots': pool}})[1]
+
+  return state.replace(
+      params=params, config=config, lineage=(*state.lineage, 'fold'),
+      opt_state=_map_moments(folded, state.opt_state, state.params))
 
 
 def grow_shardings(plan: Sequence[Operator], config: ModelConfig, shardings):
