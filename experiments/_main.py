@@ -12,6 +12,7 @@ A command reads
 and is called as `python -m experiments.name --config.field=value`.
 """
 
+import argparse
 import dataclasses
 import difflib
 import importlib.util
@@ -28,6 +29,7 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from sleepjax.errors import UserError
+from sleepjax.training import checkpoints
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _OVERRIDE = re.compile(r'--?(no)?config\.([^=]*)')
@@ -50,6 +52,30 @@ def run(main: Callable[[Sequence[str]], int | None],
     print('interrupted', file=sys.stderr)
     status = 130
   sys.exit(status)
+
+
+class Parser(argparse.ArgumentParser):
+  """Command line of a command without a configuration; errors are UserErrors.
+
+  Args:
+    name: of the command.
+    description: the module's docstring, which --help prints.
+  """
+
+  def __init__(self, name: str, description: str):
+    super().__init__(
+        prog=f'python -m experiments.{name}', description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False)
+
+  def error(self, message: str) -> NoReturn:
+    raise UserError(f'{message}. See --help.')
+
+
+def model_folder(folder: str) -> pathlib.Path:
+  """The model inside the workdir of a run, or the folder itself."""
+  inside = pathlib.Path(folder).expanduser() / 'model'
+  return inside if checkpoints.is_saved(inside) else inside.parent
 
 
 def config_from_flags(

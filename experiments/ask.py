@@ -13,7 +13,6 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import jax
 import numpy as np
@@ -32,17 +31,11 @@ from sleepjax.training.compilation_cache import enable_compilation_cache
 _PROMPT_BUCKET = 64
 
 
-class _Parser(argparse.ArgumentParser):
-
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f'{message}. See --help.')
-
-
 def main(argv: Sequence[str]) -> None:
   args = _parse(argv)
   enable_compilation_cache()
   text = None if args.document is None else _read_text(args.document)
-  folder = _model_folder(args.checkpoint)
+  folder = _main.model_folder(args.checkpoint)
   print(f'loading {folder}', file=sys.stderr)
   ask = _asker(checkpoints.load_model(folder), args, text)
   if args.question is not None:
@@ -53,9 +46,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-  parser = _Parser(
-      prog='python -m experiments.ask', description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+  parser = _main.Parser('ask', __doc__)
   parser.add_argument(
       '--checkpoint', required=True, metavar='DIR',
       help='workdir of a run, or the folder of a saved model')
@@ -79,12 +70,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
   if not 0 <= args.temperature < float('inf'):
     raise UserError(f'--temperature={args.temperature}: expected 0 or more.')
   return args
-
-
-def _model_folder(folder: str) -> pathlib.Path:
-  """The model inside the workdir of a run, or the folder itself."""
-  inside = pathlib.Path(folder).expanduser() / 'model'
-  return inside if checkpoints.is_saved(inside) else inside.parent
 
 
 def _read_text(path: str) -> str:

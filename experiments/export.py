@@ -8,40 +8,23 @@ load it without code of ours. --checkpoint is a run's workdir or its model
 folder.
 """
 
-import pathlib
-
-from absl import flags
-
 from experiments import _main
-from sleepjax.errors import UserError
 from sleepjax.growth.fold import fold_slots
 from sleepjax.models.export import export_hf
 from sleepjax.training import checkpoints
 
 
 def main(argv):
-  values = flags.FlagValues()
-  flags.DEFINE_string('checkpoint', None, 'Workdir or model folder.',
-                      flag_values=values)
-  flags.DEFINE_string('out', None, 'New folder.', flag_values=values)
-  flags.DEFINE_bool('help', False, 'Show this help.', flag_values=values)
-  try:
-    values(argv)
-  except flags.Error as error:
-    raise UserError(f'{error} See --help.') from None
-  if values.help:
-    print(__doc__)
-    return
-  for name in ('checkpoint', 'out'):
-    if values[name].value is None:
-      raise UserError(f'--{name} is missing; see --help.')
-  folder = pathlib.Path(values.checkpoint)
-  if checkpoints.is_saved(folder / 'model'):
-    folder /= 'model'
-  saved = checkpoints.load_model(folder)
+  parser = _main.Parser('export', __doc__)
+  parser.add_argument('--checkpoint', required=True, metavar='DIR',
+                      help='workdir of a run, or the folder of a saved model')
+  parser.add_argument('--out', required=True, metavar='HF_DIR',
+                      help='new folder')
+  args = parser.parse_args(argv[1:])
+  saved = checkpoints.load_model(_main.model_folder(args.checkpoint))
   config, params = fold_slots(saved.config, saved.params)
-  export_hf(config, params, saved.tokenizer, values.out)
-  print(f'Wrote {values.out}: intermediate_size {saved.config.mlp_dim} -> '
+  export_hf(config, params, saved.tokenizer, args.out)
+  print(f'Wrote {args.out}: intermediate_size {saved.config.mlp_dim} -> '
         f'{config.mlp_dim}, {saved.config.num_slots} slots folded.')
 
 
