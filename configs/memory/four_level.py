@@ -3,7 +3,7 @@
   python -m experiments.read_stream --config=configs/memory/four_level.py \
       --workdir=DIR
 
-Attention 500 tokens, MLP levels 1k | 5k | 10k: 320 hand-overs. The model is a
+Attention 500 tokens, MLP levels 1k | 5k | 10k: 320 sleeps. The model is a
 small one, trained from scratch on another text by the same command.
 """
 
