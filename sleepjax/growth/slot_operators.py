@@ -27,6 +27,15 @@ def _leaves(config: ModelConfig) -> list[str]:
   return [*SLOT_MATRICES[config.slot_form], 'open', *routed]
 
 
+def _check_top_k(config, count):
+  if 0 < config.slot_top_k < count:
+    raise UserError(
+        f'slot_top_k={config.slot_top_k}: with {count} slots, a newborn one '
+        '(gate 1) would take the place of a slot in use wherever its gate is '
+        'below 1, and the function would change. Use all open slots '
+        f'(slot_top_k=0) or at least {count}.')
+
+
 def _newborn(config, leaf, index, rank, opened_L):
   """(key, shape) -> the pool's leaf with a newborn slot at `index`."""
   def init(key, shape):
@@ -39,6 +48,9 @@ def _newborn(config, leaf, index, rank, opened_L):
 @dataclasses.dataclass(frozen=True)
 class AppendSlot:
   """One more slot of zero output in the pool of an MLP level.
+
+  Where a token uses fewer slots than there are (slot_top_k), a newborn one can
+  take the place of one in use: refused, unless it is born closed.
 
   rank: R.
   layers: where it is open; empty for all.
@@ -60,6 +72,8 @@ class AppendSlot:
     if any(others) and self.rank != config.slot_rank:
       raise UserError(f'rank={self.rank}: all slots of a model share one rank, '
                       f'here {config.slot_rank}.')
+    if self.opened:
+      _check_top_k(config, N + 1)
     after = transformer.with_slots(config, N + 1, self.rank, level)
     prefix = _pool_path(config, level)
     opened = slots.layer_mask(config, self.layers) & self.opened
@@ -82,7 +96,8 @@ class OpenSlot:
   """Pool entry `index` becomes a newborn slot, open in `layers`.
 
   Shapes stay, so nothing is recompiled. The function does not change if the
-  entry was closed.
+  entry was closed. Refused in a pool of more than slot_top_k entries, as for
+  `AppendSlot`.
 
   index: which of the N slots.
   layers: where it is open; empty for all.
@@ -94,6 +109,8 @@ class OpenSlot:
   level: int = -1
 
   def __call__(self, config: ModelConfig) -> Expansion:
+    _check_top_k(config, config.slots_of(
+        range(config.num_levels)[self.level]))
     return _reset(config, self.index, self.level,
                   slots.layer_mask(config, self.layers))
 
