@@ -164,6 +164,7 @@ def run(model: Pretrained, document: Document, questions, controls,
       **sleep_scores.compare(before, after),
       'growth_max_abs_logit_change': max(
           r['growth_max_abs_logit_change'] for r in reports),
+      'growth_shapes': [r['growth_shapes'].splitlines() for r in reports],
       'dreams': sum(r['dreams'] for r in reports),
       **_dreaming_entries(reports),
       'params_before': transformer.parameter_count(model.params),

@@ -118,3 +118,23 @@ def test_content_free_tokens(chat):
       bool(free[i]) for i in chat.tokenizer.encode(text)]
   assert all(is_free(' the')) and all(is_free(',')) and all(is_free(' of'))
   assert not any(is_free(' captain')) and not any(is_free('7'))
+
+
+def test_a_real_model_writes_questions_where_none_are_given(chat):
+  """What a run without --questions is scored on."""
+  from configs.consolidate import quick
+  from experiments import _document, _main
+  from sleepjax.models.load import load_pretrained
+
+  config = quick.get_config()
+  config.sleep.dreams.openings = ('Who', 'When')
+  settings = _main.to_dataclass(
+      lifecycle.SleepConfig, config.sleep, 'config.sleep')
+  model = load_pretrained('smollm2-135m-instruct')
+  questions = _document._generated_questions(
+      model, chat, [Document('Alma', TEXT)], settings, jax.random.key(0))
+  assert 1 <= len(questions) <= 4
+  assert len({q.question for q in questions}) == len(questions)
+  for q in questions:
+    assert q.question.endswith('?') and q.answer
+    assert dreams.content_words(q.question) & dreams.content_words(TEXT)
