@@ -21,7 +21,7 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import divergences, imitation, policy_gradient
+from sleepjax.seeding import chunked, divergences, imitation, policy_gradient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +135,11 @@ def head_segments(config: ModelConfig, params, head) -> tuple[Segment, ...]:
 
 def _divergence(config, settings, head, teacher_hidden, student_hidden, mask):
   d = settings.divergence
-  return divergences.divergence_from_hidden(
+  return chunked.divergence_from_hidden(
       d.kind, teacher_hidden, head, student_hidden, head,
       mask.astype(jnp.float32), beta=d.beta, temperature=d.temperature,
-      chunk_rows=d.chunk_rows, matmul=layout.head_matmul(config))
+      chunk_rows=d.chunk_rows, top_k=d.top_k,
+      matmul=layout.head_matmul(config))
 
 
 def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
@@ -172,7 +173,7 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
              'entropy': aux['student_entropy'] / weight,
              'top1_agreement': aux['top1_agreement'] / weight}
   if batch.advantage is not None:
-    log_probs = divergences.sequence_log_probs_from_hidden(
+    log_probs = chunked.sequence_log_probs_from_hidden(
         hidden, head, batch.rows.completion,
         chunk_rows=settings.divergence.chunk_rows,
         matmul=layout.head_matmul(config))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
@@ -17,6 +18,7 @@ from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import imitation, objective
 from sleepjax.seeding.dreams import Dream
+from sleepjax.seeding.judges import Judge
 from sleepjax.seeding.objective import Batch, SeedingConfig, SlotState
 
 _SCORING_ROWS = 16
@@ -129,6 +131,9 @@ class Seeder:
   content_free_V: [V] bool, tokens that the stand-in judge ignores.
   teacher: the old self's parameters, if they are not `frozen` with a newborn
     slot.
+  judge: says of decoded continuations whether they mean the same; None is the
+    stand-in, which compares tokens.
+  tokenizer: decodes for the judge.
   """
 
   config: ModelConfig
@@ -143,6 +148,12 @@ class Seeder:
   level: int = -1
   teacher: dict | None = None
   head: tuple[int, ...] = ()
+  judge: Judge | None = None
+  tokenizer: Tokenizer | None = None
+
+  def __post_init__(self):
+    if self.judge is not None and self.tokenizer is None:
+      raise ValueError('a judge reads texts: it needs the tokenizer.')
 
   @property
   def _head_ids(self):
@@ -153,6 +164,19 @@ class Seeder:
       return None, None
     return self.rehearsal.take(rng.choice(
         len(self.rehearsal), self.settings.rehearsal_rows, replace=False))
+
+  def _verdicts(self, *ids_and_masks):
+    """The judge's word [B] on continuations and the teacher's, if it is asked.
+
+    It reads continuations alone, as `imitation` compares them: often not whole
+    sentences, and without the question.
+    """
+    if self.judge is None:
+      return None
+    ids, mask, reference, reference_mask = map(np.asarray, ids_and_masks)
+    texts = lambda ids, mask: [self.tokenizer.decode(row[m].tolist()).strip()
+                               for row, m in zip(ids, mask)]
+    return self.judge(texts(ids, mask), texts(reference, reference_mask))
 
   def _on_policy(self, state: SlotState, rng, key):
     """Rollouts from random prefixes of dreams, scored and rewarded."""
@@ -179,8 +203,9 @@ class Seeder:
         prompt, mask, key,
         level=self.level, max_new_tokens=N, stop_ids=self.stop_ids)
     reference = rows_lib.pad_right([f[c:] for f, c in zip(finished, cuts)], N)
+    texts = rollout.tokens, rollout.mask, *reference
     advantage, metrics = _advantage(
-        s, rollout.tokens, rollout.mask, *reference, self.content_free_V)
+        s, *texts, self.content_free_V, self._verdicts(*texts))
     hidden = objective.teacher_hidden_states(
         self.config, self.frozen if self.teacher is None else self.teacher,
         Rows(*rows_lib.pad_left(teacher, e.teacher_prompt.shape[1] + room),
