@@ -13,7 +13,7 @@ import optax
 
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
-from sleepjax.seeding import divergences
+from sleepjax.seeding import chunked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def next_token_loss(config: ModelConfig, params, tokens_BxT, *,
     (sum of losses [] in nats, number of tokens []).
   """
   hidden, _ = transformer.hidden_states(config, params, tokens_BxT[:, :-1])
-  log_probs = divergences.sequence_log_probs_from_hidden(
+  log_probs = chunked.sequence_log_probs_from_hidden(
       hidden, transformer.unembedding(params), tokens_BxT[:, 1:],
       chunk_rows=chunk_rows, matmul=layout.head_matmul(config))
   return -log_probs.sum(), jnp.float32(log_probs.size)

@@ -1,4 +1,3 @@
-import functools
 import math
 
 import jax
@@ -9,43 +8,43 @@ import pytest
 from sleepjax.errors import UserError
 from sleepjax.seeding import divergences as dv
 
-KINDS = ('forward_kl', 'reverse_kl', 'jsd')
-BETA = 0.3
+BETA, TOP_K = 0.3, 3
+OPTION = {'jsd': BETA, 'skewed_forward_kl': BETA, 'skewed_reverse_kl': BETA,
+          'top_k_forward_kl': TOP_K}
 
 
 def from_logits(kind, teacher, student, temperature=1.0):
-  if kind == 'jsd':
-    return dv.jensen_shannon(teacher, student, BETA, temperature)
-  return getattr(dv, kind)(teacher, student, temperature)
+  function = dv.jensen_shannon if kind == 'jsd' else getattr(dv, kind)
+  option = [OPTION[kind]] if kind in OPTION else []
+  return function(teacher, student, *option, temperature)
+
+
+def softmax(x):
+  e = np.exp(np.float64(x) - np.max(x, -1, keepdims=True))
+  return e / e.sum(-1, keepdims=True)
+
+
+def buckets(p, q, k):
+  """The top k of p and the rest as one, [..., k + 1] of both."""
+  order = np.argsort(-p, axis=-1, kind='stable')
+  p, q = (np.take_along_axis(x, order, -1) for x in (p, q))
+  return [np.concatenate(
+      [x[..., :k], x[..., k:].sum(-1, keepdims=True)], -1) for x in (p, q)]
 
 
 def reference(kind, teacher, student, temperature=1.0, beta=BETA):
   """Float64, straight from the definitions."""
-  def softmax(x):
-    e = np.exp(np.float64(x) / temperature)
-    return e / e.sum(-1, keepdims=True)
-
   def kl(a, b):
     return (a * np.log(a / b)).sum(-1)
 
-  p, q = softmax(teacher), softmax(student)
+  p, q = softmax(teacher / temperature), softmax(student / temperature)
   m = beta * p + (1 - beta) * q
   return {
       'forward_kl': kl(p, q), 'reverse_kl': kl(q, p),
-      'jsd': beta * kl(p, m) + (1 - beta) * kl(q, m)}[kind]
-
-
-def rows(num_rows=10, student_dim=6, teacher_dim=5, vocab=13, seed=0):
-  rng = np.random.default_rng(seed)
-  def draw(*shape):
-    return rng.normal(size=shape).astype(np.float32)
-  weight = rng.choice([0, 1, 1, 0.5], num_rows).astype(np.float32)
-  th, tw = draw(num_rows, teacher_dim), draw(teacher_dim, vocab)
-  sh, sw = draw(num_rows, student_dim), draw(student_dim, vocab)
-  # Related models, so that they agree on some rows.
-  sh[:, :teacher_dim] = th
-  sw[:teacher_dim] += 2 * tw
-  return th, tw, sh, sw, weight
+      'jsd': beta * kl(p, m) + (1 - beta) * kl(q, m),
+      'skewed_forward_kl': kl(p, m),
+      'skewed_reverse_kl': kl(q, beta * q + (1 - beta) * p),
+      'top_k_forward_kl': kl(*buckets(p, q, TOP_K))}[kind]
 
 
 def test_values_worked_by_hand():
@@ -62,20 +61,50 @@ def test_values_worked_by_hand():
   np.testing.assert_allclose(
       dv.jensen_shannon(teacher, student, 0.25),
       to_teacher / 4 + to_student * 3 / 4, rtol=1e-5)
+  np.testing.assert_allclose(
+      dv.skewed_forward_kl(teacher, student, 0.25), to_teacher, rtol=1e-5)
+  # beta = 1/4 on the student: the mixture is (7/16, 9/16).
+  np.testing.assert_allclose(
+      dv.skewed_reverse_kl(teacher, student, 0.25),
+      log(4 / 7) / 4 + log(4 / 3) * 3 / 4, rtol=1e-5)
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('top_k, value', [
+    (1, math.log(2) / 2 + math.log(2 / 3) / 2),
+    (2, math.log(2) / 2 + math.log(1 / 2) / 4),
+    (3, math.log(2) / 2 + math.log(1 / 3) / 8),
+    (4, math.log(2) / 2 + math.log(1 / 3) / 8)])
+def test_top_k_worked_by_hand(top_k, value):
+  """Whatever the order of the tokens."""
+  teacher = np.log([1 / 2, 1 / 4, 1 / 8, 1 / 8])
+  student = np.log([1 / 4, 1 / 4, 1 / 8, 3 / 8])
+  for order in ([0, 1, 2, 3], [3, 0, 2, 1]):
+    np.testing.assert_allclose(
+        dv.top_k_forward_kl(teacher[order], student[order], top_k), value,
+        rtol=1e-5)
+
+
+def test_top_k_takes_lower_ids_of_equally_likely_tokens():
+  student = np.log([0.1, 0.2, 0.3, 0.4])
+  np.testing.assert_allclose(
+      dv.top_k_forward_kl(np.zeros(4), student, 2),
+      (math.log(2.5) + math.log(1.25)) / 4 + math.log(5 / 7) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize('kind', dv.KINDS)
 @pytest.mark.parametrize('temperature', [1.0, 0.7])
 def test_matches_the_definition(kind, temperature):
   rng = np.random.default_rng(1)
   teacher, student = 2 * rng.normal(size=(2, 4, 3, 11))
-  value = from_logits(kind, teacher, student, temperature)
-  assert value.shape == (4, 3) and value.dtype == jnp.float32
-  np.testing.assert_allclose(
-      value, reference(kind, teacher, student, temperature), rtol=2e-5)
+  plain = lambda *x: from_logits(kind, *x, temperature)
+  for function in (plain, jax.jit(plain)):
+    value = function(teacher, student)
+    assert value.shape == (4, 3) and value.dtype == jnp.float32
+    np.testing.assert_allclose(
+        value, reference(kind, teacher, student, temperature), rtol=2e-5)
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', dv.KINDS)
 def test_equal_distributions_are_at_distance_zero(kind):
   logits = np.random.default_rng(2).normal(size=(5, 7)).astype(np.float32)
   np.testing.assert_allclose(
@@ -97,6 +126,40 @@ def test_jensen_shannon_tends_to_the_two_kls():
         dv.jensen_shannon(student, teacher, 0.8), rtol=1e-12)
 
 
+def test_skewed_kls_tend_to_the_plain_ones_and_make_up_jensen_shannon():
+  with jax.enable_x64(True):
+    teacher, student = np.random.default_rng(3).normal(size=(2, 5, 7))
+    for skewed, plain in ((dv.skewed_forward_kl, dv.forward_kl),
+                          (dv.skewed_reverse_kl, dv.reverse_kl)):
+      np.testing.assert_allclose(
+          skewed(teacher, student, 1e-6), plain(teacher, student), rtol=1e-4)
+      assert (skewed(teacher, student, 1 - 1e-6) < 1e-9).all()
+    np.testing.assert_allclose(
+        dv.skewed_reverse_kl(teacher, student, 0.2),
+        dv.skewed_forward_kl(student, teacher, 0.2), rtol=1e-12)
+    np.testing.assert_allclose(
+        0.2 * dv.skewed_forward_kl(teacher, student, 0.2)
+        + 0.8 * dv.skewed_reverse_kl(teacher, student, 0.8),
+        dv.jensen_shannon(teacher, student, 0.2), rtol=1e-12)
+
+
+def test_top_k_bounds_the_forward_kl_from_below_and_reaches_it():
+  with jax.enable_x64(True):
+    rng = np.random.default_rng(7)
+    teacher, student = rng.normal(size=(2, 50, 6)) * rng.uniform(0, 9, (50, 1))
+    whole = dv.forward_kl(teacher, student)
+    values = [dv.top_k_forward_kl(teacher, student, k) for k in range(1, 7)]
+    assert (np.diff([0 * whole, *values], axis=0) > -1e-12).all()
+    np.testing.assert_allclose(values[-2], whole, rtol=1e-12)
+    np.testing.assert_allclose(values[-1], whole, rtol=1e-12)
+    assert (values[-3] < whole).mean() > 0.9
+  # A small rest is not lost to rounding.
+  teacher, student = np.array([[3, 2, 1, 0], [40, 0, 10, -5]], np.float32)
+  np.testing.assert_allclose(
+      dv.top_k_forward_kl(teacher, student, 3),
+      reference('forward_kl', teacher, student), rtol=1e-6)
+
+
 def test_forward_kl_gradient_is_student_minus_teacher():
   teacher, student = np.random.default_rng(4).normal(size=(2, 9)).astype('f')
   grad = jax.grad(dv.forward_kl, argnums=1)(teacher, student, 2.0)
@@ -105,7 +168,21 @@ def test_forward_kl_gradient_is_student_minus_teacher():
       atol=1e-6)
 
 
-@pytest.mark.parametrize('kind', KINDS)
+def test_gradients_of_the_other_forward_kls_by_formula():
+  with jax.enable_x64(True):
+    teacher, student = np.random.default_rng(4).normal(size=(2, 9))
+    p, q = softmax(teacher), softmax(student)
+    pull = p * (1 - BETA) * q / (BETA * p + (1 - BETA) * q)
+    grad = jax.grad(dv.skewed_forward_kl, argnums=1)(teacher, student, BETA)
+    np.testing.assert_allclose(grad, q * pull.sum() - pull, atol=1e-12)
+    rest = np.argsort(-p)[TOP_K:]
+    target = p.copy()
+    target[rest] = q[rest] / q[rest].sum() * p[rest].sum()
+    grad = jax.grad(dv.top_k_forward_kl, argnums=1)(teacher, student, TOP_K)
+    np.testing.assert_allclose(grad, q - target, atol=1e-12)
+
+
+@pytest.mark.parametrize('kind', dv.KINDS)
 @pytest.mark.parametrize('argument', [0, 1])
 def test_gradient_matches_finite_differences(kind, argument):
   with jax.enable_x64(True):
@@ -125,7 +202,7 @@ def test_gradient_matches_finite_differences(kind, argument):
     np.testing.assert_allclose(grad, numeric, atol=1e-8)
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', dv.KINDS)
 def test_extreme_logits_stay_finite(kind):
   extremes = np.array([
       [1e30, -1e30, 0, 5],
@@ -144,292 +221,44 @@ def test_extreme_logits_stay_finite(kind):
   np.testing.assert_allclose(value[::7], 0, atol=1e-6)
 
 
-def test_jensen_shannon_of_disjoint_supports_is_the_entropy_of_beta():
+def test_mixtures_bound_the_divergence_of_disjoint_supports():
   logits = np.array([100.0, -100.0], np.float32)
   entropy = -BETA * math.log(BETA) - (1 - BETA) * math.log(1 - BETA)
   np.testing.assert_allclose(
       dv.jensen_shannon(logits, -logits, BETA), entropy, rtol=1e-6)
+  for skewed in (dv.skewed_forward_kl, dv.skewed_reverse_kl):
+    np.testing.assert_allclose(
+        skewed(logits, -logits, BETA), -math.log(BETA), rtol=1e-6)
 
 
-@pytest.mark.parametrize('kind, chunk_rows', [
-    ('forward_kl', 3), ('forward_kl', 512), ('reverse_kl', 4), ('jsd', 1),
-    ('jsd', 10)])
-def test_chunks_change_nothing(kind, chunk_rows):
-  th, tw, sh, sw, weight = rows()
-
-  def direct(sh, sw):
-    value = from_logits(kind, th @ tw, sh @ sw, 1.3)
-    return jnp.sum(weight * value)
-
-  def chunked(sh, sw):
-    loss, total, aux = dv.divergence_from_hidden(
-        kind, th, tw, sh, sw, weight, beta=BETA, temperature=1.3,
-        chunk_rows=chunk_rows)
-    return loss, (total, aux)
-
-  expected, expected_grads = jax.jit(
-      jax.value_and_grad(direct, (0, 1)))(sh, sw)
-  (loss, (total, aux)), grads = jax.jit(jax.value_and_grad(
-      chunked, (0, 1), has_aux=True))(sh, sw)
-  np.testing.assert_allclose(loss, expected, rtol=1e-5)
-  np.testing.assert_allclose(total, weight.sum())
-  for grad, wanted in zip(grads, expected_grads, strict=True):
-    np.testing.assert_allclose(grad, wanted, atol=1e-5)
-  log_q = jax.nn.log_softmax(sh @ sw / 1.3)
-  np.testing.assert_allclose(
-      aux['student_entropy'], -weight @ (np.exp(log_q) * log_q).sum(-1),
-      rtol=1e-5)
-  agree = (th @ tw).argmax(-1) == (sh @ sw).argmax(-1)
-  assert 0 < agree.sum() < len(agree)
-  np.testing.assert_allclose(aux['top1_agreement'], weight @ agree)
-
-
-def test_masked_rows_equal_removed_rows():
-  th, tw, sh, sw, weight = rows()
-  keep = weight != 0
-  assert 0 < keep.sum() < len(keep)
-  run = jax.jit(
-      functools.partial(dv.divergence_from_hidden, 'jsd', chunk_rows=4))
-  loss, total, aux = run(th, tw, sh, sw, weight)
-  less = run(th[keep], tw, sh[keep], sw, weight[keep])
-  np.testing.assert_allclose(loss, less[0], rtol=1e-5)
-  np.testing.assert_allclose(total, less[1])
-  for name, value in aux.items():
-    np.testing.assert_allclose(value, less[2][name], rtol=1e-5)
-
-
-@pytest.mark.parametrize('kind', KINDS)
-def test_masked_rows_are_exactly_silent_whatever_they_hold(kind):
-  th, tw, sh, sw, weight = rows()
-  masked = weight == 0
-
-  @jax.jit
-  @functools.partial(jax.value_and_grad, argnums=(0, 1))
-  def loss(sh, sw, th):
-    return dv.divergence_from_hidden(
-        kind, th, tw, sh, sw, weight, chunk_rows=4)[0]
-
-  clean, clean_grads = loss(sh, sw, th)
-  for content in (1e30, -3e38, np.inf, np.nan):
-    dirty_sh, dirty_th = sh.copy(), th.copy()
-    dirty_sh[masked] = dirty_th[masked] = content
-    dirty, grads = loss(dirty_sh, sw, dirty_th)
-    assert dirty == clean
-    assert (np.asarray(grads[0])[masked] == 0).all()
-    assert (np.asarray(grads[0])[~masked] != 0).any(axis=1).all()
-    for grad, wanted in zip(grads, clean_grads, strict=True):
-      np.testing.assert_array_equal(grad, wanted)
-
-
-def test_all_rows_masked_and_no_rows_give_zero():
-  th, tw, sh, sw, weight = rows()
-  for num_rows in (10, 0):
-    loss, total, aux = dv.divergence_from_hidden(
-        'forward_kl', th[:num_rows], tw, sh[:num_rows], sw,
-        0 * weight[:num_rows])
-    assert loss == 0 and total == 0 and not any(aux.values())
-
-
-@pytest.mark.parametrize('kind', KINDS)
-def test_teacher_gets_no_gradient(kind):
-  th, tw, sh, sw, weight = rows()
-  grads = jax.jit(jax.grad(
-      lambda th, tw: dv.divergence_from_hidden(
-          kind, th, tw, sh, sw, weight)[0], (0, 1)))(th, tw)
-  for grad in grads:
-    assert not np.any(grad)
-
-
-def test_one_head_shared_by_teacher_and_student_learns_as_the_students():
-  th, tw, sh, _, weight = rows(student_dim=5)
-  run = functools.partial(dv.divergence_from_hidden, 'reverse_kl')
-  shared = jax.grad(lambda w: run(th, w, sh, w, weight)[0])(tw)
-  student = jax.grad(lambda w: run(th, tw, sh, w, weight)[0])(tw)
-  np.testing.assert_array_equal(shared, student)
-  assert np.any(student)
-
-
-def test_batch_shape_is_flattened_to_rows():
-  th, tw, sh, sw, weight = rows(12)
-  run = jax.jit(
-      functools.partial(dv.divergence_from_hidden, 'jsd', chunk_rows=5))
-  flat = run(th, tw, sh, sw, weight)
-  batched = run(
-      th.reshape(3, 4, -1), tw, sh.reshape(3, 4, -1), sw,
-      weight.reshape(3, 4))
-  jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), flat, batched)
-
-
-def test_jit_and_vmap_agree_with_plain_calls():
-  th, tw, sh, sw, weight = rows(12)
-
-  def loss(th, sh, weight):
-    out = dv.divergence_from_hidden(
-        'jsd', th, tw, sh, sw, weight, chunk_rows=5)
-    return out[0], out
-
-  grad = jax.jit(jax.grad(loss, 1, has_aux=True))
-  jitted = grad(th, sh, weight)
-  plain = jax.grad(loss, 1, has_aux=True)(th, sh, weight)
-  jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), plain, jitted)
-  groups = [x.reshape(3, 4, *x.shape[1:]) for x in (th, sh, weight)]
-  mapped_grad, mapped = jax.vmap(grad)(*groups)
-  np.testing.assert_allclose(
-      mapped_grad.reshape(sh.shape), plain[0], atol=1e-5)
-  jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a.sum(0), b, rtol=1e-5),
-      mapped, plain[1])
-
-
-def largest_intermediate(jaxpr):
-  largest = 0
-  for eqn in jaxpr.eqns:
-    for var in eqn.outvars:
-      largest = max(largest, math.prod(var.aval.shape))
-    for value in jax.tree.leaves(
-        eqn.params, is_leaf=lambda x: hasattr(x, 'eqns') or hasattr(x, 'jaxpr')
-    ):
-      inner = getattr(value, 'jaxpr', value)
-      if hasattr(inner, 'eqns'):
-        largest = max(largest, largest_intermediate(inner))
-  return largest
-
-
-def test_no_tensor_is_larger_than_one_chunk_of_logits():
-  num_rows, dim, vocab, chunk = 64, 4, 101, 8
-  th, tw, sh, sw, weight = rows(num_rows, dim, dim, vocab)
-  targets = np.zeros(num_rows, np.int32)
-
-  def divergence(sh, sw):
-    return dv.divergence_from_hidden(
-        'jsd', th, tw, sh, sw, weight, chunk_rows=chunk)[0]
-
-  def log_prob(sh, sw):
-    return dv.sequence_log_probs_from_hidden(
-        sh, sw, targets, chunk_rows=chunk).sum()
-
-  def direct(sh, sw):
-    return jnp.sum(dv.forward_kl(th @ tw, sh @ sw))
-
-  def measure(fn):
-    return largest_intermediate(
-        jax.make_jaxpr(jax.value_and_grad(fn, (0, 1)))(sh, sw).jaxpr)
-
-  assert measure(direct) == num_rows * vocab
-  assert measure(divergence) == chunk * vocab
-  assert measure(log_prob) == chunk * vocab
-
-
-def test_own_matmul_is_used_forward_and_backward():
-  th, tw, sh, sw, weight = rows()
-
-  @jax.custom_vjp
-  def rounded(x, w):
-    return jnp.dot(
-        x.astype(jnp.bfloat16), w.astype(jnp.bfloat16),
-        preferred_element_type=jnp.float32)
-
-  # A backward pass unlike the true one, to see that it is the one that runs.
-  rounded.defvjp(
-      lambda x, w: (rounded(x, w), (x, w)),
-      lambda res, g: (2 * (g @ res[1].T), 2 * (res[0].T @ g)))
-
-  def loss(sh, sw, matmul):
-    return dv.divergence_from_hidden(
-        'forward_kl', th, tw, sh, sw, weight, chunk_rows=3, matmul=matmul)[0]
-
-  expected = jnp.sum(weight * dv.forward_kl(rounded(th, tw), rounded(sh, sw)))
-  np.testing.assert_allclose(loss(sh, sw, rounded), expected, rtol=1e-5)
-  assert abs(loss(sh, sw, None) - expected) > 1e-4
-  grad = jax.jit(jax.grad(loss, (0, 1)), static_argnums=2)
-  own, plain = grad(sh, sw, rounded), grad(sh, sw, None)
-  for a, b in zip(own, plain, strict=True):
-    np.testing.assert_allclose(a, 2 * b, atol=0.1)
-
-
-def test_bfloat16_hidden_states_accumulate_in_float32():
-  th, tw, sh, sw, weight = (
-      jnp.asarray(x, jnp.bfloat16) for x in rows(num_rows=40))
-  run = functools.partial(
-      dv.divergence_from_hidden, 'forward_kl', chunk_rows=16)
-  loss, total, aux = run(th, tw, sh, sw, weight)
-  # Logits are never rounded to bfloat16 on their way.
-  program = str(jax.make_jaxpr(run)(th, tw, sh, sw, weight))
-  assert 'f32[16,13]' in program and 'bf16[16,13]' not in program
-  assert {x.dtype for x in (loss, total, *aux.values())} == {jnp.dtype('f4')}
-  exact = [np.asarray(x, np.float64) for x in (th, tw, sh, sw, weight)]
-  np.testing.assert_allclose(
-      loss, exact[4] @ reference(
-          'forward_kl', exact[0] @ exact[1], exact[2] @ exact[3]), rtol=1e-5)
-
-
-@pytest.mark.parametrize('chunk_rows', [1, 4, 512])
-def test_sequence_log_probs(chunk_rows):
-  _, _, hidden, head, _ = rows()
-  targets = np.random.default_rng(6).integers(0, 13, 10).astype(np.int32)
-
-  def direct(hidden, head):
-    log_p = jax.nn.log_softmax(hidden @ head / 0.7)
-    return jnp.take_along_axis(log_p, targets[:, None], axis=1)[:, 0]
-
-  def chunked(hidden, head):
-    return dv.sequence_log_probs_from_hidden(
-        hidden, head, targets, chunk_rows=chunk_rows, temperature=0.7)
-
-  np.testing.assert_allclose(
-      chunked(hidden, head), direct(hidden, head), rtol=1e-5)
-  np.testing.assert_allclose(
-      jax.jit(chunked)(hidden, head), direct(hidden, head), rtol=1e-5)
-  batched = dv.sequence_log_probs_from_hidden(
-      hidden.reshape(2, 5, -1), head, targets.reshape(2, 5), temperature=0.7,
-      chunk_rows=chunk_rows)
-  np.testing.assert_allclose(
-      batched, direct(hidden, head).reshape(2, 5), rtol=1e-5)
-  # Weighted by row, so that rows in a wrong order would show.
-  scale = np.arange(1, 11)
-  grads, wanted = (
-      jax.jit(jax.grad(lambda *x, f=f: f(*x) @ scale, (0, 1)))(hidden, head)
-      for f in (chunked, direct))
-  for a, b in zip(grads, wanted, strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-4)
-
-
-def test_log_prob_of_a_hopeless_or_meaningless_target_is_finite():
-  hidden = np.array([[1e30], [1.0]], np.float32)
-  head = np.array([[1.0, -1.0, 0.0]], np.float32)
-  value, grad = jax.value_and_grad(
-      lambda h: dv.sequence_log_probs_from_hidden(
-          h, head, np.array([1, -1])).sum())(hidden)
-  assert np.isfinite(value) and np.isfinite(grad).all()
-
-
-@pytest.mark.parametrize('settings, name', [
-    ({'kind': 'kl'}, 'kind'),
-    ({'kind': 'jsd', 'beta': 0.0}, 'beta'),
-    ({'kind': 'jsd', 'beta': 1.0}, 'beta'),
+@pytest.mark.parametrize('settings, message', [
+    ({'kind': 'kl'}, "kind='kl' is no divergence"),
+    ({'kind': 'jsd', 'beta': 0.0}, 'beta=0.0 must lie inside'),
+    ({'kind': 'jsd', 'beta': 1.0}, 'beta=1.0 must lie inside'),
+    ({'kind': 'skewed_forward_kl', 'beta': 0.0}, 'at 0 this is forward_kl'),
+    ({'kind': 'skewed_reverse_kl', 'beta': 0.0}, 'at 0 this is reverse_kl'),
+    ({'kind': 'skewed_reverse_kl', 'beta': 1.0}, 'beta=1.0 must lie inside'),
+    ({'kind': 'top_k_forward_kl', 'top_k': 0}, 'top_k=0 must be at least 1'),
     ({'temperature': 0.0}, 'temperature'),
     ({'chunk_rows': 0}, 'chunk_rows')])
-def test_config_refuses(settings, name):
-  with pytest.raises(UserError, match=name):
+def test_config_refuses(settings, message):
+  with pytest.raises(UserError, match=message):
     dv.DivergenceConfig(**settings)
 
 
+def test_config_ignores_what_the_kind_does_not_use():
+  dv.DivergenceConfig('forward_kl', beta=0.0, top_k=0)
+  dv.DivergenceConfig('jsd', top_k=0)
+  dv.DivergenceConfig('top_k_forward_kl', beta=1.0)
+
+
 def test_bad_arguments_are_named():
-  th, tw, sh, sw, weight = rows()
-  run = dv.divergence_from_hidden
-  with pytest.raises(UserError, match='beta'):
-    dv.jensen_shannon(th @ tw, sh @ sw, 1.0)
-  with pytest.raises(UserError, match='beta'):
-    run('jsd', th, tw, sh, sw, weight, beta=0.0)
-  with pytest.raises(UserError, match='kind'):
-    run('forward', th, tw, sh, sw, weight)
-  with pytest.raises(UserError, match='chunk_rows'):
-    run('jsd', th, tw, sh, sw, weight, chunk_rows=0)
-  with pytest.raises(ValueError, match='vocabulary'):
-    run('jsd', th, tw[:, :-1], sh, sw, weight)
-  with pytest.raises(ValueError, match='student hidden'):
-    run('jsd', th, tw, sh[:-1], sw, weight)
-  with pytest.raises(ValueError, match='teacher head'):
-    run('jsd', th, tw.T, sh, sw, weight)
+  logits = np.zeros((2, 5), np.float32)
+  for function in (
+      dv.jensen_shannon, dv.skewed_forward_kl, dv.skewed_reverse_kl):
+    with pytest.raises(UserError, match='beta=1.0'):
+      function(logits, logits, 1.0)
+  with pytest.raises(UserError, match='top_k=0'):
+    dv.top_k_forward_kl(logits, logits, 0)
+  with pytest.raises(UserError, match='top_k=6 must not exceed the 5 tokens'):
+    dv.top_k_forward_kl(logits, logits, 6)

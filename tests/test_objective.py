@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -9,7 +10,8 @@ from sleepjax.growth import slots
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import objective
+from sleepjax.seeding import chunked, objective
+from sleepjax.seeding.divergences import DivergenceConfig
 from sleepjax.seeding.objective import Batch, SeedingConfig
 
 SETTINGS = SeedingConfig(
@@ -254,6 +256,26 @@ def test_seeding_learns(grown, batch):
   assert history[-1][0] < history[0][0] / 2
   assert abs(history[0][1]) < 1e-6  # A newborn has forgotten nothing.
   assert np.isfinite(history).all()
+
+
+def test_every_setting_of_the_divergence_reaches_it(
+    grown, learnt, batch, monkeypatch):
+  config, frozen = grown
+  divergence = DivergenceConfig(
+      'top_k_forward_kl', beta=0.2, temperature=1.3, chunk_rows=7, top_k=5)
+  settings = dataclasses.replace(SETTINGS, divergence=divergence)
+  computed, calls = chunked.divergence_from_hidden, []
+
+  def recorded(kind, *args, **kwargs):
+    calls.append({'kind': kind, **kwargs})
+    return computed(kind, *args, **kwargs)
+
+  monkeypatch.setattr(chunked, 'divergence_from_hidden', recorded)
+  jax.eval_shape(functools.partial(objective.objective, config, settings),
+                 frozen, learnt, INDEX, batch)
+  assert len(calls) == 2  # The batch and what is rehearsed.
+  for call in calls:
+    assert dataclasses.asdict(divergence).items() <= call.items()
 
 
 def advantage_of(settings, completions, references, ignored=()):

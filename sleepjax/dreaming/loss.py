@@ -12,7 +12,7 @@ from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import divergences
+from sleepjax.seeding import chunked
 
 
 def student_hidden_states(config: ModelConfig, frozen, slot, index,
@@ -34,7 +34,7 @@ def completion_nll(config: ModelConfig, frozen, slot, index,
     rows: prompts [B, P] and completions [B, N].
   """
   hidden = student_hidden_states(config, frozen, slot, index, rows)
-  log_probs = divergences.sequence_log_probs_from_hidden(
+  log_probs = chunked.sequence_log_probs_from_hidden(
       hidden, transformer.unembedding(frozen), rows.completion,
       matmul=layout.head_matmul(config))
   return jnp.where(rows.completion_mask, -log_probs, 0.0)

@@ -15,7 +15,7 @@ from sleepjax.dreaming import inner, loss
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import divergences
+from sleepjax.seeding import chunked
 
 
 class Outcome(NamedTuple):
@@ -56,7 +56,7 @@ def retention_divergence(config: ModelConfig, frozen, before, after, index,
   head = transformer.unembedding(frozen)
   old, new = (loss.student_hidden_states(config, frozen, slot, index, rows)
               for slot in (before, after))
-  total, weight, _ = divergences.divergence_from_hidden(
+  total, weight, _ = chunked.divergence_from_hidden(
       'forward_kl', old, head, new, head,
       rows.completion_mask.astype(jnp.float32),
       matmul=layout.head_matmul(config))

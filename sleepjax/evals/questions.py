@@ -20,7 +20,7 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
-from sleepjax.seeding import divergences
+from sleepjax.seeding import chunked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class AnswerConfig:
 def completion_log_probs(config: ModelConfig, params, rows, segments=()):
   """Log-probability [B, N] of every completion token; 0 where masked."""
   hidden = rows_lib.completion_hidden(config, params, rows, segments)
-  log_probs = divergences.sequence_log_probs_from_hidden(
+  log_probs = chunked.sequence_log_probs_from_hidden(
       hidden, transformer.unembedding(params), rows.completion,
       matmul=layout.head_matmul(config))
   return jax.numpy.where(rows.completion_mask, log_probs, 0.0)

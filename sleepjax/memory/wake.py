@@ -26,7 +26,7 @@ import optax
 from sleepjax.memory import clock
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
-from sleepjax.seeding import divergences
+from sleepjax.seeding import chunked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _read_one(config, settings, params, state, tokens, mask):
   def loss_fn(weights):
     merged = merge_levels(config, params, weights)
     hidden, _ = transformer.hidden_states(config, merged, inputs, readable)
-    log_probs = divergences.sequence_log_probs_from_hidden(
+    log_probs = chunked.sequence_log_probs_from_hidden(
         hidden[0], transformer.unembedding(merged), tokens,
         chunk_rows=settings.chunk_rows, matmul=layout.head_matmul(config))
     return -(log_probs * counted).sum()

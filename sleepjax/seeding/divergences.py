@@ -1,23 +1,27 @@
 """How far a student's next-token distribution is from its teacher's.
 
 Argument order is (teacher, student) everywhere, as in F(teacher || student) of
-knowledge seeding (arXiv 2606.03979, section 3.3). Three divergences:
+knowledge seeding (arXiv 2606.03979, section 3.3). With P the teacher and Q the
+student:
 
-  forward KL   KL(P || Q) = sum_v P_v (log P_v - log Q_v)
-  reverse KL   KL(Q || P) = sum_v Q_v (log Q_v - log P_v)
-  JSD_beta     beta KL(P || M) + (1 - beta) KL(Q || M),
-               M = beta P + (1 - beta) Q         (GKD, arXiv 2306.13649, Eq. 1)
+  forward KL         KL(P || Q) = sum_v P_v (log P_v - log Q_v)
+  reverse KL         KL(Q || P) = sum_v Q_v (log Q_v - log P_v)
+  JSD_beta           beta KL(P || M) + (1 - beta) KL(Q || M),
+                     M = beta P + (1 - beta) Q   (GKD, arXiv 2306.13649, Eq. 1)
+  skewed forward KL  KL(P || beta P + (1 - beta) Q)
+  skewed reverse KL  KL(Q || beta Q + (1 - beta) P)
+                     (both: DistiLLM, arXiv 2402.03898)
+  top-k forward KL   forward KL over the teacher's k likeliest tokens and one
+                     bucket for all the others
 
-with P the teacher and Q the student. A temperature divides both models'
-logits; no T^2 factor is added to the result.
+A temperature divides both models' logits; no T^2 factor is added to the result.
 
-Each exists from logits, per position, and from hidden states, where rows are
-projected to the vocabulary one chunk at a time: the two full [N, V] logit
-tensors, which are what exhausts memory in distillation, are never built. N
-counts rows here: any set of positions, in any order.
+Here they are functions of logits, per position. `seeding.chunked` computes them
+from hidden states without holding the logits of all rows.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -26,12 +30,22 @@ import jax.numpy as jnp
 
 from sleepjax.errors import UserError
 
-KINDS = ('forward_kl', 'reverse_kl', 'jsd')
+KINDS = ('forward_kl', 'reverse_kl', 'jsd', 'skewed_forward_kl',
+         'skewed_reverse_kl', 'top_k_forward_kl')
 
 # Stands in for log(0): a logit of -inf must not turn 0 * log(0) into NaN.
 _LOG_ZERO = -1e30
 
-Matmul = Callable[[jax.Array, jax.Array], jax.Array]
+# Kinds with a mixture -> why its weight cannot be 0 or 1.
+_ENDS_OF_BETA = {
+    'jsd': 'JSD is zero at both ends. Use forward_kl for the limit beta -> 0, '
+           'reverse_kl for beta -> 1.',
+    'skewed_forward_kl':
+        'at 0 this is forward_kl, which has a name of its own, and at 1 it is '
+        'zero whatever the student does.',
+    'skewed_reverse_kl':
+        'at 0 this is reverse_kl, which has a name of its own, and at 1 it is '
+        'zero whatever the student does.'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,33 +54,39 @@ class DivergenceConfig:
 
   Attributes:
     kind: 'forward_kl' (the argument order of the paper; it covers everything
-      the teacher might say), 'reverse_kl' or 'jsd'.
-    beta: weight of the teacher in JSD's mixture, in (0, 1); only for 'jsd'.
-      The scale of the loss changes with it: JSD_beta / beta tends to the
+      the teacher might say), 'reverse_kl', 'jsd', 'skewed_forward_kl',
+      'skewed_reverse_kl' or 'top_k_forward_kl'.
+    beta: weight in the mixture, in (0, 1); unused without one. Of the teacher
+      for 'jsd' and 'skewed_forward_kl', of the student for
+      'skewed_reverse_kl'.
+      The scale of the loss changes with it. JSD_beta / beta tends to the
       forward KL as beta -> 0, and JSD_beta / (1 - beta) to the reverse KL as
-      beta -> 1, so the value itself vanishes at both ends.
+      beta -> 1, so the value itself vanishes at both ends. A skewed KL is at
+      most -log(beta), tends to the plain one as beta -> 0 and vanishes as
+      beta -> 1; DistiLLM takes 0.1.
     temperature: divides the logits of both models; 1 compares the
       distributions that are sampled from.
     chunk_rows: rows projected to the vocabulary at once. Peak memory is a few
       float32 tensors of [chunk_rows, V]. Any number will do; on a mesh, one
       that divides the rows and is a multiple of the devices they are sharded
       over needs no communication.
+    top_k: tokens told apart by 'top_k_forward_kl', at least 1; unused by the
+      others.
   """
 
   kind: str = 'forward_kl'
   beta: float = 0.5
   temperature: float = 1.0
   chunk_rows: int = 512
+  top_k: int = 100
 
   def __post_init__(self):
-    _check_kind(self.kind)
-    if self.kind == 'jsd':
-      _check_beta(self.beta)
+    by_name(self.kind, beta=self.beta, top_k=self.top_k)
     if not self.temperature > 0:
       raise UserError(
           f'temperature={self.temperature} must be positive: it divides the '
           'logits.')
-    _check_chunk_rows(self.chunk_rows)
+    check_chunk_rows(self.chunk_rows)
 
 
 def forward_kl(
@@ -88,8 +108,8 @@ def forward_kl(
     differentiable; stop the teacher's gradient where it must not learn.
   """
   return _kl(
-      _log_softmax(teacher_logits, temperature),
-      _log_softmax(student_logits, temperature))
+      log_softmax(teacher_logits, temperature),
+      log_softmax(student_logits, temperature))
 
 
 def reverse_kl(
@@ -108,8 +128,8 @@ def reverse_kl(
     [...], float32 (float64 for float64 logits).
   """
   return _kl(
-      _log_softmax(student_logits, temperature),
-      _log_softmax(teacher_logits, temperature))
+      log_softmax(student_logits, temperature),
+      log_softmax(teacher_logits, temperature))
 
 
 def jensen_shannon(
@@ -138,157 +158,158 @@ def jensen_shannon(
     UserError: beta is not inside (0, 1). At 0 and 1 the divergence is zero
       whatever the student does.
   """
-  _check_beta(beta)
-  return _jensen_shannon(
-      _log_softmax(teacher_logits, temperature),
-      _log_softmax(student_logits, temperature), beta)
+  return by_name('jsd', beta=beta)(
+      log_softmax(teacher_logits, temperature),
+      log_softmax(student_logits, temperature))
 
 
-def divergence_from_hidden(
-    kind: str,
-    teacher_hidden_NxD: jax.Array,
-    teacher_head_DxV: jax.Array,
-    student_hidden_NxD: jax.Array,
-    student_head_DxV: jax.Array,
-    weight_N: jax.Array,
-    *,
-    beta: float = 0.5,
+def skewed_forward_kl(
+    teacher_logits: jax.Array,
+    student_logits: jax.Array,
+    beta: float,
     temperature: float = 1.0,
-    chunk_rows: int = 512,
-    matmul: Matmul | None = None,
-) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-  """Weighted sum of a divergence over rows of final hidden states.
-
-    sum_n weight_n D(softmax(teacher_n) || softmax(student_n))
-
-  Forward and backward hold the logits of `chunk_rows` rows at a time; the
-  backward pass computes them again. The teacher gets no gradient. Rows of
-  weight zero are replaced by zeros before the projection, so they add exactly
-  nothing to the sum and to every gradient, whatever they hold.
-
-  Args:
-    kind: 'forward_kl', 'reverse_kl' or 'jsd'.
-    teacher_hidden_NxD: hidden states after the final norm; [..., D] is
-      flattened to rows. Its D may differ from the student's.
-    teacher_head_DxV: projection to logits.
-    student_hidden_NxD: as the teacher's, the same rows in the same order.
-    student_head_DxV: projection to logits, the same vocabulary.
-    weight_N: weight of each row, [...] like the hidden states; 0 masks.
-    beta: weight of the teacher in JSD's mixture, in (0, 1); only for 'jsd'.
-    temperature: divides both models' logits.
-    chunk_rows: rows projected at once; any positive number.
-    matmul: (x [C, D], head [D, V]) -> logits [C, V] in float32. By default a
-      dot product that accumulates in float32.
-
-  Returns:
-    (sum [], weight [], aux): the weighted sum in nats, the sum of the weights,
-    and weighted sums to be divided by that same weight: `student_entropy` in
-    nats at this temperature, `top1_agreement` (1 where both models rank the
-    same token first).
-
-  Raises:
-    UserError: unknown kind, beta outside (0, 1) or chunk_rows < 1.
-    ValueError: the shapes do not fit together.
-  """
-  _check_kind(kind)
-  if kind == 'jsd':
-    _check_beta(beta)
-  project = _dot if matmul is None else matmul
-  teacher_head_DxV = jax.lax.stop_gradient(teacher_head_DxV)
-  rows_shape = weight_N.shape
-  for name, hidden, head in (
-      ('teacher', teacher_hidden_NxD, teacher_head_DxV),
-      ('student', student_hidden_NxD, student_head_DxV)):
-    _check_rows(name, hidden, head, rows_shape)
-  if teacher_head_DxV.shape[1] != student_head_DxV.shape[1]:
-    raise ValueError(
-        f'The teacher scores {teacher_head_DxV.shape[1]} tokens and the '
-        f'student {student_head_DxV.shape[1]}: a divergence needs one '
-        'vocabulary.')
-
-  keep = weight_N != 0
-  teacher_hidden = jnp.where(
-      keep[..., None], jax.lax.stop_gradient(teacher_hidden_NxD), 0)
-  student_hidden = jnp.where(keep[..., None], student_hidden_NxD, 0)
-
-  def per_row(teacher_hidden_CxD, student_hidden_CxD):
-    teacher_logits = project(teacher_hidden_CxD, teacher_head_DxV)
-    student_logits = project(student_hidden_CxD, student_head_DxV)
-    log_p = _log_softmax(teacher_logits, temperature)
-    log_q = _log_softmax(student_logits, temperature)
-    if kind == 'forward_kl':
-      divergence = _kl(log_p, log_q)
-    elif kind == 'reverse_kl':
-      divergence = _kl(log_q, log_p)
-    else:
-      divergence = _jensen_shannon(log_p, log_q, beta)
-    log_q = jax.lax.stop_gradient(log_q)
-    agree = jnp.argmax(log_p, axis=-1) == jnp.argmax(log_q, axis=-1)
-    return divergence, -jnp.sum(jnp.exp(log_q) * log_q, axis=-1), agree
-
-  divergence, entropy, agree = _map_row_chunks(
-      per_row, chunk_rows, teacher_hidden, student_hidden)
-
-  def weighted_sum(value):
-    return jnp.sum(jnp.where(keep, weight_N * value, 0))
-
-  aux = {
-      'student_entropy': weighted_sum(entropy),
-      'top1_agreement': weighted_sum(agree.astype(divergence.dtype)),
-  }
-  return (
-      weighted_sum(divergence), jnp.sum(weight_N, dtype=divergence.dtype),
-      jax.lax.stop_gradient(aux))
-
-
-def sequence_log_probs_from_hidden(
-    hidden_NxD: jax.Array,
-    head_DxV: jax.Array,
-    targets_N: jax.Array,
-    *,
-    chunk_rows: int = 512,
-    temperature: float = 1.0,
-    matmul: Matmul | None = None,
 ) -> jax.Array:
-  """Log-probability of the target token at every row.
+  """KL(teacher || mixture with the student) at every position, in nats.
 
-    log softmax(hidden_n head / temperature)[target_n]
+    KL(P || M),  M = beta P + (1 - beta) Q
 
-  The caller aligns rows: the hidden state of position t predicts the token of
-  position t + 1. Differentiable in the hidden states and in the head, with the
-  logits of `chunk_rows` rows in memory at a time.
+  The forward KL with every token's pull on the student scaled by
+  (1 - beta) Q_v / M_v < 1, least where only the teacher would say the token
+  (skew KL of DistiLLM, arXiv 2402.03898).
 
   Args:
-    hidden_NxD: hidden states after the final norm, [..., D].
-    head_DxV: projection to logits.
-    targets_N: token ids, [...]. A row that will be masked may hold any id; an
-      id outside [0, V) yields a finite number without meaning.
-    chunk_rows: rows projected at once; any positive number.
-    temperature: divides the logits; that of the sampler, to score its policy.
-    matmul: as in `divergence_from_hidden`.
+    teacher_logits: [..., V].
+    student_logits: [..., V].
+    beta: weight of the teacher in the mixture, a Python number in (0, 1).
+    temperature: divides both.
 
   Returns:
-    log_prob, shaped like `targets_N`, in nats.
+    [...], float32 (float64 for float64 logits), at most -log(beta).
 
   Raises:
-    UserError: chunk_rows < 1.
-    ValueError: the shapes do not fit together.
+    UserError: beta is not inside (0, 1).
   """
-  _check_rows('policy', hidden_NxD, head_DxV, targets_N.shape)
-  project = _dot if matmul is None else matmul
-
-  def per_row(hidden_CxD, targets_C):
-    log_p_CxV = _log_softmax(project(hidden_CxD, head_DxV), temperature)
-    # A comparison rather than a gather: its transpose is no scatter, and it
-    # needs no communication when the vocabulary is sharded.
-    is_target = jnp.arange(log_p_CxV.shape[-1]) == targets_C[:, None]
-    return jnp.sum(jnp.where(is_target, log_p_CxV, 0), axis=-1)
-
-  return _map_row_chunks(per_row, chunk_rows, hidden_NxD, targets_N)
+  return by_name('skewed_forward_kl', beta=beta)(
+      log_softmax(teacher_logits, temperature),
+      log_softmax(student_logits, temperature))
 
 
-def _log_softmax(logits, temperature):
-  """log softmax(logits / temperature), in float32 at least, floored."""
+def skewed_reverse_kl(
+    teacher_logits: jax.Array,
+    student_logits: jax.Array,
+    beta: float,
+    temperature: float = 1.0,
+) -> jax.Array:
+  """KL(student || mixture with the teacher) at every position, in nats.
+
+    KL(Q || M),  M = beta Q + (1 - beta) P
+
+  The skewed forward KL with the models exchanged: finite where the student says
+  what the teacher never would (skew reverse KL of DistiLLM, arXiv 2402.03898).
+
+  Args:
+    teacher_logits: [..., V].
+    student_logits: [..., V].
+    beta: weight of the student in the mixture, a Python number in (0, 1).
+    temperature: divides both.
+
+  Returns:
+    [...], float32 (float64 for float64 logits), at most -log(beta).
+
+  Raises:
+    UserError: beta is not inside (0, 1).
+  """
+  return by_name('skewed_reverse_kl', beta=beta)(
+      log_softmax(teacher_logits, temperature),
+      log_softmax(student_logits, temperature))
+
+
+def top_k_forward_kl(
+    teacher_logits: jax.Array,
+    student_logits: jax.Array,
+    top_k: int,
+    temperature: float = 1.0,
+) -> jax.Array:
+  """Forward KL over the teacher's k likeliest tokens and the rest as one.
+
+    sum_{v in K} P_v log(P_v / Q_v) + P_rest log(P_rest / Q_rest),
+    P_rest = sum_{v not in K} P_v,  Q_rest = sum_{v not in K} Q_v
+
+  with K the teacher's k likeliest tokens; of equally likely ones the lower ids
+  come first. Putting tokens into one bucket can only bring two distributions
+  closer (the log sum inequality; Cover and Thomas, Elements of Information
+  Theory, 2.7), so this is a lower bound of the forward KL. It grows with k and
+  is equal at k = V - 1 and V. Unlike a sum over the top tokens alone it is
+  never negative, and it asks the student for the teacher's mass outside of
+  them, but not how to spread it.
+
+  Args:
+    teacher_logits: [..., V].
+    student_logits: [..., V].
+    top_k: k, a Python number in [1, V].
+    temperature: divides both.
+
+  Returns:
+    [...], float32 (float64 for float64 logits).
+
+  Raises:
+    UserError: top_k is not in [1, V].
+  """
+  return by_name('top_k_forward_kl', top_k=top_k)(
+      log_softmax(teacher_logits, temperature),
+      log_softmax(student_logits, temperature))
+
+
+def by_name(
+    kind: str, *, beta: float = 0.5, top_k: int = 100,
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+  """The divergence called `kind`, as a function of log-probabilities.
+
+  Args:
+    kind: one of `KINDS`.
+    beta: weight in the mixture, see `DivergenceConfig`; ignored without one.
+    top_k: for 'top_k_forward_kl'; ignored by the others.
+
+  Returns:
+    (log P [..., V], log Q [..., V]) -> [...] in nats. Both come from
+    `log_softmax`, which keeps them finite.
+
+  Raises:
+    UserError: unknown kind, beta outside (0, 1) where there is a mixture, or
+      top_k < 1. The function raises one for a top_k above V.
+  """
+  if kind not in KINDS:
+    raise UserError(
+        f'kind={kind!r} is no divergence: use one of {", ".join(KINDS)}.')
+  if kind in _ENDS_OF_BETA and not 0 < beta < 1:
+    raise UserError(
+        f'beta={beta} must lie inside (0, 1): {_ENDS_OF_BETA[kind]}')
+  if kind == 'top_k_forward_kl' and top_k < 1:
+    raise UserError(
+        f'top_k={top_k} must be at least 1: with all tokens in one bucket '
+        'there is nothing to compare.')
+  return {
+      'forward_kl': _kl,
+      'reverse_kl': lambda log_p, log_q: _kl(log_q, log_p),
+      'jsd': functools.partial(_jensen_shannon, beta=beta),
+      'skewed_forward_kl':
+          lambda log_p, log_q: _kl(log_p, _log_mixture(log_p, log_q, beta)),
+      'skewed_reverse_kl':
+          lambda log_p, log_q: _kl(log_q, _log_mixture(log_q, log_p, beta)),
+      'top_k_forward_kl': functools.partial(_top_k_forward_kl, top_k=top_k),
+  }[kind]
+
+
+def log_softmax(logits: jax.Array, temperature: float = 1.0) -> jax.Array:
+  """log softmax(logits / temperature) over the last axis, floored at -1e30.
+
+  Args:
+    logits: [..., V]; -inf is allowed.
+    temperature: positive.
+
+  Returns:
+    [..., V], finite, in float32 at least.
+  """
   logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
   # The maximum goes first so that a small temperature cannot overflow.
   largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
@@ -297,83 +318,46 @@ def _log_softmax(logits, temperature):
   return jnp.maximum(shifted - log_sum, _LOG_ZERO)
 
 
-def _kl(log_p, log_q):
-  return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
-
-
-def _jensen_shannon(log_p, log_q, beta):
-  log_m = jnp.logaddexp(math.log(beta) + log_p, math.log1p(-beta) + log_q)
-  return beta * _kl(log_p, log_m) + (1 - beta) * _kl(log_q, log_m)
-
-
-def _dot(x, w):
-  dtype = jnp.promote_types(jnp.result_type(x, w), jnp.float32)
-  return jnp.dot(x, w, preferred_element_type=dtype)
-
-
-def _map_row_chunks(per_row, chunk_rows, *arrays):
-  """Applies `per_row` to chunks of rows, one chunk in memory at a time.
-
-  Args:
-    per_row: ([C, ...], ...) -> tree of [C].
-    chunk_rows: C at most.
-    *arrays: the first is [*rows, D], the others [*rows] or [*rows, D'].
-
-  Returns:
-    The tree, every leaf shaped [*rows].
-  """
-  _check_chunk_rows(chunk_rows)
-  rows_shape = arrays[0].shape[:-1]
-  num_rows = math.prod(rows_shape)
-  chunk = max(1, min(chunk_rows, num_rows))
-  num_chunks = -(-num_rows // chunk)
-
-  def to_chunks(x):
-    x = x.reshape(num_rows, *x.shape[len(rows_shape):])
-    x = jnp.pad(
-        x, ((0, num_chunks * chunk - num_rows),) + ((0, 0),) * (x.ndim - 1))
-    # Chunk i takes rows i, i + num_chunks, ...: where the rows are sharded,
-    # every device then holds its share of every chunk already. Contiguous
-    # chunks would each lie on one device and be gathered first.
-    return x.reshape(chunk, num_chunks, *x.shape[1:]).swapaxes(0, 1)
-
-  def from_chunks(y):
-    return y.swapaxes(0, 1).reshape(-1)[:num_rows].reshape(rows_shape)
-
-  # The loop itself keeps the recomputation apart from the forward pass, so no
-  # barrier against common-subexpression elimination is needed.
-  body = jax.checkpoint(lambda xs: per_row(*xs), prevent_cse=False)
-  chunks = jax.lax.map(body, tuple(to_chunks(x) for x in arrays))
-  return jax.tree.map(from_chunks, chunks)
-
-
-def _check_kind(kind):
-  if kind not in KINDS:
-    raise UserError(
-        f'kind={kind!r} is no divergence: use one of {", ".join(KINDS)}.')
-
-
-def _check_beta(beta):
-  if not 0 < beta < 1:
-    raise UserError(
-        f'beta={beta} must lie inside (0, 1): JSD is zero at both ends. Use '
-        'forward_kl for the limit beta -> 0, reverse_kl for beta -> 1.')
-
-
-def _check_chunk_rows(chunk_rows):
+def check_chunk_rows(chunk_rows: int) -> None:
+  """Raises a UserError unless there is at least one row in a chunk."""
   if chunk_rows < 1:
     raise UserError(
         f'chunk_rows={chunk_rows} must be at least 1: it is the number of '
         'rows projected to the vocabulary at once.')
 
 
-def _check_rows(name, hidden, head, rows_shape):
-  if hidden.shape[:-1] != rows_shape:
-    raise ValueError(
-        f'The {name} hidden states {hidden.shape} must be [*rows, D] with '
-        f'rows {rows_shape}, the shape of the weights or targets.')
-  if head.ndim != 2 or head.shape[0] != hidden.shape[-1]:
-    raise ValueError(
-        f'The {name} head {head.shape} must be [D, V] with '
-        f'D={hidden.shape[-1]} as in its hidden states; pass the transpose '
-        'of a tied embedding table.')
+def _kl(log_p, log_q):
+  return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def _log_mixture(log_a, log_b, weight_of_a):
+  return jnp.logaddexp(
+      math.log(weight_of_a) + log_a, math.log1p(-weight_of_a) + log_b)
+
+
+def _jensen_shannon(log_p, log_q, beta):
+  log_m = _log_mixture(log_p, log_q, beta)
+  return beta * _kl(log_p, log_m) + (1 - beta) * _kl(log_q, log_m)
+
+
+def _top_k_forward_kl(log_p, log_q, top_k):
+  if top_k > log_p.shape[-1]:
+    raise UserError(
+        f'top_k={top_k} must not exceed the {log_p.shape[-1]} tokens of the '
+        'vocabulary.')
+  in_top = _is_among_largest(jax.lax.stop_gradient(log_p), top_k)
+  top = jnp.where(in_top, jnp.exp(log_p) * (log_p - log_q), 0)
+  # Added up, since 1 - the mass of the top would lose a small rest to rounding.
+  rest_p, rest_q = (
+      jax.nn.logsumexp(jnp.where(in_top, _LOG_ZERO, x), axis=-1)
+      for x in (log_p, log_q))
+  return jnp.sum(top, axis=-1) + jnp.exp(rest_p) * (rest_p - rest_q)
+
+
+def _is_among_largest(x, k):
+  """bool like x: the k largest of the last axis, of equal ones the first."""
+  # A mask rather than the k values gathered: nothing is scattered backward.
+  values, indices = jax.lax.top_k(x, k)
+  smallest, last = values[..., -1:], indices[..., -1:]
+  return (x > smallest) | (
+      (x == smallest) & (jnp.arange(x.shape[-1]) <= last))

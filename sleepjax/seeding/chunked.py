@@ -1,0 +1,211 @@
+"""Divergences and log-probabilities of many rows without their logits.
+
+Rows of final hidden states are projected to the vocabulary one chunk at a
+time, forward and backward: the two full [N, V] logit tensors, which are what
+exhausts memory in distillation, are never built. N counts rows here: any set of
+positions, in any order. `experiments.divergence_memory` measures what is saved.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from sleepjax.seeding import divergences
+
+Matmul = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def divergence_from_hidden(
+    kind: str,
+    teacher_hidden_NxD: jax.Array,
+    teacher_head_DxV: jax.Array,
+    student_hidden_NxD: jax.Array,
+    student_head_DxV: jax.Array,
+    weight_N: jax.Array,
+    *,
+    beta: float = 0.5,
+    temperature: float = 1.0,
+    chunk_rows: int = 512,
+    top_k: int = 100,
+    matmul: Matmul | None = None,
+) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+  """Weighted sum of a divergence over rows of final hidden states.
+
+    sum_n weight_n D(softmax(teacher_n) || softmax(student_n))
+
+  Forward and backward hold the logits of `chunk_rows` rows at a time; the
+  backward pass computes them again. The teacher gets no gradient. Rows of
+  weight zero are replaced by zeros before the projection, so they add exactly
+  nothing to the sum and to every gradient, whatever they hold.
+
+  Args:
+    kind: one of `divergences.KINDS`.
+    teacher_hidden_NxD: hidden states after the final norm; [..., D] is
+      flattened to rows. Its D may differ from the student's.
+    teacher_head_DxV: projection to logits.
+    student_hidden_NxD: as the teacher's, the same rows in the same order.
+    student_head_DxV: projection to logits, the same vocabulary.
+    weight_N: weight of each row, [...] like the hidden states; 0 masks.
+    beta: weight in the mixture, in (0, 1), see `DivergenceConfig`; ignored by
+      kinds without one.
+    temperature: divides both models' logits.
+    chunk_rows: rows projected at once; any positive number.
+    top_k: tokens told apart by 'top_k_forward_kl'; ignored by the others.
+    matmul: (x [C, D], head [D, V]) -> logits [C, V] in float32. By default a
+      dot product that accumulates in float32.
+
+  Returns:
+    (sum [], weight [], aux): the weighted sum in nats, the sum of the weights,
+    and weighted sums to be divided by that same weight: `student_entropy` in
+    nats at this temperature, `top1_agreement` (1 where both models rank the
+    same token first).
+
+  Raises:
+    UserError: unknown kind, beta outside (0, 1), top_k outside [1, V] or
+      chunk_rows < 1.
+    ValueError: the shapes do not fit together.
+  """
+  between = divergences.by_name(kind, beta=beta, top_k=top_k)
+  project = _dot if matmul is None else matmul
+  teacher_head_DxV = jax.lax.stop_gradient(teacher_head_DxV)
+  rows_shape = weight_N.shape
+  for name, hidden, head in (
+      ('teacher', teacher_hidden_NxD, teacher_head_DxV),
+      ('student', student_hidden_NxD, student_head_DxV)):
+    _check_rows(name, hidden, head, rows_shape)
+  if teacher_head_DxV.shape[1] != student_head_DxV.shape[1]:
+    raise ValueError(
+        f'The teacher scores {teacher_head_DxV.shape[1]} tokens and the '
+        f'student {student_head_DxV.shape[1]}: a divergence needs one '
+        'vocabulary.')
+
+  keep = weight_N != 0
+  teacher_hidden = jnp.where(
+      keep[..., None], jax.lax.stop_gradient(teacher_hidden_NxD), 0)
+  student_hidden = jnp.where(keep[..., None], student_hidden_NxD, 0)
+
+  def per_row(teacher_hidden_CxD, student_hidden_CxD):
+    teacher_logits = project(teacher_hidden_CxD, teacher_head_DxV)
+    student_logits = project(student_hidden_CxD, student_head_DxV)
+    log_p = divergences.log_softmax(teacher_logits, temperature)
+    log_q = divergences.log_softmax(student_logits, temperature)
+    divergence = between(log_p, log_q)
+    log_q = jax.lax.stop_gradient(log_q)
+    agree = jnp.argmax(log_p, axis=-1) == jnp.argmax(log_q, axis=-1)
+    return divergence, -jnp.sum(jnp.exp(log_q) * log_q, axis=-1), agree
+
+  divergence, entropy, agree = _map_row_chunks(
+      per_row, chunk_rows, teacher_hidden, student_hidden)
+
+  def weighted_sum(value):
+    return jnp.sum(jnp.where(keep, weight_N * value, 0))
+
+  aux = {
+      'student_entropy': weighted_sum(entropy),
+      'top1_agreement': weighted_sum(agree.astype(divergence.dtype)),
+  }
+  return (
+      weighted_sum(divergence), jnp.sum(weight_N, dtype=divergence.dtype),
+      jax.lax.stop_gradient(aux))
+
+
+def sequence_log_probs_from_hidden(
+    hidden_NxD: jax.Array,
+    head_DxV: jax.Array,
+    targets_N: jax.Array,
+    *,
+    chunk_rows: int = 512,
+    temperature: float = 1.0,
+    matmul: Matmul | None = None,
+) -> jax.Array:
+  """Log-probability of the target token at every row.
+
+    log softmax(hidden_n head / temperature)[target_n]
+
+  The caller aligns rows: the hidden state of position t predicts the token of
+  position t + 1. Differentiable in the hidden states and in the head, with the
+  logits of `chunk_rows` rows in memory at a time.
+
+  Args:
+    hidden_NxD: hidden states after the final norm, [..., D].
+    head_DxV: projection to logits.
+    targets_N: token ids, [...]. A row that will be masked may hold any id; an
+      id outside [0, V) yields a finite number without meaning.
+    chunk_rows: rows projected at once; any positive number.
+    temperature: divides the logits; that of the sampler, to score its policy.
+    matmul: as in `divergence_from_hidden`.
+
+  Returns:
+    log_prob, shaped like `targets_N`, in nats.
+
+  Raises:
+    UserError: chunk_rows < 1.
+    ValueError: the shapes do not fit together.
+  """
+  _check_rows('policy', hidden_NxD, head_DxV, targets_N.shape)
+  project = _dot if matmul is None else matmul
+
+  def per_row(hidden_CxD, targets_C):
+    log_p_CxV = divergences.log_softmax(
+        project(hidden_CxD, head_DxV), temperature)
+    # A comparison rather than a gather: its transpose is no scatter, and it
+    # needs no communication when the vocabulary is sharded.
+    is_target = jnp.arange(log_p_CxV.shape[-1]) == targets_C[:, None]
+    return jnp.sum(jnp.where(is_target, log_p_CxV, 0), axis=-1)
+
+  return _map_row_chunks(per_row, chunk_rows, hidden_NxD, targets_N)
+
+
+def _dot(x, w):
+  dtype = jnp.promote_types(jnp.result_type(x, w), jnp.float32)
+  return jnp.dot(x, w, preferred_element_type=dtype)
+
+
+def _map_row_chunks(per_row, chunk_rows, *arrays):
+  """Applies `per_row` to chunks of rows, one chunk in memory at a time.
+
+  Args:
+    per_row: ([C, ...], ...) -> tree of [C].
+    chunk_rows: C at most.
+    *arrays: the first is [*rows, D], the others [*rows] or [*rows, D'].
+
+  Returns:
+    The tree, every leaf shaped [*rows].
+  """
+  divergences.check_chunk_rows(chunk_rows)
+  rows_shape = arrays[0].shape[:-1]
+  num_rows = math.prod(rows_shape)
+  chunk = max(1, min(chunk_rows, num_rows))
+  num_chunks = -(-num_rows // chunk)
+
+  def to_chunks(x):
+    x = x.reshape(num_rows, *x.shape[len(rows_shape):])
+    x = jnp.pad(
+        x, ((0, num_chunks * chunk - num_rows),) + ((0, 0),) * (x.ndim - 1))
+    # Chunk i takes rows i, i + num_chunks, ...: where the rows are sharded,
+    # every device then holds its share of every chunk already. Contiguous
+    # chunks would each lie on one device and be gathered first.
+    return x.reshape(chunk, num_chunks, *x.shape[1:]).swapaxes(0, 1)
+
+  def from_chunks(y):
+    return y.swapaxes(0, 1).reshape(-1)[:num_rows].reshape(rows_shape)
+
+  # The loop itself keeps the recomputation apart from the forward pass, so no
+  # barrier against common-subexpression elimination is needed.
+  body = jax.checkpoint(lambda xs: per_row(*xs), prevent_cse=False)
+  chunks = jax.lax.map(body, tuple(to_chunks(x) for x in arrays))
+  return jax.tree.map(from_chunks, chunks)
+
+
+def _check_rows(name, hidden, head, rows_shape):
+  if hidden.shape[:-1] != rows_shape:
+    raise ValueError(
+        f'The {name} hidden states {hidden.shape} must be [*rows, D] with '
+        f'rows {rows_shape}, the shape of the weights or targets.')
+  if head.ndim != 2 or head.shape[0] != hidden.shape[-1]:
+    raise ValueError(
+        f'The {name} head {head.shape} must be [D, V] with '
+        f'D={hidden.shape[-1]} as in its hidden states; pass the transpose '
+        'of a tied embedding table.')
