@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sleepjax.errors import UserError
+from sleepjax.seeding import divergences
 from sleepjax.seeding import policy_gradient as pg
 
 ADVANTAGES = (pg.leave_one_out_advantage, pg.group_normalised_advantage)
@@ -154,3 +155,123 @@ def test_expected_gradient_is_the_gradient_of_the_expected_reward():
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12),
         estimate, exact)
+
+
+LOG_Q = np.array([[-1.0, -2.0, -4.0], [-0.5, -3.0, -8.0]], np.float32)
+LOG_P = np.array([[-2.0, -1.0, -9.0], [-1.5, -1.0, 0.0]], np.float32)
+WRITTEN = np.array([[1, 1, 0], [1, 0, 0]], bool)
+
+
+@pytest.mark.parametrize('group_size, gradient', [
+    (None, [[0, -1, 0], [1, 0, 0]]), (2, [[-1, -1, 0], [1, 0, 0]])])
+def test_sampled_reverse_kl_worked_by_hand(group_size, gradient):
+  """Costs 1, -1 and 1; costs to go 0, -1 and 1; nothing where one ended."""
+  def loss(log_q, log_p):
+    out = pg.sampled_reverse_kl(log_q, log_p, WRITTEN, group_size)
+    return out[0], out
+
+  measure = jax.grad(loss, (0, 1), has_aux=True)
+  for run in (measure, jax.jit(measure)):
+    grads, (total, weight, aux) = run(LOG_Q, LOG_P)
+    np.testing.assert_allclose(grads[0], gradient, atol=1e-6)
+    np.testing.assert_array_equal(grads[1], 0 * LOG_P)
+    assert total == 1 and weight == 3 and aux == {'log_prob': -3.5}
+
+
+@pytest.mark.parametrize('group_size', [None, 2])
+def test_sampled_reverse_kl_of_masked_and_hopeless_tokens(group_size):
+  def loss(log_q, log_p):
+    out = pg.sampled_reverse_kl(log_q, log_p, WRITTEN, group_size)
+    return out[0], out
+
+  clean_grad, clean = jax.grad(loss, has_aux=True)(LOG_Q, LOG_P)
+  for content in (-np.inf, np.nan, 1e38):
+    dirty_grad, dirty = jax.grad(loss, has_aux=True)(
+        *(np.where(WRITTEN, x, np.float32(content)) for x in (LOG_Q, LOG_P)))
+    assert dirty == clean
+    np.testing.assert_array_equal(dirty_grad, clean_grad)
+  # Nothing the teacher would ever say; log_softmax stops at -1e30.
+  grad, (total, *_) = jax.grad(loss, has_aux=True)(LOG_Q, LOG_P - 1e30)
+  assert np.isfinite(grad).all() and np.isfinite(total)
+
+
+def test_sampled_reverse_kl_of_equal_models_is_silent():
+  value, grad = jax.value_and_grad(
+      lambda x: pg.sampled_reverse_kl(x, LOG_Q, WRITTEN)[0])(LOG_Q)
+  assert value == 0 and not np.any(grad)
+
+
+def test_sampled_reverse_kl_refuses_groups_that_do_not_fit():
+  with pytest.raises(UserError, match='at least 2'):
+    pg.sampled_reverse_kl(LOG_Q, LOG_P, WRITTEN, 1)
+  for size in (0, 3):
+    with pytest.raises(UserError, match=f'group_size={size}'):
+      pg.sampled_reverse_kl(LOG_Q, LOG_P, WRITTEN, size)
+
+
+def test_sampled_reverse_kl_has_the_exact_expectation():
+  """All completions, and all pairs of them, of a policy of three tokens.
+
+  At most three tokens are written and token 0 ends, so there are fifteen
+  completions of one, two or three tokens.
+  """
+  tokens = np.array([y for y in itertools.product(range(3), repeat=3)
+                     if y == (0, 0, 0) or y[0] and (y[1] or not y[2])])
+  ended = np.cumsum(tokens == 0, axis=1) - (tokens == 0)
+  mask = jnp.asarray(ended == 0)
+  assert len(tokens) == 15 and sorted(mask.sum(1)) == [1] + [2] * 2 + [3] * 12
+  pairs = np.array(list(itertools.product(range(15), repeat=2)))
+  with jax.enable_x64(True):
+    rng = np.random.default_rng(5)
+    teacher, student = (
+        [rng.normal(size=(3,) * n) for n in (1, 2, 3)] for _ in range(2))
+
+    def logits_BxTxV(tables):
+      first, second, third = tables
+      return jnp.stack([
+          jnp.broadcast_to(first, (15, 3)), jnp.asarray(second)[tokens[:, 0]],
+          jnp.asarray(third)[tokens[:, 0], tokens[:, 1]]], axis=1)
+
+    def token_log_probs(tables):
+      log_p = jax.nn.log_softmax(logits_BxTxV(tables))
+      return jnp.take_along_axis(log_p, tokens[..., None], axis=-1)[..., 0]
+
+    def completion_log_probs(tables):
+      return jnp.sum(jnp.where(mask, token_log_probs(tables), 0), axis=1)
+
+    def exact(tables):
+      log_q = completion_log_probs(tables)
+      return jnp.exp(log_q) @ (log_q - completion_log_probs(teacher))
+
+    def estimate(tables, chosen, group_size):
+      """Expected value and gradient, per completion."""
+      def loss(tables, rows):
+        return pg.sampled_reverse_kl(
+            token_log_probs(tables)[rows], token_log_probs(teacher)[rows],
+            mask[rows], group_size)[0]
+
+      values, grads = jax.vmap(
+          jax.value_and_grad(loss), (None, 0))(tables, chosen)
+      chance = jnp.prod(jnp.exp(completion_log_probs(tables))[chosen], axis=1)
+      return jax.tree.map(
+          lambda x: jnp.tensordot(chance, x, axes=1) / chosen.shape[1],
+          (values, grads))
+
+    def per_position(tables):
+      chance = jax.lax.stop_gradient(jnp.exp(completion_log_probs(tables)))
+      return chance @ jnp.sum(mask * divergences.reverse_kl(
+          logits_BxTxV(teacher), logits_BxTxV(tables)), axis=1)
+
+    def assert_same(have, want):
+      jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12),
+                   have, want)
+
+    wanted = jax.jit(jax.value_and_grad(exact))(student)
+    assert min(np.abs(x).max() for x in jax.tree.leaves(wanted)) > 0.01
+    run = jax.jit(estimate, static_argnums=2)
+    assert_same(run(student, np.arange(15)[:, None], None), wanted)
+    assert_same(run(student, pairs, 2), wanted)
+    # The divergence of every position misses the gradient through sampling.
+    value, grads = jax.jit(jax.value_and_grad(per_position))(student)
+    assert_same(value, wanted[0])
+    assert np.abs(grads[0] - wanted[1][0]).max() > 0.01

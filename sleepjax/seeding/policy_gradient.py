@@ -1,11 +1,15 @@
-"""Policy gradient for the imitation reward: one on-policy step, no critic.
+"""Policy gradient: one on-policy step, no critic.
 
 For every prefix the student samples K completions. Each completion's baseline
 comes from the others of its group, and one gradient step is taken per batch of
 samples, so the samples are on-policy and nothing needs clipping. The paper
 (arXiv 2606.03979) leaves the estimator open; this one is unbiased.
 
-In this module G counts groups (one per prefix) and K completions per group.
+It serves the imitation reward, one number a completion, and the reverse KL of
+whole completions, which is a cost at every token.
+
+In this module G counts groups (one per prefix) and K completions per group; B
+counts the completions of all groups.
 """
 
 import jax
@@ -117,6 +121,78 @@ def policy_gradient_loss(
   weight = jnp.sum(mask_BxT, dtype=log_prob_B.dtype)
   aux = {'log_prob': jax.lax.stop_gradient(jnp.sum(log_prob_B))}
   return loss, weight, aux
+
+
+def sampled_reverse_kl(
+    student_log_probs_BxT: jax.Array,
+    teacher_log_probs_BxT: jax.Array,
+    mask_BxT: jax.Array,
+    group_size: int | None = None,
+) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+  """KL(student || teacher) of completions that the student wrote.
+
+  With the cost c_t = log Q(y_t | y_<t) - log P(y_t | y_<t) of a sampled token,
+
+    value    = sum_b sum_t c_bt
+    gradient = sum_b sum_t (R_bt - b_bt) grad log Q(y_bt | y_b<t),
+               R_bt = sum_{s >= t} c_bs
+
+  For y ~ Q their expectations are B times KL(Q || P) of whole completions and
+  B times its exact gradient, sampling included: a token answers for the later
+  ones that it leads to. The reverse KL summed over the positions of a rollout
+  (`divergences.reverse_kl`) has the same expected value, but its gradient
+  leaves that part out. The gradient is not the derivative of the value here:
+  do not take a second one.
+
+  Two things keep the variance down. A token answers only for costs from itself
+  on (the earlier ones have expectation zero), and b, if asked for, is the mean
+  R_t of the group's other completions, zero for those that have ended, which
+  does not depend on completion b (leave-one-out, as in
+  `leave_one_out_advantage`; score function with costs to go: Schulman et al.
+  2015, arXiv 1506.05254).
+
+  Args:
+    student_log_probs_BxT: log Q of every sampled token, of the policy that
+      sampled it (same parameters, same temperature).
+    teacher_log_probs_BxT: log P of the same tokens; receives no gradient.
+      Finite, as `chunked.sequence_log_probs_from_hidden` returns them.
+    mask_BxT: bool or 0/1; true for sampled tokens, the end-of-sequence token
+      included, false for prompt and padding.
+    group_size: K consecutive rows went on from one prefix and are each
+      other's baseline; None for no baseline.
+
+  Returns:
+    (sum [], weight [], aux): the value in nats, the number of tokens, and
+    `log_prob`, as from `policy_gradient_loss`.
+
+  Raises:
+    UserError: group_size is 1 or does not divide B.
+  """
+  mask_BxT = mask_BxT.astype(bool)
+  # Selected, not multiplied: a masked -inf or NaN must not reach the sum.
+  log_q_BxT = jnp.where(mask_BxT, student_log_probs_BxT, 0)
+  fixed_BxT = jax.lax.stop_gradient(log_q_BxT)
+  cost_BxT = fixed_BxT - jax.lax.stop_gradient(
+      jnp.where(mask_BxT, teacher_log_probs_BxT, 0))
+  to_go_BxT = jnp.cumsum(cost_BxT[:, ::-1], axis=-1)[:, ::-1]
+  if group_size is not None:
+    to_go_BxT = _token_advantage(to_go_BxT, group_size)
+  # The difference is zero and has the gradient of log Q.
+  total = jnp.sum(cost_BxT) + jnp.sum(to_go_BxT * (log_q_BxT - fixed_BxT))
+  weight = jnp.sum(mask_BxT, dtype=total.dtype)
+  return total, weight, {'log_prob': jnp.sum(fixed_BxT)}
+
+
+def _token_advantage(to_go_BxT, group_size):
+  """Leave-one-out at every token, in groups of consecutive rows."""
+  B, T = to_go_BxT.shape
+  if group_size < 1 or B % group_size:
+    raise UserError(
+        f'{B} completions do not make groups of group_size={group_size}: '
+        'every prefix needs as many.')
+  groups_GxKxT = to_go_BxT.reshape(-1, group_size, T)
+  advantage_GxTxK = leave_one_out_advantage(groups_GxKxT.swapaxes(1, 2))
+  return advantage_GxTxK.swapaxes(1, 2).reshape(B, T)
 
 
 def _group_size(rewards_GxK):
