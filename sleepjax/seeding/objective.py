@@ -211,7 +211,8 @@ def seeding_step(config: ModelConfig, settings: SeedingConfig, frozen,
 
 
 def imitation_advantage(settings: SeedingConfig, completion, completion_mask,
-                        reference, reference_mask, content_free_V):
+                        reference, reference_mask, content_free_V,
+                        verdict_B=None):
   """Leave-one-out advantages of rollouts, groups of K consecutive rows.
 
   Args:
@@ -219,6 +220,7 @@ def imitation_advantage(settings: SeedingConfig, completion, completion_mask,
     completion, completion_mask: [B, N] the student's continuations.
     reference, reference_mask: [B, N] what the teacher wrote from there on.
     content_free_V: [V] bool, tokens that the stand-in judge ignores.
+    verdict_B: [B] what a judge of the texts says instead of the stand-in.
 
   Returns:
     (advantage [B], metrics with mean reward and share of constant groups).
@@ -227,8 +229,11 @@ def imitation_advantage(settings: SeedingConfig, completion, completion_mask,
   pair = completion, lengths[0], reference, lengths[1]
   r_abs = imitation.levenshtein_reward(
       *pair, threshold=settings.levenshtein_threshold)
-  r_sem = imitation.content_overlap_judge(
-      *pair, content_free_V, threshold=settings.semantic_threshold)
+  if verdict_B is None:
+    r_sem = imitation.content_overlap_judge(
+        *pair, content_free_V, threshold=settings.semantic_threshold)
+  else:
+    r_sem = jnp.asarray(verdict_B, jnp.float32)
   reward = imitation.imitation_reward(settings.gamma, r_sem, r_abs)
   groups = reward.reshape(-1, settings.group_size)
   advantage = policy_gradient.leave_one_out_advantage(groups).reshape(-1)
