@@ -7,14 +7,15 @@ Each row grows a model by one operator and compares the logits of a stretch of
 real text in float32. Two rows are no growth and say what the numbers mean: the
 first reorders hidden units, which moves the logits by rounding alone, and the
 second is the effect of the slot that later rows have in use. Writes
-DIR/parity.json and DIR/parity.md.
+DIR/parity.json and DIR/parity.md after every row; the same command on the same
+folder goes on where it stopped.
 """
 
-import collections
 import dataclasses
 import json
 import os
 import pathlib
+import time
 from collections.abc import Callable
 
 import jax
@@ -39,7 +40,10 @@ from sleepjax.models.load import Pretrained, load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.progress import Display
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all results.')
+# Its own flags, so that one process can import several commands.
+_FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
 
 _NO_GROWTH = '(no growth)'
 
@@ -291,16 +295,20 @@ def _refusal(cell):
 def shown(cell: dict) -> str:
   if 'refused' in cell:
     return _refusal(cell)
-  millions = lambda name: f'{cell[name] / 1e6:.4g}'
-  return (f"{millions('params_before')} → {millions('params_after')} M: "
-          f"{cell['max_abs_change']:.1e} ({cell['relative_change']:.1e} σ)")
+  size = ' → '.join(f'{cell[name] / 1e6:#.4g}' for name in (
+      'params_before', 'params_after'))
+  if not cell['max_abs_change']:
+    return f'{size} M: 0'
+  return (f"{size} M: {cell['max_abs_change']:.1e} "
+          f"({cell['relative_change']:.1e} σ)")
 
 
 def markdown(report: dict) -> str:
   """The report as a table, rows operators, columns models."""
   names = list(report['models'])
   lines = [['operator', *names], ['---'] * (len(names) + 1)]
-  lines += [[row, *(shown(cells[name]) for name in names)]
+  lines += [[row, *(shown(cells[name]) if name in cells else ''
+                    for name in names)]
             for row, cells in report['rows'].items()]
   return '\n'.join(f"| {' | '.join(line)} |" for line in lines) + '\n'
 
@@ -312,22 +320,42 @@ def print_report(report: dict) -> None:
   rich.console.Console().print(table)
 
 
+def write(workdir, report: dict) -> None:
+  text = json.dumps(report, indent=2, ensure_ascii=False) + '\n'
+  (workdir / 'parity.json').write_text(text, encoding='utf-8')
+  (workdir / 'parity.md').write_text(markdown(report), encoding='utf-8')
+
+
+def started(workdir, fresh: dict) -> dict:
+  """What an interrupted run of the same configuration left, or `fresh`."""
+  path = workdir / 'parity.json'
+  if not path.exists():
+    return fresh
+  report = json.loads(path.read_text(encoding='utf-8'))
+  if any(report[name] != fresh[name] for name in ('config', 'text')):
+    raise UserError(f'{workdir} holds a run of another configuration or text: '
+                    'choose another --workdir, or delete that one.')
+  return report
+
+
 def main(argv):
   config = _main.config_from_flags(
-      argv, default='configs/growth/parity.py', description=__doc__)
+      argv, default='configs/growth/parity.py', description=__doc__,
+      flag_values=_FLAGS)
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   settings = _main.to_dataclass(
       ParityConfig, {k: v for k, v in config.items() if k != 'shapes'})
-  shapes = {name: _main.to_dataclass(ModelConfig, shape, f'config.shapes.{name}')
-            for name, shape in config.shapes.items()}
+  shapes = {
+      name: _main.to_dataclass(ModelConfig, shape, f'config.shapes.{name}')
+      for name, shape in config.shapes.items()}
   workdir = pathlib.Path(_WORKDIR.value)
   workdir.mkdir(parents=True, exist_ok=True)
   enable_compilation_cache()
   source, text = read_text()
-  report = {'text': source, 'tokens': settings.tokens, 'models': {},
-            'rows': collections.defaultdict(dict),
-            'config': json.loads(config.to_json())}
+  report = started(workdir, {
+      'text': source, 'tokens': settings.tokens, 'models': {}, 'rows': {},
+      'seconds': {}, 'config': json.loads(config.to_json())})
   with Display() as display:
     for name in settings.models:
       model = load(name, shapes, settings.seed, text)
@@ -335,19 +363,22 @@ def main(argv):
       if len(tokens) < settings.tokens:
         raise UserError(f'config.tokens={settings.tokens}: the text has '
                         f'{len(tokens)}.')
-      state = ModelState(
-          jax.tree.map(jnp.asarray, model.params), None, model.config)
       report['models'][name] = model.config.architecture()
       rows = cases(model.config, settings.slot_rank, settings.seed)
+      state = ModelState(
+          jax.tree.map(jnp.asarray, model.params), None, model.config)
+      del model
       with display.phase(name, total=len(rows)) as phase:
         for case in rows:
-          report['rows'][case.name][name] = measure(case, state, tokens)
+          cells = report['rows'].setdefault(case.name, {})
+          if name not in cells:
+            began = time.perf_counter()
+            cells[name] = measure(case, state, tokens)
+            report['seconds'][name] = report['seconds'].get(name, 0.0) + (
+                time.perf_counter() - began)
+            write(workdir, report)
           phase.advance(tokens=settings.tokens)
-      del model, state
-  report['seconds'] = display.seconds
-  (workdir / 'parity.json').write_text(
-      json.dumps(report, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-  (workdir / 'parity.md').write_text(markdown(report), encoding='utf-8')
+      del state
   print_report(report)
 
 

@@ -1,0 +1,342 @@
+"""A model grows in the middle of its training: what does the growth cost?
+
+  python -m experiments.growth_training --config=configs/growth/training.py \
+      --workdir=DIR
+
+Of one state, after the steps of `pretraining`, all arms are trained on with the
+same batches: without growth; grown, Adam's moments with it; grown, with a new
+Adam; grown with moments, new entries warming up. A new Adam means that both
+moments and its own step count start at zero; the learning-rate schedule goes on
+where it was in every arm. Writes DIR/seed_N/ as each seed is finished, then
+DIR/report.json and DIR/report.png. The same command on the same folder goes on
+after the last finished seed.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+import optax
+import rich.console
+import rich.table
+import scipy.special
+from absl import flags
+
+from experiments import _main, _scratch
+from experiments._scratch import ScratchConfig
+from sleepjax import pretraining
+from sleepjax.data import sources
+from sleepjax.errors import UserError
+from sleepjax.evals import report as report_lib
+from sleepjax.growth import grow, operators
+from sleepjax.growth.grow import ModelState
+from sleepjax.models import transformer
+from sleepjax.pretraining import PretrainingConfig
+from sleepjax.training.compilation_cache import enable_compilation_cache
+from sleepjax.training.metrics import MetricsWriter, read_metrics
+from sleepjax.training.progress import Display
+
+# Its own flags, so that one process can import several commands.
+_FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
+
+NONE, MOMENTS, DROPPED, WARM_UP = ARMS = (
+    'no growth', 'moments grown', 'moments dropped', 'moments grown, warm-up')
+_OPERATORS = {cls.__name__: cls for cls in (
+    operators.MlpWidth, operators.QueryHeads, operators.KeyValueGroups,
+    operators.SplitGroups, operators.ValueDim, operators.Layers,
+    operators.HiddenWidth)}
+_ZOOM = 40  # Steps of the picture's left half.
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+  """What happens at growth and after it.
+
+  seeds: one run of all arms for each.
+  plan: operators as (name, its fields in order).
+  steps_after: updates of every arm.
+  warm_up_steps: until new entries learn as fast as the others, in one arm.
+  rise_steps: after growth, among which the worst rise is looked for.
+  held_out_tokens: of the text that the loss at the end is measured on.
+  """
+
+  seeds: tuple[int, ...]
+  plan: tuple[Any, ...]
+  steps_after: int = 120
+  warm_up_steps: int = 20
+  rise_steps: int = 20
+  held_out_tokens: int = 16_384
+
+  def __post_init__(self):
+    if len(set(self.seeds)) < max(len(self.seeds), 2):
+      raise ValueError(f'seeds={self.seeds}: an interval needs at least two, '
+                       'all different.')
+    if not 1 <= self.rise_steps < self.steps_after:
+      raise ValueError(
+          f'rise_steps={self.rise_steps} must be from 1 to less than '
+          f'steps_after={self.steps_after}.')
+    if self.warm_up_steps < 1:
+      raise ValueError(
+          f'warm_up_steps={self.warm_up_steps} must be at least 1.')
+
+
+def to_operator(entry) -> grow.Operator:
+  """('MlpWidth', 576) -> MlpWidth(576), with its fields checked."""
+  if not isinstance(entry, tuple | list) or not entry or (
+      entry[0] not in _OPERATORS):
+    raise UserError(
+        f'config.plan: {entry!r} must be a tuple that begins with one of '
+        f'{", ".join(_OPERATORS)}.')
+  cls, values = _OPERATORS[entry[0]], entry[1:]
+  names = [field.name for field in dataclasses.fields(cls)]
+  if len(values) > len(names):
+    raise UserError(f'config.plan: {entry!r} has more values than '
+                    f'{entry[0]} has fields ({", ".join(names)}).')
+  return _main.to_dataclass(
+      cls, dict(zip(names, values)), f'config.plan: {entry[0]}')
+
+
+def with_new_adam(opt_state):
+  """Moments and count of Adam at zero; the schedule keeps its place."""
+  is_adam = lambda node: isinstance(node, optax.ScaleByAdamState)
+  return jax.tree.map(
+      lambda node: jax.tree.map(jnp.zeros_like, node) if is_adam(node) else (
+          node), opt_state, is_leaf=is_adam)
+
+
+def begin(arm: str, plan, state: ModelState, key) -> ModelState:
+  """The state an arm starts from; what is new is the same in all that grow."""
+  if arm == NONE:
+    return state
+  larger = grow.grow(plan)(state, key)
+  if arm == DROPPED:
+    larger = larger.replace(opt_state=with_new_adam(larger.opt_state))
+  return larger
+
+
+def train(state: ModelState, settings: PretrainingConfig, stream, key, steps,
+          heard, warm_up: optax.GradientTransformation | None = None):
+  """The state after the numbered steps; heard(step, loss) after each.
+
+  Args:
+    state: where to start.
+    settings: of pretraining.
+    stream: token ids.
+    key: batches depend on it and the number of a step.
+    steps: numbers, consecutive.
+    heard: called with the loss of a batch before it is learnt from.
+    warm_up: scales the updates of the optimizer.
+  """
+  params, opt_state = state.params, state.opt_state
+  scaled = warm_up and warm_up.init(params)
+
+  @jax.jit
+  def slowed(old, new, scaled):
+    updates, scaled = warm_up.update(
+        jax.tree.map(jnp.subtract, new, old), scaled)
+    return optax.apply_updates(old, updates), scaled
+
+  for step in steps:
+    old = params
+    params, opt_state, metrics = pretraining.pretraining_step(
+        state.config, settings, old, opt_state, stream,
+        jax.random.fold_in(key, step))
+    if warm_up:
+      params, scaled = slowed(old, params, scaled)
+    heard(step, float(metrics['loss']))
+  return state.replace(params=params, opt_state=opt_state)
+
+
+def run_seed(seed, model, plan, config: TrainingConfig,
+             settings: PretrainingConfig, stream, held_out, folder, display):
+  """Trains all arms of a seed and writes `folder`, its report last."""
+  key = jax.random.key(seed)
+  init_key, data_key, grow_key = (jax.random.fold_in(key, i) for i in range(3))
+  params = transformer.init(model, init_key)
+  state = ModelState(
+      params, pretraining.make_optimizer(settings).init(params), model)
+  (folder / 'steps.jsonl').unlink(missing_ok=True)
+  N, report = settings.steps, {'held_out': {}, 'params': {}}
+  tokens = settings.rows * settings.window
+  with MetricsWriter(folder / 'steps.jsonl') as writer:
+
+    def heard(arm, phase):
+      def write(step, loss):
+        writer.write(arm, step, {'loss': loss})
+        phase.advance(tokens=tokens, loss=loss)
+      return write
+
+    with display.phase(f'seed {seed}, before', total=N) as phase:
+      state = train(state, settings, stream, data_key, range(N),
+                    heard('before', phase))
+    for arm in ARMS:
+      start = begin(arm, plan, state, grow_key)
+      report['max_logit_change'] = max(
+          report.get('max_logit_change', 0.0), grow.max_logit_change(
+              state, start, stream[:settings.window]))
+      warm_up = grow.warm_up_new(
+          grow.new_entries(plan, model),
+          config.warm_up_steps) if arm == WARM_UP else None
+      with display.phase(
+          f'seed {seed}, {arm}', total=config.steps_after) as phase:
+        end = train(start, settings, stream, data_key,
+                    range(N, N + config.steps_after), heard(arm, phase),
+                    warm_up)
+      report['params'][arm] = transformer.parameter_count(end.params)
+      report['held_out'][arm] = pretraining.loss_of_stream(
+          end.config, end.params, held_out, settings.window)
+  return report
+
+
+def interval(values) -> dict:
+  """Mean and half the width of its 95 % interval (Student t) over seeds."""
+  values = np.asarray(values, np.float64)
+  n = len(values)
+  half = scipy.special.stdtrit(n - 1, 0.975) * values.std(ddof=1) / n ** 0.5
+  return {'mean': float(values.mean()), 'half_width': float(half),
+          'values': values.tolist()}
+
+
+def summarise(seeds, losses, config: TrainingConfig) -> dict:
+  """Numbers of each arm, and their differences from other arms by seed.
+
+  Args:
+    seeds: reports of `run_seed`.
+    losses: arm -> [seeds, steps after growth].
+    config: how long a rise is looked for, and how much is the end.
+  """
+  last = config.rise_steps
+  measured = {arm: {
+      'loss_at_growth': values[:, 0],
+      'worst_rise': (values - losses[NONE])[:, 1:last + 1].max(1),
+      'loss_at_the_end': values[:, -last:].mean(1),
+      'held_out_loss': np.array([seed['held_out'][arm] for seed in seeds])}
+      for arm, values in losses.items()}
+  minus = lambda arm, other: {
+      name: interval(measured[arm][name] - measured[other][name])
+      for name in measured[arm]}
+  return {
+      'arms': {arm: {name: interval(values) for name, values in of_arm.items()}
+               for arm, of_arm in measured.items()},
+      'minus_no_growth': {arm: minus(arm, NONE) for arm in ARMS[1:]},
+      'minus_moments_grown': {arm: minus(arm, MOMENTS) for arm in ARMS[2:]},
+      'params': seeds[0]['params'],
+      'max_logit_change': max(seed['max_logit_change'] for seed in seeds)}
+
+
+def plot(losses, steps_before, path):
+  """Difference of the arms from the one without growth, and its interval."""
+  matplotlib.use('Agg')
+  from matplotlib import pyplot as plt
+  figure, axes = plt.subplots(
+      1, 2, figsize=(10, 3.8), layout='constrained')
+  for axis, smooth in zip(axes, (1, 10)):
+    axis.axhline(0, color='0.6', linewidth=1)
+    for colour, arm in zip(('C0', 'C3', 'C2'), ARMS[1:]):
+      change = losses[arm] - losses[NONE]
+      smooth = min(smooth, change.shape[1])
+      change = np.stack([np.convolve(row, np.ones(smooth) / smooth, 'valid')
+                         for row in change])
+      if smooth == 1:
+        change = change[:, :_ZOOM]
+      steps = steps_before + smooth - 1 + np.arange(change.shape[1])
+      middle = change.mean(0)
+      half = np.array([interval(c)['half_width'] for c in change.T])
+      axis.plot(steps, middle, color=colour, label=arm, linewidth=1.5)
+      axis.fill_between(steps, middle - half, middle + half, color=colour,
+                        alpha=0.15, linewidth=0)
+    axis.spines[['top', 'right']].set_visible(False)
+    axis.set_xlabel('step')
+  axes[0].set_title(f'From growth, at step {steps_before}', fontsize=10)
+  axes[1].set_title('All steps, mean of the last ten', fontsize=10)
+  axes[0].set_ylabel('training loss minus that without\n'
+                     'growth, nats per token')
+  axes[0].legend(frameon=False, fontsize=8)
+  figure.savefig(path, dpi=110)
+  plt.close(figure)
+
+
+def print_summary(summary):
+  table = rich.table.Table(
+      'arm', 'params', 'loss at growth', 'worst rise', 'loss at end',
+      'minus no growth', 'held out')
+  shown = lambda x, form='.3f': f"{x['mean']:{form}} ± {x['half_width']:.3f}"
+  for arm, numbers in summary['arms'].items():
+    change = summary['minus_no_growth'].get(arm)
+    table.add_row(
+        arm, f"{summary['params'][arm] / 1e6:.2f} M",
+        shown(numbers['loss_at_growth']),
+        shown(numbers['worst_rise'], '+.3f') if change else '–',
+        shown(numbers['loss_at_the_end']),
+        shown(change['loss_at_the_end'], '+.3f') if change else '–',
+        shown(numbers['held_out_loss']))
+  console = rich.console.Console()
+  console.print(table)
+  for arm, change in summary['minus_moments_grown'].items():
+    console.print(
+        f'{arm} minus {MOMENTS}: ' + ', '.join(
+            f"{name.replace('_', ' ')} {shown(value, '+.3f')}"
+            for name, value in change.items() if name != 'loss_at_growth'),
+        highlight=False, soft_wrap=True)
+  console.print(f"max |Δlogit| at growth: {summary['max_logit_change']:.1e}",
+                highlight=False)
+
+
+def main(argv):
+  config = _main.config_from_flags(
+      argv, default='configs/growth/training.py', description=__doc__,
+      flag_values=_FLAGS)
+  if _WORKDIR.value is None:
+    raise UserError('--workdir is missing; see --help.')
+  workdir = pathlib.Path(_WORKDIR.value)
+  resolved = json.loads(config.to_json())
+  shape = _main.to_dataclass(ScratchConfig, config.scratch, 'config.scratch')
+  settings = _main.to_dataclass(
+      PretrainingConfig, config.pretraining, 'config.pretraining')
+  training = _main.to_dataclass(TrainingConfig, {
+      k: v for k, v in config.items() if k not in ('scratch', 'pretraining')})
+  plan = [to_operator(entry) for entry in training.plan]
+  grow.validate(plan, shape.model_config(shape.vocab_size))
+  enable_compilation_cache()
+  stream, tokenizer = _scratch.text_and_tokenizer(shape.vocab_size)
+  held_out = jnp.asarray(np.asarray(tokenizer.encode(
+      sources.wikitext2('test'))[:training.held_out_tokens], np.int32))
+  model = shape.model_config(tokenizer.vocab_size)
+  # A seed does not depend on which others there are.
+  recipe = {k: v for k, v in resolved.items() if k != 'seeds'}
+  reports, curves = [], []
+  with Display() as display:
+    for seed in training.seeds:
+      folder = workdir / f'seed_{seed}'
+      done = folder / 'report.json'
+      if not done.exists():
+        report_lib.write_report(folder, {**run_seed(
+            seed, model, plan, training, settings, stream, held_out, folder,
+            display), 'config': recipe})
+      reports.append(json.loads(done.read_text()))
+      if reports[-1]['config'] != recipe:
+        raise UserError(f'{folder} holds a run of another configuration: '
+                        'choose another --workdir, or delete that one.')
+      rows = read_metrics(folder / 'steps.jsonl')
+      curves.append({arm: [row['loss'] for row in rows if row['phase'] == arm]
+                     for arm in ('before', *ARMS)})
+  losses = {arm: np.array([curve[arm] for curve in curves]) for arm in ARMS}
+  summary = summarise(reports, losses, training)
+  report_lib.write_report(workdir, {
+      **summary, 'plan': list(map(str, plan)), 'seconds': display.seconds,
+      'losses': {arm: values.tolist() for arm, values in losses.items()},
+      'config': resolved})
+  plot(losses, settings.steps, workdir / 'report.png')
+  print_summary(summary)
+
+
+if __name__ == '__main__':
+  import sys
+  _main.run(main, sys.argv)
