@@ -175,7 +175,10 @@ def measure(judge, fit_on, report):
             for kind, pairs in report.items()}
   seconds = time.monotonic() - start
   entry = {'seconds_a_pair': seconds / sum(map(len, scores.values())),
-           'scores': {k: s.astype(float).tolist() for k, s in scores.items()}}
+           'scores': {k: s.astype(float).tolist() for k, s in scores.items()},
+           'separation': {kind: calibration.separation(
+               scores['same'], scores[kind]) for kind in (
+                   'same_passage', 'other_passage')}}
   for name, at in (('default', judge), (
       'calibrated', dataclasses.replace(judge, threshold=threshold))):
     verdicts = {kind: at.verdicts(s) for kind, s in scores.items()}
@@ -197,24 +200,31 @@ def measure(judge, fit_on, report):
 
 def print_table(report):
   table = rich.table.Table(
-      'judge', 'threshold', 'same: refused', 'same passage: let through',
-      'other passage: let through', 'balanced accuracy', 'ms a pair')
-  percent = lambda r: (f"{r['rate']:.0%} ({r['low']:.0%} to {r['high']:.0%}, "
-                       f"n={r['n']})")
+      'judge', 'threshold', 'refused: same', 'let through: same passage',
+      'other passage', 'balanced accuracy', 'separation', 'ms a pair')
+  percent = lambda r: f"{r['rate']:.0%} ({r['low']:.0%} to {r['high']:.0%})"
   for name, entry in report['judges'].items():
     for kind in ('default', 'calibrated'):
-      e = entry[kind]
+      e, first = entry[kind], kind == 'default'
       table.add_row(
-          name if kind == 'default' else '', f"{kind} {e['threshold']:.3g}",
+          name if first else '', f"{e['threshold']:.2f} {kind}",
           percent(e['false_negative']),
           percent(e['false_positive_same_passage']),
           percent(e['false_positive_other_passage']),
           f"{e['balanced_accuracy']:.0%}",
-          f"{1000 * entry['seconds_a_pair']:.0f}")
+          ' / '.join(f'{s:.2f}' for s in entry['separation'].values())
+          if first else '',
+          f"{1000 * entry['seconds_a_pair']:.0f}" if first else '')
   for name in report['left_out']:
     table.add_row(name, 'left out')
-  console = rich.console.Console(width=140)
+  console = rich.console.Console(width=150)
   console.print(table)
+  for entry in list(report['judges'].values())[:1]:
+    sizes = [entry['default'][kind]['n'] for kind in (
+        'false_negative', 'false_positive_same_passage',
+        'false_positive_other_passage')]
+    console.print(f'pairs of each kind: {", ".join(map(str, sizes))}; '
+                  'intervals of 95 %')
   for name, reason in report['left_out'].items():
     console.print(f'{name} was left out: {reason}')
 

@@ -238,6 +238,11 @@ def test_threshold_is_the_best_there_is():
         max(balanced_accuracy(positives, negatives, t) for t in every))
 
 
+def test_separation():
+  assert calibration.separation([3, 2], [1, 2]) == (2 + 1 + 0.5) / 4
+  assert calibration.separation([1.0], [2.0, 3.0]) == 0
+
+
 def test_error_is_counted():
   judge = judges.AnswerJudge()
   positives = [Pair('a cat', 'cat'), Pair('x', 'y'), Pair('x', 'x'),
@@ -397,6 +402,7 @@ def test_pairs_and_their_report(monkeypatch):
   assert entry['default']['balanced_accuracy'] == 0.5
   assert entry['calibrated']['threshold'] == pytest.approx(0.75)
   assert entry['calibrated']['balanced_accuracy'] == 1
+  assert entry['separation'] == {'same_passage': 1.0, 'other_passage': 1.0}
   experiment.print_table(
       {'judges': {'x': entry}, 'left_out': {'y': 'not here'}})
 

@@ -42,6 +42,16 @@ def calibrated_threshold(positives: Sequence[float],
   return float(max((gap, t) for gap, t in zip(gaps[best], thresholds[best]))[1])
 
 
+def separation(positives: Sequence[float], negatives: Sequence[float]) -> float:
+  """Chance that a positive scores above a negative, ties counted half.
+
+  The area under the ROC curve: what a judge can do at best, whatever its
+  threshold. 0.5 is chance.
+  """
+  difference = np.subtract.outer(positives, negatives)
+  return float(np.mean((difference > 0) + (difference == 0) / 2))
+
+
 class Pair(NamedTuple):
   """Two texts, and what both are said to answer, if that is known."""
 
