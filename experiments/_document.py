@@ -116,13 +116,17 @@ def run(model: Pretrained, document: Document, questions, controls,
              model.config.architecture(), 'answer_prompt':
              settings.answer_prompt, 'config': config,
              'document_sha256': hashlib.sha256(
-                 document.text.encode()).hexdigest(), 'sleeps': 0}
+                 document.text.encode()).hexdigest(), 'sleeps': 0,
+             'seconds': {}, 'tokens': {}}
   current, params, reports = model.config, model.params, []
   saved = _resume(workdir / 'model', lineage)
   if saved is not None:
     current, params, lineage = saved.config, saved.params, saved.metadata
     reports = lineage['reports']
   with Display() as display:
+    # Of sleeps that an interrupted run has finished.
+    display.seconds.update(lineage['seconds'])
+    display.tokens.update(lineage['tokens'])
     with display.phase('evaluate before', total=1) as phase:
       source = 'file'
       if questions is None:
@@ -150,7 +154,8 @@ def run(model: Pretrained, document: Document, questions, controls,
             jax.random.fold_in(key, n), display, metrics,
             [q.question for q in questions] if source == 'generated' else ())
         reports.append(dataclasses.asdict(sleep_report))
-        lineage = {**lineage, 'sleeps': n + 1, 'reports': reports}
+        lineage = {**lineage, 'sleeps': n + 1, 'reports': reports,
+                   'seconds': display.seconds, 'tokens': display.tokens}
         with display.phase('save', total=1) as phase:
           checkpoints.save_model(
               workdir / 'model', current, params, model.tokenizer, lineage)

@@ -4,6 +4,8 @@ from sleepjax.dreaming.round import dream_round
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
 from sleepjax.growth.fold import fold_slots
+from sleepjax.growth.grow import ModelState, grow
+from sleepjax.growth.slot_operators import AppendSlot, CloseSlot, OpenSlot
 from sleepjax.growth.slots import append_slot, new_slot
 from sleepjax.lifecycle import SleepConfig, sleep, wake_chunks
 from sleepjax.models.config import ModelConfig
@@ -16,8 +18,9 @@ from sleepjax.seeding.dreams import DreamConfig, write_dreams
 from sleepjax.seeding.objective import SeedingConfig, seeding_step
 
 __all__ = [
-    'DreamConfig', 'DreamingConfig', 'ModelConfig', 'Sampling',
-    'SeedingConfig', 'SleepConfig', 'UserError', 'append_slot', 'dream_round',
-    'export_hf', 'fold_slots', 'for_compute', 'hidden_states', 'insert_slot',
+    'AppendSlot', 'CloseSlot', 'DreamConfig', 'DreamingConfig', 'ModelConfig',
+    'ModelState', 'OpenSlot', 'Sampling', 'SeedingConfig', 'SleepConfig',
+    'UserError', 'append_slot', 'dream_round', 'export_hf', 'fold_slots',
+    'for_compute', 'grow', 'hidden_states', 'insert_slot',
     'load_pretrained', 'logits', 'new_slot', 'sample', 'seeding_step', 'sleep',
     'wake_chunks', 'write_dreams']

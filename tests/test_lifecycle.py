@@ -93,8 +93,11 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     with pytest.raises(KeyboardInterrupt):
       run(tmp_path)
   assert checkpoints.load_model(tmp_path / 'model').metadata['sleeps'] == 1
+  saved = checkpoints.load_model(tmp_path / 'model').metadata
   report = run(tmp_path)
   assert report['params_sha256'] == whole[1]['params_sha256']
+  # The first sleep's time counts, too.
+  assert report['seconds']['seed'] > saved['seconds']['seed'] > 0
 
 
 def test_another_seed_ends_elsewhere(whole, tmp_path):
