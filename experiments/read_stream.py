@@ -133,9 +133,10 @@ def main(argv):
       model = load_pretrained(config.model)
     tokens = np.asarray(model.tokenizer.encode(sources.wikitext2('test')))
     wanted = config.tokens // window * window
-    if len(tokens) < wanted:
-      raise UserError(f'tokens={config.tokens}: the text has {len(tokens)}.')
-    tokens = tokens[:wanted].astype(np.int32)
+    if len(tokens) < config.skip_tokens + wanted:
+      raise UserError(f'skip_tokens={config.skip_tokens}, tokens='
+                      f'{config.tokens}: the text has {len(tokens)}.')
+    tokens = tokens[config.skip_tokens:][:wanted].astype(np.int32)
     grown, params = continuum.add_levels(
         model.config, model.params, settings, jax.random.fold_in(key, 2**20))
     state = continuum.init_state(grown, params, settings)

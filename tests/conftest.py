@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -119,3 +120,15 @@ def talker(byte_tokenizer):
   """(config, params) of a model for `byte_tokenizer`, without slots."""
   config = dataclasses.replace(CONFIG, vocab_size=byte_tokenizer.vocab_size)
   return config, random_params(config)
+
+
+@pytest.fixture(scope='session')
+def little_text(tmp_path_factory) -> pathlib.Path:
+  """A data folder with a little of WikiText-2's place filled by other text."""
+  folder = tmp_path_factory.mktemp('data')
+  (folder / 'wikitext2').mkdir()
+  texts = pathlib.Path(__file__).parent.parent / 'sleepjax/data/text'
+  for split, name in (('valid', 'drift'), ('test', 'rehearsal_bees')):
+    (folder / 'wikitext2' / f'{split}.txt').write_text(
+        (texts / f'{name}.txt').read_text())
+  return folder

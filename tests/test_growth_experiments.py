@@ -35,18 +35,6 @@ SMALL = ['--config.scratch.vocab_size=300', '--config.scratch.num_layers=1',
          '--config.pretraining.warmup_steps=2']
 
 
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-  """A folder with a little of WikiText-2's place filled by other text."""
-  folder = tmp_path_factory.mktemp('data')
-  (folder / 'wikitext2').mkdir()
-  texts = ROOT / 'sleepjax' / 'data' / 'text'
-  for split, name in (('valid', 'drift'), ('test', 'rehearsal_bees')):
-    (folder / 'wikitext2' / f'{split}.txt').write_text(
-        (texts / f'{name}.txt').read_text())
-  return folder
-
-
 def call(module, monkeypatch, *flags, **environment):
   """The command's main in this process."""
   monkeypatch.delenv(sources.DATA_DIR_VARIABLE, raising=False)
@@ -112,12 +100,12 @@ def test_random_models_use_every_part():
 
 
 @pytest.fixture(scope='module')
-def training(data, tmp_path_factory):
+def training(little_text, tmp_path_factory):
   """(folder, report) of two seeds of four arms."""
   folder = tmp_path_factory.mktemp('training')
   with pytest.MonkeyPatch.context() as patch:
     call(growth_training, patch, f'--workdir={folder}', *SMALL,
-         SLEEPJAX_DATA_DIR=data)
+         SLEEPJAX_DATA_DIR=little_text)
   return folder, json.loads((folder / 'report.json').read_text())
 
 
@@ -151,19 +139,20 @@ def test_the_summary_is_that_of_the_losses(training):
       report['minus_moments_grown'][DROPPED]['loss_at_the_end']['values'], end)
 
 
-def test_finished_seeds_are_kept(training, data, monkeypatch, capsys):
+def test_finished_seeds_are_kept(training, little_text, monkeypatch, capsys):
   folder, report = training
   seed = (folder / 'seed_0' / 'steps.jsonl').stat().st_mtime_ns
   (folder / 'seed_1' / 'report.json').unlink()
   call(growth_training, monkeypatch, f'--workdir={folder}', *SMALL,
-       SLEEPJAX_DATA_DIR=data)
+       SLEEPJAX_DATA_DIR=little_text)
   assert (folder / 'seed_0' / 'steps.jsonl').stat().st_mtime_ns == seed
   again = json.loads((folder / 'report.json').read_text())
   assert again['losses'] == report['losses'] and again['arms'] == report['arms']
   assert 'moments dropped minus moments grown' in capsys.readouterr().out
   with pytest.raises(UserError, match='holds a run of another configuration'):
     call(growth_training, monkeypatch, f'--workdir={folder}', *SMALL,
-         '--config.pretraining.learning_rate=0.1', SLEEPJAX_DATA_DIR=data)
+         '--config.pretraining.learning_rate=0.1',
+         SLEEPJAX_DATA_DIR=little_text)
 
 
 def test_a_new_adam_keeps_the_schedule():

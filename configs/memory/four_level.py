@@ -14,6 +14,7 @@ def get_config() -> ConfigDict:
   c = ConfigDict()
   c.seed = 0
   c.tokens = 100_000  # Read from WikiText-2, test.
+  c.skip_tokens = 0  # Settings were chosen on 20,000 tokens after 200,000.
   c.save_every = 20_000  # Tokens; a run that stops goes on from there.
 
   # A folder or .gguf file, or None: one is trained from scratch.
