@@ -16,10 +16,13 @@ def get_config() -> ConfigDict:
   c.sleep.unroll = False  # Compiles in a third of the time.
   c.sleep.dreams.questions_per_opening = 1
   c.sleep.dreams.recalls_per_sentence = 3
-  c.sleep.rehearsal_per_text = 4
-  c.sleep.seeding.steps = 32
+  c.sleep.rehearsal_per_text = 2
+  c.sleep.seeding.steps = 24
   c.sleep.dreaming.dreams = 8
   c.sleep.dreaming.top_k = 2
   c.sleep.dreaming.random = 1
-  c.exam.drift_tokens = 1024
+  c.sleep.dreaming.inner_steps = 2
+  c.sleep.dreaming.outer_steps = 2
+  c.exam.drift_tokens = 512
+  c.exam.max_new_tokens = 16
   return c
