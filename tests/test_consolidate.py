@@ -47,7 +47,7 @@ def slept(tmp_path_factory):
   result = consolidate(
       f'--document={TEXT}/lighthouse.txt',
       f'--questions={TEXT}/lighthouse_questions.json', f'--workdir={workdir}',
-      '--config.exam.drift_tokens=512')
+      '--config.sleep.seeding.steps=32')
   assert result.returncode == 0, result.stdout + result.stderr
   return workdir, json.loads((workdir / 'report.json').read_text())
 

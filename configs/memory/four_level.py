@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
   k.slot_rank = 16
   w = k.wake = ConfigDict()
   w.chunks = (500, 1000, 5000, 10_000)  # Tokens: attention, then MLP levels.
-  w.learning_rates = (0.3, 0.1, 0.03)  # Of the MLP levels, fastest first.
+  w.learning_rates = (0.1, 0.03, 0.01)  # Of the MLP levels, fastest first.
   w.optimizer = 'sgd'
   w.clip_norm = 1.0
   s = k.sleep = ConfigDict()
@@ -47,5 +47,5 @@ def get_config() -> ConfigDict:
   s.temperature = 1.0
   s.seeding = ConfigDict(dict(
       steps=10, rows=8, on_policy=0.2, group_size=4, alpha=0.8, rehearsal=0.0,
-      learning_rate=5e-3, warmup_steps=2))
+      learning_rate=3e-4, warmup_steps=2))
   return c

@@ -16,5 +16,5 @@ def get_config() -> ConfigDict:
   c = four_level.get_config()
   c.continuum.level_dims = ()
   c.continuum.wake.chunks = (512, 2560)
-  c.continuum.wake.learning_rates = (0.03,)
+  c.continuum.wake.learning_rates = (0.01,)
   return c
