@@ -35,13 +35,11 @@ from sleepjax.evals import answers
 from sleepjax.models import layout
 from sleepjax.models.load import load_pretrained
 from sleepjax.sampling import context
-from sleepjax.seeding import dreams, judges, seed, sentence_encoder
+from sleepjax.seeding import dreams, judges
 from sleepjax.seeding import judge_calibration as calibration
+from sleepjax.seeding.judge_by_name import KINDS, make_judge
 from sleepjax.seeding.judge_calibration import Pair, on_pairs
 from sleepjax.training.compilation_cache import enable_compilation_cache
-
-KINDS = ('content_overlap', 'answer_exact', 'answer_contains', 'answer_f1',
-         'embedding', 'yes_no')
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
@@ -136,22 +134,6 @@ def write_pairs(dreamer, passages, settings, key):
                           ('other_passage', seconds[after][q])):
         pairs[kind].append(Pair(firsts[n][q], other, question))
   return pairs
-
-
-def make_judge(name, settings, config, params, chat):
-  """The judge of that name, one of `KINDS`, with its default threshold.
-
-  Raises:
-    UserError: what it needs is not installed.
-  """
-  if name == 'embedding':
-    return judges.EmbeddingJudge(sentence_encoder.load_sentence_encoder())
-  if name == 'yes_no':
-    return judges.YesNoJudge(config, params, chat, settings.yes_no)
-  if name == 'content_overlap':
-    return judges.ContentOverlapJudge(
-        chat.tokenizer, seed.content_free_tokens(chat.tokenizer))
-  return judges.AnswerJudge(name.removeprefix('answer_'))
 
 
 def _rate(rate, n):
@@ -260,7 +242,8 @@ def main(argv):
   for name in settings.judges:
     print(f'judge {name}', file=sys.stderr, flush=True)
     try:
-      judge = make_judge(name, settings, config, params, chat)
+      judge = make_judge(
+          name, config, params, chat, settings.yes_no)
     except UserError as missing:
       report['left_out'][name] = str(missing)
       continue

@@ -26,7 +26,7 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import dreams as dreams_lib
-from sleepjax.seeding import objective, seed
+from sleepjax.seeding import judge_by_name, objective, seed
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
 
@@ -48,6 +48,8 @@ class SleepConfig:
   dreams, seeding, dreaming: settings of the phases; dreaming=None leaves the
     second stage out.
   answer_prompt: how questions are put, with {question}.
+  judge: of the semantic reward: 'stand_in', which compares content tokens
+    inside the jitted step, or a name of `judge_by_name.KINDS`.
   """
 
   dreams: dreams_lib.DreamConfig
@@ -61,6 +63,7 @@ class SleepConfig:
   rehearsal_tokens: int = 288
   matmul_dtype: str = 'auto'
   unroll: bool | None = None
+  judge: str = 'stand_in'
 
   @property
   def reply_tokens(self) -> int:
@@ -71,6 +74,9 @@ class SleepConfig:
     if '{question}' not in self.answer_prompt:
       raise ValueError(f'answer_prompt={self.answer_prompt!r} must contain '
                        '{question}.')
+    if self.judge not in ('stand_in', *judge_by_name.KINDS):
+      raise ValueError(f'judge={self.judge!r} must be one of stand_in, '
+                       f'{", ".join(judge_by_name.KINDS)}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +243,9 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
   seeder = seed.Seeder(
       compute, frozen, index, settings.seeding, examples, (segment,), rehearsal,
       chat.tokenizer.stop_ids, seed.content_free_tokens(chat.tokenizer),
-      head=tuple(head))
+      head=tuple(head), judge=None if settings.judge == 'stand_in' else
+      judge_by_name.make_judge(settings.judge, compute, frozen, chat),
+      tokenizer=chat.tokenizer)
   with display.phase('seed', total=settings.seeding.steps) as phase:
     def report_seeding(step, values, tokens):
       metrics.write('seed', step, values)

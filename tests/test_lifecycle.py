@@ -38,8 +38,7 @@ def settings(**changes):
   sleep.dreaming.dream_tokens = 12
   sleep.seeding.steps = 3
   sleep.seeding.rehearsal = 0.0
-  for name, value in changes.items():
-    sleep[name] = value
+  sleep.update_from_flattened_dict(changes)
   return (config.to_dict(), _main.to_dataclass(
       lifecycle.SleepConfig, sleep, 'config.sleep'))
 
@@ -121,6 +120,15 @@ def test_slots_of_chosen_layers_only(tmp_path):
       slots['open'], [[True, True], [False, False], [True, True]])
   down = np.abs(slots['down']).sum((2, 3))
   assert (down[[0, 2]] > 0).all() and (down[1] == 0).all()
+
+
+def test_a_judge_by_name_rewards_rollouts(tmp_path):
+  run(tmp_path, **{'judge': 'answer_f1', 'seeding.on_policy': 1.0})
+  rewards = [line['reward_semantic'] for line in read_metrics(
+      tmp_path / 'metrics.jsonl') if line['phase'] == 'seed']
+  assert len(rewards) == 6 and set(rewards) <= {i / 8 for i in range(9)}
+  with pytest.raises(UserError, match="judge='oracle' must be one of stand_in"):
+    settings(judge='oracle')
 
 
 def test_hash_follows_values_names_and_shapes():

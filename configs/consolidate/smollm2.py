@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
   c.sleep.slot_layers = ()  # Empty for all.
   c.sleep.rehearsal_per_text = 6
   c.sleep.rehearsal_tokens = 288
+  c.sleep.judge = 'stand_in'  # See configs/judges/smollm2.py.
   c.sleep.matmul_dtype = 'auto'
   c.sleep.unroll = config_dict.placeholder(bool)  # None: on a CPU.
 
@@ -57,7 +58,8 @@ def get_config() -> ConfigDict:
   s.warmup_steps = 5
   s.clip_norm = 1.0
   s.divergence = ConfigDict(dict(
-      kind='forward_kl', beta=0.5, temperature=1.0, chunk_rows=192))
+      kind='forward_kl', beta=0.5, top_k=100, temperature=1.0,
+      chunk_rows=192))
 
   r = c.sleep.dreaming = ConfigDict()
   r.dreams = 12

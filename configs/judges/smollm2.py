@@ -19,7 +19,7 @@ At 0.5 this teacher often says two different things itself, which is charged as
 refused; 95 % intervals are some 15 points to either side. Nothing here tells
 the first three apart. The model of this size, asked yes or no, does no better
 than chance; of five wordings tried on the calibration pairs this is the best.
-Five minutes on two busy cores of a Xeon; a minute of it is the yes-no judge.
+Five minutes on two busy cores of an AMD EPYC, one of them for the yes-no judge.
 """
 
 from ml_collections import ConfigDict
