@@ -52,6 +52,22 @@ def random_params(config: ModelConfig, seed: int = 0) -> dict:
       filled, transformer.abstract_params(config))
 
 
+_MAX_MAPS = 20_000  # Linux allows a process 65,530 by default.
+
+
+@pytest.fixture(scope='module', autouse=True)
+def few_programs():
+  """Drops compiled programs between files before they are too many.
+
+  Each takes a few memory maps, and a process that has no more of them crashes
+  while it compiles.
+  """
+  yield
+  maps = pathlib.Path('/proc/self/maps')
+  if maps.exists() and maps.read_text().count('\n') > _MAX_MAPS:
+    jax.clear_caches()
+
+
 @pytest.fixture(scope='session')
 def plain():
   """(config, params) of a model without slots."""

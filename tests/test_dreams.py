@@ -127,13 +127,12 @@ def test_a_real_model_writes_questions_where_none_are_given(chat):
   from sleepjax.models.load import load_pretrained
 
   config = quick.get_config()
-  config.sleep.dreams.openings = ('Who', 'When')
   settings = _main.to_dataclass(
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
   model = load_pretrained('smollm2-135m-instruct')
   questions = _document._generated_questions(
       model, chat, [Document('Alma', TEXT)], settings, jax.random.key(0))
-  assert 1 <= len(questions) <= 4
+  assert 1 <= len(questions) <= 12
   assert len({q.question for q in questions}) == len(questions)
   for q in questions:
     assert q.question.endswith('?') and q.answer

@@ -15,12 +15,10 @@ def get_config() -> ConfigDict:
   c = smollm2.get_config()
   c.sleep.unroll = False  # Compiles in a third of the time.
   c.sleep.dreams.questions_per_opening = 1
-  c.sleep.dreams.completion_tokens = 16
   c.sleep.dreams.recalls_per_sentence = 3
   c.sleep.rehearsal_per_text = 2
-  c.sleep.seeding.steps = 24
+  c.sleep.seeding.steps = 20
   c.sleep.dreaming.dreams = 8
-  c.sleep.dreaming.dream_tokens = 16
   c.sleep.dreaming.top_k = 2
   c.sleep.dreaming.random = 1
   c.sleep.dreaming.inner_steps = 2
