@@ -15,6 +15,7 @@ def get_config() -> ConfigDict:
   c = smollm2.get_config()
   c.sleep.unroll = False  # Compiles in a third of the time.
   c.sleep.dreams.questions_per_opening = 1
+  c.sleep.dreams.answers_per_question = 1
   c.sleep.dreams.recalls_per_sentence = 3
   c.sleep.rehearsal_per_text = 2
   c.sleep.seeding.steps = 20

@@ -31,9 +31,10 @@ def get_config() -> ConfigDict:
   d.open_prompts = ('What do you know about {topic}?',
                     'Tell me a fact about {topic}.')
   d.topic_prompt = 'What is this text about? Answer with a few words.'
-  d.questions_per_opening = 3
-  d.answers_per_question = 1
-  d.recalls_per_sentence = 3
+  d.questions_per_opening = 8
+  d.questions_in_all = 320
+  d.answers_per_question = 2
+  d.recalls_per_sentence = 6
   d.open_samples = 4
   d.held_out = 8
   d.question_temperature = 0.7
@@ -43,7 +44,7 @@ def get_config() -> ConfigDict:
   d.batch_rows = 32
 
   s = c.sleep.seeding = ConfigDict()
-  s.steps = 100
+  s.steps = 130
   s.rows = 8  # A multiple of group_size.
   s.on_policy = 0.1
   s.group_size = 4

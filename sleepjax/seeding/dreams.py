@@ -38,6 +38,8 @@ class DreamConfig:
   open_prompts: prompts with {topic}, put to the teacher as they are.
   topic_prompt: asked when a document has no title.
   questions_per_opening: questions asked per sentence and opening.
+  questions_in_all: at most so many are asked, of a text with many sentences
+    fewer about each, but never less than one with every opening.
   answers_per_question: answers sampled to each distinct question.
   recalls_per_sentence: beginnings of every sentence, cut at random words.
   open_samples: completions sampled for each open prompt.
@@ -57,6 +59,7 @@ class DreamConfig:
   open_prompts: tuple[str, ...]
   topic_prompt: str
   questions_per_opening: int = 1
+  questions_in_all: int = 384
   answers_per_question: int = 1
   recalls_per_sentence: int = 4
   open_samples: int = 4
@@ -198,10 +201,13 @@ def write_topic(dreamer: Dreamer, document, segment: Segment) -> str:
 def _question_requests(dreamer: Dreamer, text: str):
   """For every sentence, (request ids, opening) of openings and repetitions."""
   s, chat = dreamer.settings, dreamer.chat
-  for sentence in documents.split_sentences(text):
+  sentences = documents.split_sentences(text)
+  each = s.questions_in_all // (len(s.openings) * len(sentences))
+  repetitions = max(1, min(s.questions_per_opening, each))
+  for sentence in sentences:
     request = chat.after_document(s.question_prompt.format(sentence=sentence))
     yield [(request + chat.tokenizer.encode(opening), opening)
-           for opening in s.openings * s.questions_per_opening]
+           for opening in s.openings * repetitions]
 
 
 def write_questions(dreamer: Dreamer, text: str, segment: Segment, key,
