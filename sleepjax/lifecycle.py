@@ -26,7 +26,7 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import dreams as dreams_lib
-from sleepjax.seeding import judge_by_name, objective, seed
+from sleepjax.seeding import ewc, judge_by_name, objective, seed, trainable
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
 
@@ -50,6 +50,12 @@ class SleepConfig:
   answer_prompt: how questions are put, with {question}.
   judge: of the semantic reward: 'stand_in', which compares content tokens
     inside the jitted step, or a name of `judge_by_name.KINDS`.
+  trained: 'slot', one more for every sleep; for baselines 'static_slot', grown
+    in the first sleep and trained on in later ones, or what leaves the model's
+    size alone, 'low_rank' or 'all_layers' (`sleepjax.seeding.trainable`).
+  low_rank: rank of LoRA. 11 on all matrices of SmolLM2-135M has as many
+    parameters as a slot of rank 64.
+  source: what seeding learns from: 'dreams', or the 'text' itself.
   """
 
   dreams: dreams_lib.DreamConfig
@@ -64,6 +70,9 @@ class SleepConfig:
   matmul_dtype: str = 'auto'
   unroll: bool | None = None
   judge: str = 'stand_in'
+  trained: str = 'slot'
+  low_rank: int = 11
+  source: str = 'dreams'
 
   @property
   def reply_tokens(self) -> int:
@@ -77,6 +86,20 @@ class SleepConfig:
     if self.judge not in ('stand_in', *judge_by_name.KINDS):
       raise ValueError(f'judge={self.judge!r} must be one of stand_in, '
                        f'{", ".join(judge_by_name.KINDS)}.')
+    for name, known in (('trained', ('slot', 'static_slot', *trainable.DELTAS)),
+                        ('source', ('dreams', 'text'))):
+      if getattr(self, name) not in known:
+        raise ValueError(f'{name}={getattr(self, name)!r} must be one of '
+                         f'{", ".join(known)}.')
+    if not self.trained.endswith('slot') and self.dreaming is not None:
+      raise ValueError(f'trained={self.trained!r} has no slot for the second '
+                       'stage to work on: set dreaming=None.')
+    if self.seeding.ewc and self.trained.endswith('slot'):
+      raise ValueError(f'seeding.ewc={self.seeding.ewc} protects weights that '
+                       "the model has: set trained='all_layers' or 'low_rank'.")
+    if self.seeding.ewc and not self.rehearsal_per_text:
+      raise ValueError(f'seeding.ewc={self.seeding.ewc} weighs parameters by '
+                       'rehearsed answers: set rehearsal_per_text above 0.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +194,17 @@ def grow(config: ModelConfig, params, settings: SleepConfig, key, probe):
           shape_table(params, after.params))
 
 
+def _trained_part(config, params, settings, key):
+  """(what is trained, its place in the pool, its values at birth)."""
+  if settings.trained.endswith('slot'):
+    index = config.num_slots - 1
+    return (trainable.OWN_MLP_SLOT, index,
+            slots.read_slot(config, params, index))
+  part = (trainable.LowRank(settings.low_rank, float(settings.low_rank))
+          if settings.trained == 'low_rank' else trainable.AllLayers())
+  return part, 0, part.init(config, key)
+
+
 def _dream_prompts(chat, settings, topic, dreams):
   """Closed-book prompts for dreaming: open ones, and beginnings it recalls."""
   prompts = [chat.closed_book(p.format(topic=topic))
@@ -198,18 +232,24 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
 
   Returns:
     (config, params, SleepReport): canonical, one slot larger. Nothing but the
-    new slot differs from what came in.
+    new slot differs from what came in, or what `settings.trained` names.
   """
   grow_key, write_key, rehearsal_key, seed_key, dream_key = jax.random.split(
       key, 5)
   with display.phase('grow', total=1) as phase:
     probe = chat.document(document.text)[:128]
-    after, change, shapes = grow(config, params, settings, grow_key, probe)
-    grown_config, grown = after.config, after.params
-    index = grown_config.num_slots - 1
-    slot = slots.read_slot(grown_config, grown, index)
+    grown_config, grown, change, shapes = config, params, 0.0, ''
+    if settings.trained == 'slot' or (
+        settings.trained == 'static_slot' and not config.num_slots):
+      after, change, shapes = grow(config, params, settings, grow_key, probe)
+      grown_config, grown = after.config, after.params
+    part, index, slot = _trained_part(
+        grown_config, grown, settings, grow_key)
     compute, frozen = layout.for_compute(
         grown_config, grown, settings.matmul_dtype, settings.unroll)
+    # Before anything is written: it may need what is not installed.
+    judge = None if settings.judge == 'stand_in' else judge_by_name.make_judge(
+        settings.judge, compute, frozen, chat)
     phase.advance(max_abs_logit_change=change, tokens=2 * len(probe))
 
   with display.phase('wake', total=1) as phase:
@@ -223,10 +263,14 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
         compute, frozen, chat, s, lambda tokens: phase.advance(tokens=tokens))
     topic = dreams_lib.write_topic(dreamer, document, segment)
     document = dataclasses.replace(document, title=topic)
-    dreams, held_out = dreams_lib.write_dreams(
-        dreamer, document, segment, write_key, settings.answer_prompt, avoid)
-    pairs, rehearsal = [], None
-    if settings.seeding.rehearsal and rehearsal_texts:
+    if settings.source == 'text':
+      dreams, held_out = dreams_lib.recitations(dreamer, document), []
+    else:
+      dreams, held_out = dreams_lib.write_dreams(
+          dreamer, document, segment, write_key, settings.answer_prompt, avoid)
+    pairs, rehearsal, importance = [], None, None
+    if (settings.seeding.rehearsal or settings.seeding.ewc) and (
+        rehearsal_texts):
       pairs = dreams_lib.write_rehearsal(
           dreamer, rehearsal_texts, rehearsal_key, settings.answer_prompt,
           settings.rehearsal_per_text, settings.rehearsal_tokens)
@@ -239,13 +283,17 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       rehearsal = seed.rehearsal_examples(
           compute, frozen, pairs, s.completion_tokens, head)
       phase.advance(tokens=rows_lib.num_tokens(rehearsal.student))
+    if settings.seeding.ewc:
+      importance = ewc.fisher_diagonal(
+          compute, part, frozen, slot, rows_lib.rows_of(
+              *zip(*pairs, strict=True)))
 
   seeder = seed.Seeder(
       compute, frozen, index, settings.seeding, examples, (segment,), rehearsal,
       chat.tokenizer.stop_ids, seed.content_free_tokens(chat.tokenizer),
-      head=tuple(head), judge=None if settings.judge == 'stand_in' else
-      judge_by_name.make_judge(settings.judge, compute, frozen, chat),
-      tokenizer=chat.tokenizer)
+      head=tuple(head), judge=judge, tokenizer=chat.tokenizer, part=part,
+      importance=importance,
+      document=tuple(chat.document(document.text)))
   with display.phase('seed', total=settings.seeding.steps) as phase:
     def report_seeding(step, values, tokens):
       metrics.write('seed', step, values)
@@ -269,7 +317,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           chat.tokenizer.stop_ids, dream_key, report_dreaming)
       dreaming = dataclasses.asdict(outcome)
       dreaming['dreams'] = dreamer.texts(dreaming['dreams'])
-  grown = layout.insert_slot(grown_config, grown, slot, index)
+  grown = part.insert(grown_config, grown, slot, index)
   show = [{'kind': d.kind, 'prompt': d.prompt, 'start': d.start,
            'completion': chat.tokenizer.decode(d.completion)} for d in dreams]
   return grown_config, grown, SleepReport(

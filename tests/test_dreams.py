@@ -11,7 +11,7 @@ from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.models.load import packaged_file
 from sleepjax.sampling import context
-from sleepjax.seeding import dreams, seed
+from sleepjax.seeding import cleaning, dreams, prompt_library, seed
 
 TEXT = ('The ferry Alma crossed the strait in 1911. Its captain, Ida Roe, '
         'had been a whaler.')
@@ -35,7 +35,45 @@ def chat():
     ('First line\nWho was the captain of Alma?', None),
 ])
 def test_clean_question(reply, question):
-  assert dreams.clean_question(reply, TEXT, FORBIDDEN) == question
+  assert cleaning.clean_question(reply, TEXT, FORBIDDEN) == question
+
+
+@pytest.mark.parametrize('reply, request_', [
+    ('"List the dates of ship Alma."', 'List the dates of ship Alma.'),
+    ('Who sailed the ferry?\nIda Roe.', 'Who sailed the ferry?'),
+    ('List the dates in the text of Alma.', None),
+    ('Write a poem about the sea.', None),
+    ('Alma!', None)])
+def test_clean_request(reply, request_):
+  assert cleaning.clean_request(reply, TEXT, FORBIDDEN) == request_
+
+
+def test_every_prompt_of_the_library_is_usable_for_any_topic():
+  for name in prompt_library.LIBRARY:
+    prompts = prompt_library.prompts_of((name,))
+    assert prompts.told or prompts.written
+    for told in prompts.told:
+      assert 'Rome' in told.format(topic='Rome') and 'text' not in told.lower()
+    assert all('{' not in written for written in prompts.written)
+  prompts = prompt_library.prompts_of(tuple(prompt_library.LIBRARY))
+  every = prompts.told + prompts.written
+  assert len(set(every)) == len(every) > 10
+  with pytest.raises(ValueError, match="'poems' is not in the library"):
+    dreams.DreamConfig(question_prompt='', openings=(), recall_prompt='',
+                       open_prompts=(), topic_prompt='', library=('poems',))
+
+
+@pytest.mark.parametrize('per_opening, in_all, expected', [
+    (1, 384, 1), (5, 384, 5), (5, 12, 3), (5, 1, 1)])
+def test_a_long_text_gets_fewer_questions_a_sentence(
+    byte_tokenizer, per_opening, in_all, expected):
+  settings = dreams.DreamConfig(
+      question_prompt='{sentence}', openings=('Who', 'When'), recall_prompt='',
+      open_prompts=(), topic_prompt='', questions_per_opening=per_opening,
+      questions_in_all=in_all)
+  writer = dreams.Dreamer(None, None, ChatPrompts(byte_tokenizer), settings)
+  requests = list(dreams._question_requests(writer, TEXT))
+  assert [len(r) for r in requests] == [2 * expected] * 2
 
 
 def test_sentence_beginnings_are_proper_and_seeded():
@@ -136,4 +174,33 @@ def test_a_real_model_writes_questions_where_none_are_given(chat):
   assert len({q.question for q in questions}) == len(questions)
   for q in questions:
     assert q.question.endswith('?') and q.answer
-    assert dreams.content_words(q.question) & dreams.content_words(TEXT)
+    assert cleaning.content_words(q.question) & cleaning.content_words(TEXT)
+
+
+def test_a_real_model_dreams_by_the_library(chat):
+  """No prompt of the student holds the text; those written differ."""
+  from configs.consolidate import quick
+  from experiments import _main
+  from sleepjax.models import layout
+  from sleepjax.models.load import load_pretrained
+
+  config = quick.get_config()
+  config.sleep.dreams.update(
+      library=('question_answer', 'facts', 'self_study'), openings=('Who',),
+      open_prompts=(), open_samples=2, recalls_per_sentence=1)
+  settings = _main.to_dataclass(
+      lifecycle.SleepConfig, config.sleep, 'config.sleep')
+  model = load_pretrained('smollm2-135m-instruct')
+  compute, params = layout.for_compute(
+      model.config, model.params, 'auto', settings.unroll)
+  segment = context.read_document(compute, params, chat, TEXT)
+  writer = dreams.Dreamer(compute, params, chat, settings.dreams)
+  written, _ = dreams.write_dreams(
+      writer, Document('The ferry Alma', TEXT), segment, jax.random.key(0),
+      '{question}')
+  kinds = [d.kind for d in written]
+  assert kinds.count('open') == 4 and kinds.count('written') >= 1
+  own = [d.prompt for d in written if d.kind == 'written']
+  assert len(set(own)) == len(own)
+  for dream in written:
+    assert dream.completion and TEXT not in dream.prompt

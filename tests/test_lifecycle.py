@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from configs.consolidate import quick
+from configs.seeding import arms
 from experiments import _document, _main
 from sleepjax import lifecycle
 from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.models.load import load_pretrained
+from sleepjax.seeding import dreams
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 
@@ -38,6 +40,8 @@ def settings(**changes):
   sleep.dreaming.dream_tokens = 12
   sleep.seeding.steps = 3
   sleep.seeding.rehearsal = 0.0
+  sleep.update(trained='slot', source='dreams', low_rank=11)
+  sleep.seeding.update(target='teacher', teacher='frozen', ewc=0.0)
   sleep.update_from_flattened_dict(changes)
   return (config.to_dict(), _main.to_dataclass(
       lifecycle.SleepConfig, sleep, 'config.sleep'))
@@ -129,6 +133,55 @@ def test_a_judge_by_name_rewards_rollouts(tmp_path):
   assert len(rewards) == 6 and set(rewards) <= {i / 8 for i in range(9)}
   with pytest.raises(UserError, match="judge='oracle' must be one of stand_in"):
     settings(judge='oracle')
+
+
+@pytest.mark.parametrize('arm', [
+    'no_sleep', 'ema_teacher', 'static_slot', 'text_low_rank', 'ewc'])
+def test_baselines_change_what_they_name(tmp_path, arm, monkeypatch):
+  # A random model writes no question that passes for one.
+  monkeypatch.setattr(dreams, 'write_rehearsal', lambda *_: [
+      ([5, 6, 7], [8, 9]), ([5, 9], [4, 3, 2])])
+  changes = {name: value for name, value in arms.ARMS[arm].items()
+             if name != 'seeding.rehearsal'}
+  report = run(tmp_path, **{
+      'dreaming': None, 'rehearsal_per_text': 1, 'rehearsal_tokens': 512,
+      'low_rank': 2, **changes})
+  model = load_pretrained(str(TINY))
+  saved = checkpoints.load_model(tmp_path / 'model')
+  assert saved.config.num_slots == {
+      'no_sleep': 2, 'ema_teacher': 2, 'static_slot': 1}.get(arm, 0)
+  moved = {}
+  for path, old in jax.tree_util.tree_flatten_with_path(model.params)[0]:
+    new = saved.params
+    for key in path:
+      new = new[key.key]
+    moved[jax.tree_util.keystr(path)] = not np.array_equal(old, new)
+  if arm in ('text_low_rank', 'ewc'):
+    assert all(changed == ("['attn']" in path or "['mlp']" in path)
+               and ('bias' not in path or not changed)
+               for path, changed in moved.items()), moved
+  else:
+    assert not any(moved.values())
+  same = report['closed_book_nll_after'] == pytest.approx(
+      report['closed_book_nll_before'], abs=1e-5)
+  assert same == (arm == 'no_sleep')
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'trained': 'head'}, 'one of slot, static_slot, low_rank, all_layers'),
+    ({'source': 'web'}, 'one of dreams, text'),
+    ({'trained': 'low_rank'}, 'no slot for the second stage'),
+    ({'seeding.ewc': 1.0}, 'protects weights that the model has')])
+def test_baselines_that_cannot_be_are_refused(changes, message):
+  with pytest.raises(UserError, match=message):
+    settings(**changes)
+
+
+def test_every_arm_is_a_configuration():
+  for name in arms.ARMS:
+    _main.to_dataclass(lifecycle.SleepConfig, arms.get_config(name).sleep)
+  with pytest.raises(ValueError, match="'seedling' is no arm"):
+    arms.get_config('seedling')
 
 
 def test_hash_follows_values_names_and_shapes():

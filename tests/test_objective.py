@@ -337,3 +337,61 @@ def test_imitation_advantage_settings():
 def test_settings_refuse(kwargs, message):
   with pytest.raises(ValueError, match=message):
     SeedingConfig(**kwargs)
+
+
+def test_tokens_as_target_are_their_cross_entropy(grown, learnt, batch):
+  config, frozen = grown
+  settings = dataclasses.replace(
+      SETTINGS, target='tokens', on_policy=0.0, alpha=1.0, rehearsal=0.0)
+  student = layout.insert_slot(config, frozen, learnt, INDEX)
+  want = np.mean([-row[token] for p, c in zip(PROMPTS, COMPLETIONS)
+                  for row, token in zip(alone(config, student, p, c), c)])
+  rows = batch.rows
+  loss, _ = value(config, settings, frozen, learnt, INDEX, Batch(
+      rows, jnp.full_like(batch.teacher_hidden, jnp.nan)))
+  np.testing.assert_allclose(loss, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize('target', ['teacher', 'tokens'])
+def test_first_tokens_can_be_left_out(grown, learnt, batch, target):
+  config, frozen = grown
+  settings = dataclasses.replace(
+      SETTINGS, alpha=1.0, on_policy=0.0, rehearsal=0.0, target=target,
+      masked_first_tokens=2)
+  plain_batch = Batch(batch.rows, batch.teacher_hidden)
+  got = value(config, settings, frozen, learnt, INDEX, plain_batch)[0]
+  student = layout.insert_slot(config, frozen, learnt, INDEX)
+  values = []
+  for p, c in zip(PROMPTS, COMPLETIONS):
+    old, new = (alone(config, frozen, DOCUMENT + p, c),
+                alone(config, student, p, c))
+    each = ((np.exp(old) * (old - new)).sum(-1) if target == 'teacher'
+            else -new[np.arange(len(c)), c])
+    values += each[2:].tolist()
+  np.testing.assert_allclose(got, np.mean(values), rtol=1e-4)
+
+
+def test_advantage_of_groups_by_name():
+  completion = np.array([[5, 6, 7], [5, 6, 8], [5, 9, 9], [1, 2, 3]])
+  reference = np.tile([5, 6, 7], (4, 1))
+  mask = np.ones((4, 3), bool)
+  free = np.zeros(16, bool)
+  settings = dataclasses.replace(
+      SETTINGS, group_size=4, advantage='group_normalised', gamma=0.0,
+      levenshtein_threshold=1.0)
+  got, _ = objective.imitation_advantage(
+      settings, completion, mask, reference, mask, free)
+  reward = np.array([1, 2 / 3, 1 / 3, 0])
+  np.testing.assert_allclose(
+      got, (reward - reward.mean()) / (reward.std() + 1e-4), rtol=1e-5)
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'target': 'text'}, 'one of teacher, tokens'),
+    ({'advantage': 'grpo'}, 'one of leave_one_out, group_normalised'),
+    ({'teacher': 'moving'}, 'one of frozen, ema'),
+    ({'ewc': -1.0}, 'must not be negative'),
+    ({'target': 'tokens', 'on_policy': 0.5}, 'its own words')])
+def test_unknown_settings_are_refused(change, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(SETTINGS, **change)

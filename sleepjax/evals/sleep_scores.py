@@ -17,7 +17,7 @@ from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.context import read_document
-from sleepjax.seeding.dreams import content_words
+from sleepjax.seeding.cleaning import content_words
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,7 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import sampler
 from sleepjax.seeding import objective, seed
 from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.seeding.trainable import Slot
 
 _SAMPLED_ROWS = 16
 
@@ -128,7 +129,7 @@ def seed_slot(config: ModelConfig, teacher, student, index: int, level: int,
       config, teacher, tokens, settings, dream_key, segments, stop_ids)
   seeder = seed.Seeder(
       config, student, index, settings.seeding, examples, segments, None,
-      stop_ids, np.zeros(config.vocab_size, bool), level, teacher)
+      stop_ids, np.zeros(config.vocab_size, bool), teacher, part=Slot(level))
   slot = jax.tree.map(
       jnp.copy, slots.read_slot(config, student, index, level))
   state = objective.init_state(settings.seeding, slot)

@@ -122,3 +122,57 @@ def insert_slot(config: ModelConfig, params, slot, index, level: int = -1):
     params[f'layer_{i}'] = replace(
         params[f'layer_{i}'], lambda old, new, i=i: old.at[index].set(new[i]))
   return params
+
+
+def add_to_layers(config: ModelConfig, params, deltas):
+  """Parameters with something added to matrices of the layers.
+
+  Args:
+    config: names the layout of `params`.
+    params: parameters in either layout.
+    deltas: part of the canonical params['layers']: {attn: {q [L, D, H, K], …},
+      mlp: {gate [L, D, F], …}}, float32, of the matrices that change.
+
+  Returns:
+    New parameters; matrices that change are float32.
+  """
+  if config.fuse_projections:
+    deltas = _fuse_deltas(config, deltas)
+
+  def add(layer, at):
+    changed = {module: {**layer[module], **{
+        name: layer[module][name] + at(delta)
+        for name, delta in matrices.items()}}
+               for module, matrices in deltas.items()}
+    return {**layer, **changed}
+
+  if config.scan_layers:
+    return {**params, 'layers': add(params['layers'], lambda delta: delta)}
+  params = dict(params)
+  for i in range(config.num_layers):
+    params[f'layer_{i}'] = add(params[f'layer_{i}'], lambda d, i=i: d[i])
+  return params
+
+
+def _fuse_deltas(config, deltas):
+  """The same with q, k, v and gate, up side by side, zero where missing."""
+  L, D = config.num_layers, config.embed_dim
+  K, G = config.head_dim, config.num_kv_heads
+  widths = {'q': config.num_heads * K, 'k': G * K,
+            'v': G * (config.value_dim or K), 'gate': config.mlp_dim,
+            'up': config.mlp_dim}
+
+  def side_by_side(matrices, names):
+    return jnp.concatenate(
+        [matrices.pop(name).reshape(L, D, -1) if name in matrices
+         else jnp.zeros((L, D, widths[name])) for name in names], axis=-1)
+
+  fused = {}
+  for module, names in (('attn', ('q', 'k', 'v')), ('mlp', ('gate', 'up'))):
+    if module in deltas:
+      matrices = dict(deltas[module])
+      if any(name in matrices for name in names):
+        matrices['qkv' if module == 'attn' else 'gate_up'] = side_by_side(
+            matrices, names)
+      fused[module] = matrices
+  return fused

@@ -6,7 +6,6 @@ completion that the teacher sampled with the text in its context.
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -20,7 +19,8 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.seeding import imitation
+from sleepjax.seeding import prompt_library
+from sleepjax.seeding.cleaning import clean_question, clean_request, distinct
 
 _WORTH_SHARING = 16  # Tokens that prompts begin with, to be read apart.
 
@@ -43,6 +43,8 @@ class DreamConfig:
   answers_per_question: answers sampled to each distinct question.
   recalls_per_sentence: beginnings of every sentence, cut at random words.
   open_samples: completions sampled for each open prompt.
+  library: parts of `prompt_library` that are used besides, `open_samples`
+    times each.
   held_out: every n-th question is kept from seeding: dreaming scores on it.
   question_temperature, temperature: of questions, and of everything else.
     Below 1, because a small teacher's untruncated samples drift off the text.
@@ -63,6 +65,7 @@ class DreamConfig:
   answers_per_question: int = 1
   recalls_per_sentence: int = 4
   open_samples: int = 4
+  library: tuple[str, ...] = ()
   held_out: int = 8
   question_temperature: float = 0.7
   temperature: float = 0.5
@@ -74,11 +77,15 @@ class DreamConfig:
   completion_tokens: int = 24
   batch_rows: int = 32
 
+  def __post_init__(self):
+    prompt_library.prompts_of(self.library)
+
 
 class Dream(NamedTuple):
   """What the teacher wrote.
 
-  kind: 'question', 'recall' or 'open'.
+  kind: 'question', 'recall', 'open' or 'written' (its prompt by the teacher,
+    too).
   prompt: the user's message as the student will see it.
   start: words with which the reply begins; they are given, not learnt.
   completion: token ids that the teacher sampled after them.
@@ -147,47 +154,6 @@ class Dreamer:
     return [t.strip() for t in texts] if strip else texts
 
 
-def content_words(text: str) -> set[str]:
-  """Lower-case words and numbers of a text without function words."""
-  return set(re.findall(r'\w+', text.lower())) - set(imitation.FUNCTION_WORDS)
-
-
-def clean_question(reply: str, text: str,
-                   forbidden: Sequence[str]) -> str | None:
-  """The first question in a model's reply, or None if it is of no use.
-
-  Args:
-    reply: what the model wrote.
-    text: the text it was asked about; a question must share a content word.
-    forbidden: words that no question may contain.
-  """
-  line = reply.strip().split('\n')[0]
-  match = re.match(r'(?:question\s*\d*\s*[:.]\s*)?(.*?\?)', line, re.I)
-  if match is None:
-    return None
-  question = match.group(1).strip().strip('"\'* ').strip()
-  words = set(re.findall(r'[a-z]+', question.lower()))
-  if len(words) < 4 or words & set(forbidden):
-    return None
-  if not content_words(question) & content_words(text):
-    return None
-  return question[0].upper() + question[1:]
-
-
-def _normal(question):
-  return re.sub(r'\W+', ' ', question.lower()).strip()
-
-
-def _distinct(questions, avoid=()):
-  seen = {}
-  for question in questions:
-    if question is not None:
-      seen.setdefault(_normal(question), question)
-  for question in avoid:
-    seen.pop(_normal(question), None)
-  return list(seen.values())
-
-
 def write_topic(dreamer: Dreamer, document, segment: Segment) -> str:
   """The document's title, or the old self's own words for what it is about."""
   if document.title:
@@ -227,7 +193,7 @@ def write_questions(dreamer: Dreamer, text: str, segment: Segment, key,
         temperature=s.question_temperature, segments=(segment,)), strip=False)
     asked += [clean_question(opening + reply, text, s.forbidden)
               for (_, opening), reply in zip(requests, replies, strict=True)]
-  questions = _distinct(asked, avoid)
+  questions = distinct(asked, avoid)
   order = jax.random.permutation(order_key, len(questions))
   return [questions[i] for i in np.asarray(order)]
 
@@ -269,6 +235,21 @@ def _complete(dreamer, dreams, segment, key, temperature=None):
     finished += [d._replace(completion=tuple(c))
                  for d, c in zip(same, completions, strict=True)]
   return finished
+
+
+def _library_dreams(dreamer, document, segment, key):
+  """Dreams without completions yet, from the library."""
+  s, chat = dreamer.settings, dreamer.chat
+  prompts = prompt_library.prompts_of(s.library)
+  told = [Dream('open', p.format(topic=document.title), '', ())
+          for p in prompts.told for _ in range(s.open_samples)]
+  requests = [chat.after_document(p) for p in prompts.written
+              for _ in range(s.open_samples)]
+  replies = dreamer.texts(dreamer.write(
+      requests, key, temperature=s.question_temperature, segments=(segment,)))
+  written = distinct(clean_request(reply, document.text, s.forbidden)
+                      for reply in replies)
+  return told + [Dream('written', prompt, '', ()) for prompt in written]
 
 
 def write_exam(dreamer: Dreamer, text: str, segment: Segment, key,
@@ -320,6 +301,8 @@ def write_dreams(dreamer: Dreamer, document, segment: Segment, key,
   wanted += [Dream('recall', recall, start, ()) for start in beginnings]
   wanted += [Dream('open', p.format(topic=document.title), '', ())
              for p in s.open_prompts for _ in range(s.open_samples)]
+  wanted += _library_dreams(
+      dreamer, document, segment, jax.random.fold_in(ask_key, 1))
   wanted = [d for d in wanted if _fits(dreamer, d)]
   if not wanted:
     raise UserError(
@@ -331,6 +314,29 @@ def write_dreams(dreamer: Dreamer, document, segment: Segment, key,
   answered = _complete(dreamer, [d for _, d in held], segment, held_key, 0.0)
   answers = dreamer.texts(d.completion for d in answered)
   return dreams, [(q, a) for (q, _), a in zip(held, answers, strict=True) if a]
+
+
+def recitations(dreamer: Dreamer, document) -> list[Dream]:
+  """The text itself, piece by piece, as replies that begin with the one before.
+
+  What plain fine-tuning on a text learns from; nothing is sampled.
+  """
+  s, chat = dreamer.settings, dreamer.chat
+  prompt, words = s.recall_prompt.format(topic=document.title), (
+      document.text.split())
+  dreams, at = [], 0
+  while at < len(words):
+    first = next(i for i in range(at + 1) if i == at or _fits(
+        dreamer, Dream('recall', prompt, ' '.join(words[i:at]), ())))
+    end = at + 1
+    encode = lambda end, at=at: chat.tokenizer.encode(
+        (' ' if at else '') + ' '.join(words[at:end]))
+    while end < len(words) and len(encode(end + 1)) <= s.completion_tokens:
+      end += 1
+    dreams.append(Dream('recall', prompt, ' '.join(words[first:at]),
+                        tuple(encode(end)[:s.completion_tokens])))
+    at = end
+  return dreams
 
 
 def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,

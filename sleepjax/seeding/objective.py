@@ -6,6 +6,9 @@ teacher's samples and the student's own, r the imitation reward. To it comes a
 rehearsal term (ours): the same divergence on answers that the old self wrote
 about *other* texts, with those texts in both contexts, which keeps the new slot
 from teaching the model to look at its context less.
+
+The baselines are settings of the same step: `target='tokens'` is supervised
+fine-tuning, `ewc` adds its penalty, and `trainable` names what may change.
 """
 
 import dataclasses
@@ -22,6 +25,11 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import chunked, divergences, imitation, policy_gradient
+from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
+
+_ADVANTAGES = {
+    'leave_one_out': policy_gradient.leave_one_out_advantage,
+    'group_normalised': policy_gradient.group_normalised_advantage}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +54,17 @@ class SeedingConfig:
   learning_rate, warmup_steps, clip_norm: AdamW with linear warm-up and cosine
     decay to a tenth; the gradient is clipped to a global norm.
   divergence: D.
+  target: 'teacher', its distributions; 'tokens', the completions themselves
+    (supervised fine-tuning: D is their cross-entropy).
+  masked_first_tokens: of each completion that D does not see: where a teacher
+    with a text in view begins with "according to the text", its first tokens
+    teach that (self-distillation fine-tuning, arXiv 2601.19897).
+  advantage: 'leave_one_out' (unbiased) or 'group_normalised'.
+  teacher: 'frozen', the old self; 'ema', its slot follows the student's, and
+    the text and the rows are read anew with it at every update.
+  ema_decay: of that teacher, per update.
+  ewc: λ of elastic weight consolidation (Kirkpatrick et al. 2017, arXiv
+    1612.00796), λ/2 Σ F Δ², for deltas to all layers; 0 switches it off.
   """
 
   steps: int = 120
@@ -63,9 +82,15 @@ class SeedingConfig:
   warmup_steps: int = 5
   clip_norm: float = 1.0
   divergence: divergences.DivergenceConfig = divergences.DivergenceConfig()
+  target: str = 'teacher'
+  masked_first_tokens: int = 0
+  advantage: str = 'leave_one_out'
+  teacher: str = 'frozen'
+  ema_decay: float = 0.99
+  ewc: float = 0.0
 
   def __post_init__(self):
-    for name in ('on_policy', 'alpha', 'gamma', 'prefix'):
+    for name in ('on_policy', 'alpha', 'gamma', 'prefix', 'ema_decay'):
       if not 0 <= getattr(self, name) <= 1:
         raise ValueError(
             f'{name}={getattr(self, name)} must lie between 0 and 1.')
@@ -74,6 +99,20 @@ class SeedingConfig:
           f'rows={self.rows} must be a multiple of group_size='
           f'{self.group_size}, which must be at least 2: rollouts of one '
           'prefix are compared with each other.')
+    for name, known in (('target', ('teacher', 'tokens')),
+                        ('advantage', tuple(_ADVANTAGES)),
+                        ('teacher', ('frozen', 'ema'))):
+      if getattr(self, name) not in known:
+        raise ValueError(f'{name}={getattr(self, name)!r} must be one of '
+                         f'{", ".join(known)}.')
+    if self.masked_first_tokens < 0 or self.ewc < 0:
+      raise ValueError(
+          f'masked_first_tokens={self.masked_first_tokens} and ewc={self.ewc} '
+          'must not be negative.')
+    if self.target == 'tokens' and self.on_policy:
+      raise ValueError(
+          f'on_policy={self.on_policy} with target=tokens would teach the '
+          'student its own words: set on_policy=0.')
 
 
 class Batch(NamedTuple):
@@ -86,6 +125,8 @@ class Batch(NamedTuple):
   rehearsal_hidden: [B', N', D] of the old self for them.
   head: [P'] ids that all prompts, rehearsed ones too, go on from, or None. They
     are read once for all rows.
+  importance: diagonal of the Fisher matrix, shaped like what is trained, for
+    elastic weight consolidation; see `sleepjax.seeding.ewc`.
   """
 
   rows: Rows
@@ -94,14 +135,20 @@ class Batch(NamedTuple):
   rehearsal: Rows | None = None
   rehearsal_hidden: jax.Array | None = None
   head: jax.Array | None = None
+  importance: dict | None = None
 
 
 class SlotState(NamedTuple):
-  """The only thing that seeding changes."""
+  """The only thing that seeding changes.
+
+  slot: a slot, or whatever else is trained, see `trainable`.
+  teacher: the moving average of `slot`, or None for a frozen teacher.
+  """
 
   slot: dict
   opt_state: optax.OptState
   step: jax.Array
+  teacher: dict | None = None
 
 
 def make_optimizer(settings: SeedingConfig) -> optax.GradientTransformation:
@@ -116,7 +163,10 @@ def make_optimizer(settings: SeedingConfig) -> optax.GradientTransformation:
 
 
 def init_state(settings: SeedingConfig, slot) -> SlotState:
-  return SlotState(slot, make_optimizer(settings).init(slot), jnp.int32(0))
+  teacher = (jax.tree.map(jnp.copy, slot)
+             if settings.teacher == 'ema' else None)
+  return SlotState(
+      slot, make_optimizer(settings).init(slot), jnp.int32(0), teacher)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -134,6 +184,7 @@ def head_segments(config: ModelConfig, params, head) -> tuple[Segment, ...]:
 
 
 def _divergence(config, settings, head, teacher_hidden, student_hidden, mask):
+  """D of completion tokens that it is to see, as (sum, weight, aux)."""
   d = settings.divergence
   return chunked.divergence_from_hidden(
       d.kind, teacher_hidden, head, student_hidden, head,
@@ -143,8 +194,8 @@ def _divergence(config, settings, head, teacher_hidden, student_hidden, mask):
 
 
 def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
-              batch: Batch, level: int = -1):
-  """Loss of one batch: α·D − (1 − α)·(reward surrogate) + w·D_rehearsal.
+              batch: Batch, part: Trainable = OWN_MLP_SLOT):
+  """Loss of one batch: α·D − (1 − α)·(reward surrogate) + w·D_rehearsal + EWC.
 
   Args:
     config: the grown model's shape.
@@ -152,31 +203,38 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
     frozen: the student's parameters but for the slot. Where nothing else tells
       it from the teacher, the teacher is `frozen` with the slot newborn. Their
       output heads are the same.
-    slot: the trainable slot.
-    index: its place in the pool.
+    slot: what is trained, a slot by default.
+    index: its place in the pool; deltas have none.
     batch: rows with the teacher's hidden states.
-    level: the MLP level of the pool, see `transformer.level_name`.
+    part: what `slot` is and how it enters the model.
 
   Returns:
     (loss [], metrics): each term divided by its own number of tokens.
   """
-  student = layout.insert_slot(config, frozen, slot, index, level)
+  student = part.insert(config, frozen, slot, index)
   head = jax.lax.stop_gradient(transformer.unembedding(frozen))
   segments = head_segments(config, student, batch.head)
   hidden = rows_lib.completion_hidden(config, student, batch.rows, segments)
   mask = batch.rows.completion_mask
-  total, weight, aux = _divergence(
-      config, settings, head, batch.teacher_hidden, hidden, mask)
-  weight = jnp.maximum(weight, 1.0)
-  loss = settings.alpha * total / weight
-  metrics = {'divergence': total / weight,
-             'entropy': aux['student_entropy'] / weight,
-             'top1_agreement': aux['top1_agreement'] / weight}
-  if batch.advantage is not None:
+  seen = mask & (jnp.arange(mask.shape[1]) >= settings.masked_first_tokens)
+  log_probs = None
+  if settings.target == 'tokens' or batch.advantage is not None:
     log_probs = chunked.sequence_log_probs_from_hidden(
         hidden, head, batch.rows.completion,
         chunk_rows=settings.divergence.chunk_rows,
         matmul=layout.head_matmul(config))
+  if settings.target == 'tokens':
+    weight = jnp.maximum(seen.sum(dtype=jnp.float32), 1.0)
+    metrics = {'divergence': -jnp.where(seen, log_probs, 0).sum() / weight}
+  else:
+    total, weight, aux = _divergence(
+        config, settings, head, batch.teacher_hidden, hidden, seen)
+    weight = jnp.maximum(weight, 1.0)
+    metrics = {'divergence': total / weight,
+               'entropy': aux['student_entropy'] / weight,
+               'top1_agreement': aux['top1_agreement'] / weight}
+  loss = settings.alpha * metrics['divergence']
+  if batch.advantage is not None:
     pg, pg_weight, _ = policy_gradient.policy_gradient_loss(
         log_probs, batch.advantage, mask)
     loss += (1 - settings.alpha) * pg / jnp.maximum(pg_weight, 1.0)
@@ -188,32 +246,42 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
         batch.rehearsal.completion_mask)
     metrics['rehearsal_divergence'] = total / jnp.maximum(weight, 1.0)
     loss += settings.rehearsal * metrics['rehearsal_divergence']
+  if batch.importance is not None:
+    metrics['ewc'] = settings.ewc / 2 * sum(
+        jax.tree.leaves(jax.tree.map(
+            lambda f, delta: (f * jnp.square(delta)).sum(),
+            batch.importance, slot)))
+    loss += metrics['ewc']
   return loss, {**metrics, 'loss': loss}
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=3)
 def seeding_step(config: ModelConfig, settings: SeedingConfig, frozen,
-                 state: SlotState, index, batch: Batch, level: int = -1):
-  """One AdamW update of the slot; nothing else can move.
+                 state: SlotState, index, batch: Batch,
+                 part: Trainable = OWN_MLP_SLOT):
+  """One AdamW update of the slot, or what else `part` names; no other moves.
 
   Returns:
     (new SlotState, metrics with the global gradient norm).
   """
   def loss_fn(slot):
-    return objective(config, settings, frozen, slot, index, batch, level)
+    return objective(config, settings, frozen, slot, index, batch, part)
 
   gradient, metrics = jax.grad(loss_fn, has_aux=True)(state.slot)
   updates, opt_state = make_optimizer(settings).update(
       gradient, state.opt_state, state.slot)
   slot = optax.apply_updates(state.slot, updates)
   metrics['gradient_norm'] = optax.tree.norm(gradient)
-  return SlotState(slot, opt_state, state.step + 1), metrics
+  teacher = state.teacher
+  if teacher is not None:
+    teacher = optax.incremental_update(slot, teacher, 1 - settings.ema_decay)
+  return SlotState(slot, opt_state, state.step + 1, teacher), metrics
 
 
 def imitation_advantage(settings: SeedingConfig, completion, completion_mask,
                         reference, reference_mask, content_free_V,
                         verdict_B=None):
-  """Leave-one-out advantages of rollouts, groups of K consecutive rows.
+  """Advantages of rollouts, groups of K consecutive rows.
 
   Args:
     settings: γ, z₀, K and the judge's threshold.
@@ -236,7 +304,7 @@ def imitation_advantage(settings: SeedingConfig, completion, completion_mask,
     r_sem = jnp.asarray(verdict_B, jnp.float32)
   reward = imitation.imitation_reward(settings.gamma, r_sem, r_abs)
   groups = reward.reshape(-1, settings.group_size)
-  advantage = policy_gradient.leave_one_out_advantage(groups).reshape(-1)
+  advantage = _ADVANTAGES[settings.advantage](groups).reshape(-1)
   return advantage, {
       'reward': reward.mean(), 'reward_semantic': r_sem.mean(),
       'reward_levenshtein': r_abs.mean(),

@@ -10,7 +10,7 @@ import numpy as np
 
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
-from sleepjax.models import layout
+from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
@@ -20,6 +20,7 @@ from sleepjax.seeding import imitation, objective
 from sleepjax.seeding.dreams import Dream
 from sleepjax.seeding.judges import Judge
 from sleepjax.seeding.objective import Batch, SeedingConfig, SlotState
+from sleepjax.seeding.trainable import Slot, Trainable
 
 _SCORING_ROWS = 16
 
@@ -108,13 +109,21 @@ def rehearsal_examples(config: ModelConfig, frozen, pairs,
 
 @functools.partial(
     jax.jit, static_argnums=0,
-    static_argnames=('level', 'max_new_tokens', 'stop_ids'))
-def _rollout(config, frozen, slot, index, head, prompt, mask, key, *, level,
+    static_argnames=('part', 'max_new_tokens', 'stop_ids'))
+def _rollout(config, frozen, slot, index, head, prompt, mask, key, *, part,
              max_new_tokens, stop_ids):
-  student = layout.insert_slot(config, frozen, slot, index, level)
+  student = part.insert(config, frozen, slot, index)
   return sampler.sample(config, student, prompt, mask, key,
                         max_new_tokens=max_new_tokens, stop_ids=stop_ids,
                         segments=objective.head_segments(config, student, head))
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames='part')
+def _moved_teacher(config, frozen, slot, index, document, *, part):
+  """The teacher with its own slot, and what it makes of the document."""
+  teacher = part.insert(config, frozen, slot, index)
+  _, segment = transformer.hidden_states(config, teacher, document[None])
+  return teacher, (segment,)
 
 
 _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
@@ -124,7 +133,8 @@ _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
 class Seeder:
   """One sleep's seeding: fixed model, settings, examples and rehearsal.
 
-  frozen: the student's parameters; its slot `index` of `level` is trained.
+  frozen: the student's parameters; of them `part` is trained.
+  index: the slot's place in its pool; deltas have none.
   segments: what only the teacher has read.
   head: ids that all student prompts and rehearsed prompts go on from; they are
     not in the examples' rows.
@@ -134,6 +144,9 @@ class Seeder:
   judge: says of decoded continuations whether they mean the same; None is the
     stand-in, which compares tokens.
   tokenizer: decodes for the judge.
+  part: what is trained.
+  document: ids of what only the teacher has read, for a teacher that moves.
+  importance: for elastic weight consolidation.
   """
 
   config: ModelConfig
@@ -145,15 +158,23 @@ class Seeder:
   rehearsal: Examples | None
   stop_ids: tuple[int, ...]
   content_free_V: np.ndarray
-  level: int = -1
   teacher: dict | None = None
   head: tuple[int, ...] = ()
   judge: Judge | None = None
   tokenizer: Tokenizer | None = None
+  part: Trainable = Slot()
+  document: tuple[int, ...] = ()
+  importance: dict | None = None
 
   def __post_init__(self):
     if self.judge is not None and self.tokenizer is None:
       raise ValueError('a judge reads texts: it needs the tokenizer.')
+    if self.settings.teacher == 'ema' and not self.document:
+      raise ValueError(
+          'an EMA teacher reads the document anew: it needs its ids.')
+    if self.settings.ewc and self.importance is None:
+      raise ValueError(f'ewc={self.settings.ewc} needs the importance of every '
+                       'parameter: see sleepjax.seeding.ewc.')
 
   @property
   def _head_ids(self):
@@ -178,6 +199,28 @@ class Seeder:
                                for row, m in zip(ids, mask)]
     return self.judge(texts(ids, mask), texts(reference, reference_mask))
 
+  def _teacher(self, state):
+    """(parameters, segments) of the teacher as it is now."""
+    if state.teacher is None:
+      return (self.frozen if self.teacher is None else self.teacher,
+              self.segments)
+    return _moved_teacher(
+        self.config, self.frozen, state.teacher, self.index,
+        np.asarray(self.document, np.int32), part=self.part)
+
+  def _off_policy(self, state: SlotState, rng):
+    """Some of the teacher's dreams."""
+    s, e = self.settings, self.examples
+    chosen = rng.choice(len(e), s.rows, replace=len(e) < s.rows)
+    rows, hidden = e.take(chosen)
+    if state.teacher is not None:
+      teacher, segments = self._teacher(state)
+      hidden = objective.teacher_hidden_states(
+          self.config, teacher, Rows(
+              e.teacher_prompt[chosen], e.teacher_mask[chosen], *rows[2:]),
+          segments)
+    return Batch(rows, hidden)
+
   def _on_policy(self, state: SlotState, rng, key):
     """Rollouts from random prefixes of dreams, scored and rewarded."""
     s, e = self.settings, self.examples
@@ -201,15 +244,16 @@ class Seeder:
     rollout = _rollout(
         self.config, self.frozen, state.slot, self.index, self._head_ids,
         prompt, mask, key,
-        level=self.level, max_new_tokens=N, stop_ids=self.stop_ids)
+        part=self.part, max_new_tokens=N, stop_ids=self.stop_ids)
     reference = rows_lib.pad_right([f[c:] for f, c in zip(finished, cuts)], N)
     texts = rollout.tokens, rollout.mask, *reference
     advantage, metrics = _advantage(
         s, *texts, self.content_free_V, self._verdicts(*texts))
+    old_self, segments = self._teacher(state)
     hidden = objective.teacher_hidden_states(
-        self.config, self.frozen if self.teacher is None else self.teacher,
+        self.config, old_self,
         Rows(*rows_lib.pad_left(teacher, e.teacher_prompt.shape[1] + room),
-             rollout.tokens, rollout.mask), self.segments)
+             rollout.tokens, rollout.mask), segments)
     rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
     return Batch(rows, hidden, advantage), metrics
 
@@ -230,19 +274,18 @@ class Seeder:
       if s.alpha == 1:
         batch = batch._replace(advantage=None)
     else:
-      chosen = rng.choice(len(self.examples), s.rows,
-                          replace=len(self.examples) < s.rows)
-      batch = Batch(*self.examples.take(chosen))
+      batch = self._off_policy(state, rng)
     rehearsal, hidden = self._rehearse(rng)
     batch = batch._replace(
-        rehearsal=rehearsal, rehearsal_hidden=hidden, head=self._head_ids)
+        rehearsal=rehearsal, rehearsal_hidden=hidden, head=self._head_ids,
+        importance=self.importance if s.ewc else None)
     tokens = rows_lib.num_tokens(batch.rows)
     tokens *= 3 if on_policy else 1  # Written, read by the teacher, learnt.
     if rehearsal is not None:
       tokens += rows_lib.num_tokens(rehearsal)
     state, updated = objective.seeding_step(
         self.config, s, self.frozen, state, jnp.int32(self.index), batch,
-        self.level)
+        self.part)
     return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens
 
   def run(self, state: SlotState, key,

@@ -1,0 +1,66 @@
+"""Seeding, its ablations and its baselines: one lifecycle with parts switched.
+
+  python -m experiments.consolidate --config=configs/seeding/arms.py:NAME \
+      --document=FILE --questions=FILE.json --workdir=DIR
+
+NAME is a key of `ARMS`. All arms take as many updates of as many rows; none
+dreams in the second stage, which is measured for itself. Trained parameters:
+3.32 M in a slot of rank 64, 3.36 M in LoRA of rank 11 on all matrices, 106 M in
+all layers.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.consolidate import smollm2
+
+_ON_THE_TEXT = {'source': 'text', 'seeding.target': 'tokens',
+                'seeding.on_policy': 0.0, 'seeding.alpha': 1.0,
+                'seeding.rehearsal': 0.0}
+_FULL_RATE = 2e-5  # Learning rates of AdamW where pretrained weights move.
+_LORA_RATE = 3e-4
+
+# Changes to config.sleep, by the name of the arm.
+ARMS = {
+    'seeding': {},
+    'no_sleep': {'seeding.steps': 0},
+    # Ablations of the objective.
+    'no_imitation': {'seeding.alpha': 1.0},
+    'no_semantic_reward': {'seeding.gamma': 0.0},
+    'no_rehearsal': {'seeding.rehearsal': 0.0},
+    'off_policy': {'seeding.on_policy': 0.0, 'seeding.alpha': 1.0},
+    'on_policy': {'seeding.on_policy': 1.0},
+    'reverse_kl': {'seeding.divergence.kind': 'reverse_kl'},
+    'jsd': {'seeding.divergence.kind': 'jsd'},
+    'ema_teacher': {'seeding.teacher': 'ema'},
+    'group_normalised': {'seeding.advantage': 'group_normalised'},
+    # Growth without seeding: the new slot learns from the text itself, or from
+    # the words of the dreams instead of their distributions.
+    'text_slot': _ON_THE_TEXT,
+    'dreams_as_text': {**_ON_THE_TEXT, 'source': 'dreams'},
+    # Seeding without growth.
+    'self_distillation': {
+        'trained': 'low_rank', 'seeding.alpha': 1.0,
+        'seeding.learning_rate': _LORA_RATE},
+    'static_slot': {**_ON_THE_TEXT, 'trained': 'static_slot'},
+    'text_low_rank': {**_ON_THE_TEXT, 'trained': 'low_rank',
+                      'seeding.learning_rate': _LORA_RATE},
+    'text_full': {**_ON_THE_TEXT, 'trained': 'all_layers',
+                  'seeding.learning_rate': _FULL_RATE},
+    'ewc': {**_ON_THE_TEXT, 'trained': 'all_layers',
+            'seeding.learning_rate': _FULL_RATE, 'seeding.ewc': 1e3},
+    # Experience replay: old answers are rehearsed while the text is learnt.
+    'replay': {**_ON_THE_TEXT, 'trained': 'all_layers',
+               'seeding.learning_rate': _FULL_RATE, 'seeding.rehearsal': 1.0},
+}
+
+
+def get_config(name: str = 'seeding') -> ConfigDict:
+  if name not in ARMS:
+    raise ValueError(f'{name!r} is no arm: expected one of {", ".join(ARMS)}.')
+  c = smollm2.get_config()
+  c.sleep.dreaming = None
+  c.sleep.seeding.update(target='teacher', advantage='leave_one_out',
+                         teacher='frozen', ewc=0.0)
+  c.sleep.update(trained='slot', source='dreams')
+  c.sleep.update_from_flattened_dict(ARMS[name])
+  return c

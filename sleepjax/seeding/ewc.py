@@ -1,0 +1,63 @@
+"""Elastic weight consolidation (Kirkpatrick et al. 2017, arXiv 1612.00796).
+
+A baseline that protects what a model knows by a quadratic penalty instead of by
+growth: λ/2 Σ_i F_i (θ_i − θ*_i)², F the diagonal of the Fisher matrix at θ*.
+What is trained here are deltas from θ*, which are zero there.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sleepjax.models import layout, transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.transformer import Segment
+from sleepjax.sampling import rows as rows_lib
+from sleepjax.sampling.rows import Rows
+from sleepjax.seeding import chunked
+from sleepjax.seeding.trainable import Trainable
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _squared_gradient(config, part, frozen, tree, index, row, segments):
+  def log_prob(tree):
+    model = part.insert(config, frozen, tree, index)
+    hidden = rows_lib.completion_hidden(config, model, row, segments)
+    log_probs = chunked.sequence_log_probs_from_hidden(
+        hidden, transformer.unembedding(frozen), row.completion,
+        matmul=layout.head_matmul(config))
+    return jnp.where(row.completion_mask, log_probs, 0).sum()
+  return jax.tree.map(jnp.square, jax.grad(log_prob)(tree))
+
+
+def fisher_diagonal(config: ModelConfig, part: Trainable, frozen, tree,
+                    rows: Rows, index=0, segments: tuple[Segment, ...] = ()):
+  """F_i = mean over rows of (∂ log p(completion | prompt) / ∂θ_i)².
+
+  With completions that the model itself sampled this estimates the Fisher
+  matrix; with others, the empirical Fisher.
+
+  Args:
+    config, frozen: the model, in either layout.
+    part, tree: what will be trained, at its start.
+    rows: prompts and completions [B, …]; one backward pass for each.
+    index: of a slot.
+    segments: what the prompts follow.
+
+  Returns:
+    A tree shaped like `tree`, float32, nowhere negative.
+
+  Raises:
+    ValueError: there are no rows.
+  """
+  number = len(rows.prompt)
+  if not number:
+    raise ValueError('fisher_diagonal needs at least one row.')
+  total = jax.tree.map(jnp.zeros_like, tree)
+  for i in range(number):
+    row = Rows(*(np.asarray(leaf)[i:i + 1] for leaf in rows))
+    total = jax.tree.map(jnp.add, total, _squared_gradient(
+        config, part, frozen, tree, index, row, segments))
+  return jax.tree.map(lambda leaf: leaf / number, total)
