@@ -1,0 +1,57 @@
+"""The vocabulary of the world: every word is a token."""
+
+import re
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+from sleepjax.data import world
+from sleepjax.data.tokenizer import Tokenizer
+
+PAD, USER, ASSISTANT, END, UNKNOWN = SPECIAL = (
+    '<pad>', '<user>', '<assistant>', '<end>', '<unk>')
+
+# White space is no token, so a document and a prompt after it are the tokens of
+# both together.
+CHAT_TEMPLATE = """\
+{%- for message in messages %}
+{%- if message['role'] not in ('user', 'assistant') %}
+{{- raise_exception('expected the roles user and assistant') }}
+{%- endif %}
+{{- '<' + message['role'] + '> ' + message['content'] }}
+{{- ' ' if message['role'] == 'user' else ' <end> ' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<assistant>' }}
+{%- endif %}
+"""
+
+
+def words() -> list[str]:
+  """Every word and mark of the world, names and values first."""
+  templates = [world.ASK, world.RECALL, world.TELL.format(name='')]
+  ordered = [*world.KNOWN_NAMES, *world.NEW_NAMES]
+  for attribute in world.ATTRIBUTES:
+    ordered += attribute.values
+    templates += [*attribute.statements, attribute.direct,
+                  attribute.paraphrase, attribute.reversed]
+  for template in templates:
+    ordered += re.findall(r'\w+|[^\w\s]', re.sub(r'\{\w\}', '', template))
+  return list(dict.fromkeys(ordered))
+
+
+def build_tokenizer() -> Tokenizer:
+  """A word-level tokenizer with the chat form `<user> … <assistant> … <end>`.
+
+  Words that the world does not have become `<unk>`.
+  """
+  vocabulary = {token: i for i, token in enumerate([*SPECIAL, *words()])}
+  backend = tokenizers.Tokenizer(
+      models.WordLevel(vocabulary, unk_token=UNKNOWN))
+  backend.pre_tokenizer = pre_tokenizers.Whitespace()
+  # Of the decoders, the one that puts marks directly after words.
+  backend.decoder = decoders.WordPiece(prefix='##', cleanup=True)
+  backend.add_special_tokens(list(SPECIAL))
+  return Tokenizer(
+      backend, CHAT_TEMPLATE, {'eos_token': END, 'pad_token': PAD},
+      (vocabulary[END],), vocabulary[PAD])
