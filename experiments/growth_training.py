@@ -24,7 +24,6 @@ import numpy as np
 import optax
 import rich.console
 import rich.table
-import scipy.special
 from absl import flags
 
 from experiments import _main, _scratch
@@ -33,6 +32,7 @@ from sleepjax import pretraining
 from sleepjax.data import sources
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
+from sleepjax.evals.interval import interval
 from sleepjax.growth import grow, operators
 from sleepjax.growth.grow import ModelState
 from sleepjax.models import transformer
@@ -193,15 +193,6 @@ def run_seed(seed, model, plan, config: TrainingConfig,
       report['held_out'][arm] = pretraining.loss_of_stream(
           end.config, end.params, held_out, settings.window)
   return report
-
-
-def interval(values) -> dict:
-  """Mean and half the width of its 95 % interval (Student t) over seeds."""
-  values = np.asarray(values, np.float64)
-  n = len(values)
-  half = scipy.special.stdtrit(n - 1, 0.975) * values.std(ddof=1) / n ** 0.5
-  return {'mean': float(values.mean()), 'half_width': float(half),
-          'values': values.tolist()}
 
 
 def summarise(seeds, losses, config: TrainingConfig) -> dict:

@@ -27,10 +27,16 @@ from sleepjax.evals import report as report_lib
 from sleepjax.models.load import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all results.')
-_SPLIT = flags.DEFINE_enum('split', 'val', ['val', 'train'], 'Passages of.')
-_PASSAGES = flags.DEFINE_integer('passages', 10, 'How many, at least 1.')
-_FIRST = flags.DEFINE_integer('first', 0, 'Number of the first passage.')
+# Its own flags, so that one process can import several commands.
+_FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
+_SPLIT = flags.DEFINE_enum(
+    'split', 'val', ['val', 'train'], 'Passages of.', flag_values=_FLAGS)
+_PASSAGES = flags.DEFINE_integer(
+    'passages', 10, 'How many, at least 1.', flag_values=_FLAGS)
+_FIRST = flags.DEFINE_integer(
+    'first', 0, 'Number of the first passage.', flag_values=_FLAGS)
 
 _CONTROLS = 5
 
@@ -44,6 +50,17 @@ def shuffled_passages(split):
     if len(passage.questions) >= 4 and passage.title not in titles:
       titles.add(passage.title)
       yield passage
+
+
+def read_passages(split, first, number):
+  """(passages, [(document, questions)] of the controls that no run reads)."""
+  passages = list(shuffled_passages(split))
+  if first + number > len(passages) - _CONTROLS:
+    raise UserError(
+        f'{number} passages from number {first}: {split} has '
+        f'{len(passages) - _CONTROLS} passages beside the controls.')
+  return (passages[first:first + number],
+          [to_exam(p) for p in passages[-_CONTROLS:]])
 
 
 def to_exam(passage):
@@ -107,7 +124,8 @@ def print_summary(reports, summary):
 
 def main(argv):
   config = _main.config_from_flags(
-      argv, default='configs/consolidate/smollm2.py', description=__doc__)
+      argv, default='configs/consolidate/smollm2.py', description=__doc__,
+      flag_values=_FLAGS)
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   if _PASSAGES.value < 1 or _FIRST.value < 0:
@@ -117,22 +135,17 @@ def main(argv):
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
   exam = _main.to_dataclass(
       _document.ExamConfig, config.exam, 'config.exam')
-  passages = list(shuffled_passages(_SPLIT.value))
-  last = _FIRST.value + _PASSAGES.value
-  if last > len(passages) - _CONTROLS:
-    raise UserError(
-        f'--first={_FIRST.value} --passages={_PASSAGES.value}: {_SPLIT.value} '
-        f'has {len(passages) - _CONTROLS} passages beside the controls.')
-  controls = [to_exam(p) for p in passages[-_CONTROLS:]]
+  passages, controls = read_passages(
+      _SPLIT.value, _FIRST.value, _PASSAGES.value)
   enable_compilation_cache()
   model, reports = load_pretrained(config.model), []
-  for n in range(_FIRST.value, last):
+  for n, passage in enumerate(passages, _FIRST.value):
     folder = pathlib.Path(_WORKDIR.value) / f'{n:03d}'
     done = folder / 'report.json'
     if done.exists() and json.loads(done.read_text())['config'] == resolved:
       reports.append(json.loads(done.read_text()))
       continue
-    document, questions = to_exam(passages[n])
+    document, questions = to_exam(passage)
     print(f'passage {n}: {document.title}', flush=True)
     reports.append(_document.run(
         model, document, questions, controls, resolved, settings, exam,

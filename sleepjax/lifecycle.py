@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
@@ -20,7 +21,7 @@ from sleepjax.errors import UserError
 from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
 from sleepjax.growth.expansion import shape_table
-from sleepjax.growth.slot_operators import AppendSlot
+from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import context
@@ -177,6 +178,9 @@ def wake_chunks(chat: ChatPrompts, document: documents.Document,
 def grow(config: ModelConfig, params, settings: SleepConfig, key, probe):
   """A model with a newborn slot.
 
+  Where the pool has a closed one (`slots.allocate_pool`), that is opened and
+  nothing is compiled anew; otherwise the pool gains one.
+
   Args:
     config, params: canonical model.
     settings: which slot.
@@ -184,25 +188,26 @@ def grow(config: ModelConfig, params, settings: SleepConfig, key, probe):
     probe: token ids [T] on which both models are compared.
 
   Returns:
-    (grown model, max |Δlogit|, table of the shapes that changed). The change is
-    exactly zero: both are computed in float32.
+    (grown model, place of the slot, max |Δlogit|, table of the shapes that
+    changed). The change is exactly zero: both are computed in float32.
   """
   before = growth.ModelState(params, None, config)
-  after = growth.grow([AppendSlot(settings.slot_rank, settings.slot_layers)])(
-      before, key)
-  return (after, growth.max_logit_change(before, after, probe),
+  used = np.asarray(slots.is_open(config, params))
+  index = int(np.argmin([*used, False]))
+  after = growth.grow([
+      OpenSlot(index, settings.slot_layers) if index < len(used) else
+      AppendSlot(settings.slot_rank, settings.slot_layers)])(before, key)
+  return (after, index, growth.max_logit_change(before, after, probe),
           shape_table(params, after.params))
 
 
-def _trained_part(config, params, settings, key):
-  """(what is trained, its place in the pool, its values at birth)."""
+def _trained_part(config, params, index, settings, key):
+  """(what is trained, its values before)."""
   if settings.trained.endswith('slot'):
-    index = config.num_slots - 1
-    return (trainable.OWN_MLP_SLOT, index,
-            slots.read_slot(config, params, index))
+    return trainable.OWN_MLP_SLOT, slots.read_slot(config, params, index)
   part = (trainable.LowRank(settings.low_rank, float(settings.low_rank))
           if settings.trained == 'low_rank' else trainable.AllLayers())
-  return part, 0, part.init(config, key)
+  return part, part.init(config, key)
 
 
 def _dream_prompts(chat, settings, topic, dreams):
@@ -216,7 +221,8 @@ def _dream_prompts(chat, settings, topic, dreams):
 def sleep(config: ModelConfig, params, chat: ChatPrompts,
           document: documents.Document, rehearsal_texts: Sequence[str],
           settings: SleepConfig, key, display: Display,
-          metrics: MetricsWriter, avoid: Sequence[str] = ()):
+          metrics: MetricsWriter, avoid: Sequence[str] = (),
+          remembered: Sequence[str] = ()):
   """Reads one stretch of text, then sleeps on it.
 
   Args:
@@ -229,6 +235,8 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     display: shows phases wake, grow, write, seed, dream.
     metrics: one line per step of seeding and part of dreaming.
     avoid: questions that no dream may ask.
+    remembered: prompts about earlier texts. What the old self answers to them,
+      closed book, is rehearsed besides.
 
   Returns:
     (config, params, SleepReport): canonical, one slot larger. Nothing but the
@@ -238,13 +246,15 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       key, 5)
   with display.phase('grow', total=1) as phase:
     probe = chat.document(document.text)[:128]
-    grown_config, grown, change, shapes = config, params, 0.0, ''
+    grown_config, grown, index = config, params, 0
+    change, shapes = 0.0, ''
     if settings.trained == 'slot' or (
-        settings.trained == 'static_slot' and not config.num_slots):
-      after, change, shapes = grow(config, params, settings, grow_key, probe)
+        settings.trained == 'static_slot'
+        and not slots.is_open(config, params).any()):
+      after, index, change, shapes = grow(
+          config, params, settings, grow_key, probe)
       grown_config, grown = after.config, after.params
-    part, index, slot = _trained_part(
-        grown_config, grown, settings, grow_key)
+    part, slot = _trained_part(grown_config, grown, index, settings, grow_key)
     compute, frozen = layout.for_compute(
         grown_config, grown, settings.matmul_dtype, settings.unroll)
     # Before anything is written: it may need what is not installed.
@@ -274,6 +284,9 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       pairs = dreams_lib.write_rehearsal(
           dreamer, rehearsal_texts, rehearsal_key, settings.answer_prompt,
           settings.rehearsal_per_text, settings.rehearsal_tokens)
+    if settings.seeding.rehearsal and remembered:
+      pairs += dreams_lib.write_closed_book(
+          dreamer, remembered, jax.random.fold_in(rehearsal_key, 1))
     head = rows_lib.shared_prefix(
         [d.student_ids(chat) for d in dreams] + [prompt for prompt, _ in pairs])
     examples = seed.dream_examples(

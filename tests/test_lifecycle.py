@@ -40,8 +40,6 @@ def settings(**changes):
   sleep.dreaming.dream_tokens = 12
   sleep.seeding.steps = 3
   sleep.seeding.rehearsal = 0.0
-  sleep.update(trained='slot', source='dreams', low_rank=11)
-  sleep.seeding.update(target='teacher', teacher='frozen', ewc=0.0)
   sleep.update_from_flattened_dict(changes)
   return (config.to_dict(), _main.to_dataclass(
       lifecycle.SleepConfig, sleep, 'config.sleep'))

@@ -22,6 +22,9 @@ def get_config() -> ConfigDict:
   c.sleep.judge = 'stand_in'  # See configs/judges/smollm2.py.
   c.sleep.matmul_dtype = 'auto'
   c.sleep.unroll = config_dict.placeholder(bool)  # None: on a CPU.
+  c.sleep.trained = 'slot'
+  c.sleep.low_rank = 11  # As many parameters as the slot.
+  c.sleep.source = 'dreams'
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question about this: {sentence}'
@@ -59,6 +62,12 @@ def get_config() -> ConfigDict:
   s.learning_rate = 1.5e-3
   s.warmup_steps = 5
   s.clip_norm = 1.0
+  s.target = 'teacher'
+  s.masked_first_tokens = 0
+  s.advantage = 'leave_one_out'
+  s.teacher = 'frozen'
+  s.ema_decay = 0.99
+  s.ewc = 0.0
   s.divergence = ConfigDict(dict(
       kind='forward_kl', beta=0.5, top_k=100, temperature=1.0,
       chunk_rows=192))

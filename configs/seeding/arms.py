@@ -16,8 +16,6 @@ from configs.consolidate import smollm2
 _ON_THE_TEXT = {'source': 'text', 'seeding.target': 'tokens',
                 'seeding.on_policy': 0.0, 'seeding.alpha': 1.0,
                 'seeding.rehearsal': 0.0}
-_FULL_RATE = 2e-5  # Learning rates of AdamW where pretrained weights move.
-_LORA_RATE = 3e-4
 
 # Changes to config.sleep, by the name of the arm.
 ARMS = {
@@ -38,29 +36,39 @@ ARMS = {
     'text_slot': _ON_THE_TEXT,
     'dreams_as_text': {**_ON_THE_TEXT, 'source': 'dreams'},
     # Seeding without growth.
-    'self_distillation': {
-        'trained': 'low_rank', 'seeding.alpha': 1.0,
-        'seeding.learning_rate': _LORA_RATE},
+    'self_distillation': {'trained': 'low_rank', 'seeding.alpha': 1.0},
     'static_slot': {**_ON_THE_TEXT, 'trained': 'static_slot'},
-    'text_low_rank': {**_ON_THE_TEXT, 'trained': 'low_rank',
-                      'seeding.learning_rate': _LORA_RATE},
-    'text_full': {**_ON_THE_TEXT, 'trained': 'all_layers',
-                  'seeding.learning_rate': _FULL_RATE},
-    'ewc': {**_ON_THE_TEXT, 'trained': 'all_layers',
-            'seeding.learning_rate': _FULL_RATE, 'seeding.ewc': 1e3},
+    'text_low_rank': {**_ON_THE_TEXT, 'trained': 'low_rank'},
+    'text_full': {**_ON_THE_TEXT, 'trained': 'all_layers'},
+    'ewc': {**_ON_THE_TEXT, 'trained': 'all_layers', 'seeding.ewc': 1e3},
     # Experience replay: old answers are rehearsed while the text is learnt.
     'replay': {**_ON_THE_TEXT, 'trained': 'all_layers',
-               'seeding.learning_rate': _FULL_RATE, 'seeding.rehearsal': 1.0},
+               'seeding.rehearsal': 1.0},
 }
+
+# Learning rates of AdamW where it is not a slot that learns.
+_RATES = {'low_rank': 3e-4, 'all_layers': 2e-5}
+
+
+def with_arm(sleep: ConfigDict, name: str, rates) -> ConfigDict:
+  """A copy of config.sleep with one arm's changes.
+
+  Args:
+    sleep: of the method itself.
+    name: of the arm.
+    rates: learning rates by what is trained, if not a slot.
+  """
+  if name not in ARMS:
+    raise ValueError(f'{name!r} is no arm: expected one of {", ".join(ARMS)}.')
+  sleep = ConfigDict(sleep.to_dict())
+  sleep.update_from_flattened_dict(ARMS[name])
+  if sleep.trained in rates:
+    sleep.seeding.learning_rate = rates[sleep.trained]
+  return sleep
 
 
 def get_config(name: str = 'seeding') -> ConfigDict:
-  if name not in ARMS:
-    raise ValueError(f'{name!r} is no arm: expected one of {", ".join(ARMS)}.')
   c = smollm2.get_config()
   c.sleep.dreaming = None
-  c.sleep.seeding.update(target='teacher', advantage='leave_one_out',
-                         teacher='frozen', ewc=0.0)
-  c.sleep.update(trained='slot', source='dreams')
-  c.sleep.update_from_flattened_dict(ARMS[name])
+  c.sleep = with_arm(c.sleep, name, _RATES)
   return c

@@ -385,3 +385,13 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
         'with a question: use shorter texts or a larger number.')
   completions = dreamer.write(prompts, jax.random.fold_in(key, 1))
   return list(zip(prompts, completions, strict=True))
+
+
+def write_closed_book(dreamer: Dreamer, prompts: Sequence[str], key):
+  """What the old self answers without any text: (prompt ids, completion ids).
+
+  Prompts longer than `prompt_tokens` are left out.
+  """
+  asked = [dreamer.chat.closed_book(prompt) for prompt in prompts]
+  asked = [ids for ids in asked if len(ids) <= dreamer.settings.prompt_tokens]
+  return list(zip(asked, dreamer.write(asked, key), strict=True))

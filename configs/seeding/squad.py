@@ -1,0 +1,23 @@
+"""Seeding and its baselines on SQuAD passages: SmolLM2, three seeds.
+
+  python -m experiments.ablate_seeding --config=configs/seeding/squad.py \
+      --workdir=DIR
+"""
+
+from ml_collections import ConfigDict
+
+from configs.consolidate import smollm2
+
+
+def get_config() -> ConfigDict:
+  c = smollm2.get_config()
+  c.sleep.dreaming = None
+  c.exam.drift = 'wikitext2'
+  c.scale = 'squad'
+  c.passages = 3
+  c.split = 'val'
+  c.arms = ('seeding', 'no_imitation', 'no_rehearsal', 'self_distillation',
+            'text_slot', 'text_low_rank', 'text_full')
+  c.seeds = (0, 1, 2)
+  c.rates = ConfigDict(dict(low_rank=3e-4, all_layers=2e-5))
+  return c

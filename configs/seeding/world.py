@@ -1,0 +1,20 @@
+"""Every arm of seeding in the tiny world: ten days, five seeds.
+
+  python -m experiments.ablate_seeding --config=configs/seeding/world.py \
+      --workdir=DIR
+"""
+
+from ml_collections import ConfigDict
+
+from configs import quickstart
+from configs.seeding import arms
+
+
+def get_config() -> ConfigDict:
+  c = quickstart.get_config()
+  c.sleep.dreaming = None
+  c.scale = 'world'
+  c.arms = tuple(arms.ARMS)
+  c.seeds = (0, 1, 2, 3, 4)
+  c.rates = ConfigDict(dict(low_rank=3e-3, all_layers=1e-3))
+  return c

@@ -1,0 +1,255 @@
+"""Days and nights of a tiny model: what experiments in its world share."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import numpy as np
+
+from experiments import _document
+from sleepjax import lifecycle
+from sleepjax.data import world
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.errors import UserError
+from sleepjax.evals import forgetting
+from sleepjax.evals import questions as questions_lib
+from sleepjax.evals import report as report_lib
+from sleepjax.evals.questions import AnswerConfig
+from sleepjax.growth import slots
+from sleepjax.models import layout, transformer
+from sleepjax.models.load import Pretrained
+from sleepjax.sampling import context
+from sleepjax.training import checkpoints
+from sleepjax.training.metrics import MetricsWriter
+from sleepjax.training.progress import Display
+
+_REHEARSAL_SEED = 1_000_000  # Of days that are nobody's exam.
+_KNOWN = 128  # Long-known facts that are asked about.
+
+
+@dataclasses.dataclass(frozen=True)
+class DaysConfig:
+  """What happens while awake.
+
+  days: days and nights.
+  facts, people: told each day, and whom they are about.
+  rehearsal_texts: other days, for the rehearsal term.
+  remembered: prompts of earlier nights that each night rehearses, drawn anew;
+    0 for none.
+  """
+
+  days: int = 10
+  facts: int = 8
+  people: int = 5
+  rehearsal_texts: int = 8
+  remembered: int = 32
+
+  def __post_init__(self):
+    if not 1 <= self.days <= world.number_of_days(self.people):
+      raise ValueError(
+          f'days={self.days} must be from 1 to '
+          f'{world.number_of_days(self.people)} with people={self.people}.')
+    if self.rehearsal_texts < 0 or self.remembered < 0:
+      raise ValueError(
+          f'rehearsal_texts={self.rehearsal_texts} and remembered='
+          f'{self.remembered} must not be negative.')
+
+
+@dataclasses.dataclass
+class Progress:
+  """All that a run has found out; saved after every night.
+
+  accuracy: form of the question -> [nights][days] after that night.
+  nll: 'before', 'after', 'in_context' -> loss on each day's direct questions,
+    nats per token, around its own night.
+  in_context: accuracy on each day's direct questions, text in view, before its
+    night.
+  known: accuracy on long-known facts, before all nights and after each.
+  in_context_after: in_context, of the same day after its night.
+  prompts: what each night dreamt about.
+  """
+
+  accuracy: dict
+  nll: dict
+  in_context: list
+  in_context_after: list
+  known: list
+  prompts: list
+
+
+class Exam:
+  """Asks a model about all days of a seed."""
+
+  def __init__(self, chat, days, settings):
+    self.chat, self.days, self.settings = chat, days, settings
+    self.answers = AnswerConfig(
+        settings.answer_prompt, max_new_tokens=4, batch_rows=64)
+    every = world.known_facts()
+    chosen = np.random.default_rng(0).choice(
+        len(every), min(_KNOWN, len(every)), replace=False)
+    self.known_questions = world.questions(
+        [every[i] for i in sorted(chosen)], 'direct')
+
+  def compute(self, config, params):
+    return layout.for_compute(
+        config, params, self.settings.matmul_dtype, self.settings.unroll)
+
+  def accuracy(self, model, form) -> list[float]:
+    """Exact answers, closed book, of each day."""
+    asked = [day.questions(form) for day in self.days]
+    flat = [q for questions in asked for q in questions]
+    given = questions_lib.greedy_answers(*model, self.chat, flat, self.answers)
+    right = iter([g == q.answer for g, q in zip(given, flat, strict=True)])
+    return [float(np.mean([next(right) for _ in questions]))
+            for questions in asked]
+
+  def known(self, model) -> float:
+    given = questions_lib.greedy_answers(
+        *model, self.chat, self.known_questions, self.answers)
+    return float(np.mean([g == q.answer for g, q in zip(
+        given, self.known_questions, strict=True)]))
+
+  def in_context(self, model, day) -> float:
+    segment = context.read_document(*model, self.chat, day.text)
+    asked = day.questions('direct')
+    given = questions_lib.greedy_answers(
+        *model, self.chat, asked, self.answers, segment)
+    return float(np.mean([g == q.answer for g, q in zip(
+        given, asked, strict=True)]))
+
+  def nll(self, model, day, in_context=False) -> float:
+    segment = context.read_document(
+        *model, self.chat, day.text) if in_context else None
+    return questions_lib.answer_nll(
+        *model, self.chat, day.questions('direct'), self.answers, segment)
+
+
+def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
+        days_config: DaysConfig, seed: int, workdir: pathlib.Path) -> dict:
+  """Days and nights of one seed.
+
+  Args:
+    model: the pretrained model of the world.
+    config: the resolved configuration, kept in the report.
+    settings: of every sleep.
+    days_config: of the days.
+    seed: of the days and of everything random.
+    workdir: where results go; finished nights found there are not repeated.
+
+  Returns:
+    The report, also written to `workdir`.
+  """
+  workdir.mkdir(parents=True, exist_ok=True)
+  d, chat, key = days_config, ChatPrompts(model.tokenizer), jax.random.key(seed)
+  days = [world.day(seed, n, d.facts, d.people) for n in range(d.days)]
+  texts = [world.day(_REHEARSAL_SEED + n, 0, d.facts, d.people).text
+           for n in range(d.rehearsal_texts)]
+  exam = Exam(chat, days, settings)
+  current, params = model.config, model.params
+  if settings.trained == 'slot':
+    current, params = slots.allocate_pool(
+        current, params, d.days, settings.slot_rank)
+  lineage = {'base': model.name, 'config': config, 'nights': 0, 'seconds': {},
+             'tokens': {}}
+  saved = _resume(workdir / 'model', lineage)
+  progress = Progress({form: [] for form in world.FORMS},
+                      {'before': [], 'after': [], 'in_context': []},
+                      [], [], [], [])
+  if saved is not None:
+    current, params, lineage = saved.config, saved.params, saved.metadata
+    progress = Progress(**lineage['progress'])
+  with Display() as display, MetricsWriter(
+      workdir / 'metrics.jsonl') as metrics:
+    display.seconds.update(lineage['seconds'])
+    display.tokens.update(lineage['tokens'])
+    for n in range(lineage['nights'], d.days):
+      awake = exam.compute(current, params)
+      with display.phase('ask in the evening', total=1) as phase:
+        if not progress.known:
+          progress.known.append(exam.known(awake))
+        progress.in_context.append(exam.in_context(awake, days[n]))
+        progress.nll['before'].append(exam.nll(awake, days[n]))
+        progress.nll['in_context'].append(exam.nll(awake, days[n], True))
+        phase.advance(day=n, in_context_accuracy=progress.in_context[-1])
+      night = jax.random.fold_in(key, n)
+      current, params, report = lifecycle.sleep(
+          current, params, chat, days[n].document, texts, settings, night,
+          display, metrics, remembered=_remembered(
+              progress.prompts, d.remembered, seed, n))
+      progress.prompts.append(sorted({
+          t['prompt'] for t in report.texts if t['kind'] != 'recall'}))
+      slept = exam.compute(current, params)
+      with display.phase('ask in the morning', total=1) as phase:
+        for form in world.FORMS:
+          progress.accuracy[form].append(exam.accuracy(slept, form))
+        progress.nll['after'].append(exam.nll(slept, days[n]))
+        progress.in_context_after.append(exam.in_context(slept, days[n]))
+        progress.known.append(exam.known(slept))
+        phase.advance(night=n, accuracy=progress.accuracy['direct'][n][n],
+                      first_day=progress.accuracy['direct'][n][0])
+      lineage = {**lineage, 'nights': n + 1, 'seconds': display.seconds,
+                 'tokens': display.tokens,
+                 'progress': dataclasses.asdict(progress)}
+      checkpoints.save_model(
+          workdir / 'model', current, params, model.tokenizer, lineage)
+  report = {
+      **summary(progress), 'days': [day.text for day in days],
+      'params_before': transformer.parameter_count(model.params),
+      'params_after': transformer.parameter_count(params),
+      'params_sha256': _document.params_sha256(params),
+      'seconds': display.seconds, 'tokens_per_second':
+      display.tokens_per_second, 'peak_memory_bytes':
+      report_lib.peak_memory_bytes(), 'seed': seed, 'config': config}
+  report_lib.write_report(workdir, report)
+  return report
+
+
+def summary(progress: Progress) -> dict:
+  """The report's entries: matrices, and what they come down to."""
+  p, n = progress, len(progress.in_context)
+  direct = np.asarray(p.accuracy['direct'])
+  before, after, inside = (np.mean(p.nll[name]) for name in (
+      'before', 'after', 'in_context'))
+  measures = {name: getattr(forgetting, name)(direct) for name in (
+      'average_accuracy', 'learnt', 'backward_transfer', 'forgetting',
+      'forward_transfer')}
+  return {
+      'accuracy_matrix': p.accuracy['direct'],
+      'paraphrase_matrix': p.accuracy['paraphrase'],
+      'reversed_matrix': p.accuracy['reversed'],
+      'in_context_accuracy': p.in_context,
+      'in_context_accuracy_after': p.in_context_after,
+      'known_accuracy': p.known,
+      'context_recovered': float((before - after) / (before - inside)),
+      'accuracy_recovered': float(
+          measures['learnt'] / max(np.mean(p.in_context), 1e-9)),
+      'first_day_retained': float(direct[n - 1, 0] / max(direct[0, 0], 1e-9)),
+      'paraphrase_accuracy': forgetting.average_accuracy(
+          p.accuracy['paraphrase']),
+      'reversed_accuracy': forgetting.average_accuracy(p.accuracy['reversed']),
+      **measures, **{f'nll_{name}': values for name, values in p.nll.items()}}
+
+
+def _remembered(prompts, number, seed, night):
+  """Some prompts of earlier nights; each night is as likely as the others."""
+  prompts = [written for written in prompts if written]
+  if not prompts or not number:
+    return ()
+  rng = np.random.default_rng((seed, night))
+  chosen = [rng.choice(prompts[rng.integers(len(prompts))])
+            for _ in range(number)]
+  return tuple(sorted(set(map(str, chosen))))
+
+
+def _resume(folder, lineage):
+  if not checkpoints.is_saved(folder):
+    return None
+  saved = checkpoints.load_model(folder)
+  for name in ('base', 'config'):
+    have, want = saved.metadata.get(name), lineage[name]
+    if json.loads(json.dumps(have)) != json.loads(json.dumps(want)):
+      raise UserError(
+          f'{folder} holds nights of another {name}. Choose another --workdir, '
+          'or delete that one.')
+  return saved

@@ -1,0 +1,111 @@
+"""Days and nights of a tiny model: what it was told, and what it still knows.
+
+  python -m experiments.quickstart --workdir=DIR
+
+Each day the model reads facts about people it has never heard of, which it can
+look up as long as they are in its context. Each night it sleeps on them, and
+its context is cleared. After every night it is asked about all days, from
+memory alone. Writes DIR/report.json (`accuracy_matrix[i][j]`: on day j after
+night i), DIR/report.png and DIR/model, which `experiments.ask` answers from.
+The same command on the same folder goes on after the last finished night.
+"""
+
+import json
+import pathlib
+
+import matplotlib
+import numpy as np
+import rich.console
+import rich.table
+from absl import flags
+
+from experiments import _days, _main
+from sleepjax import lifecycle
+from sleepjax.errors import UserError
+from sleepjax.models.load import load_pretrained
+from sleepjax.training.compilation_cache import enable_compilation_cache
+
+# Its own flags, so that one process can import several commands.
+_FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
+
+
+def print_report(report):
+  """The matrix as a table, and the numbers it comes down to."""
+  matrix = report['accuracy_matrix']
+  days = [f'day {j}' for j in range(len(matrix))]
+  table = rich.table.Table('closed book', *days, title=(
+      'Questions answered from memory, by the day they were told'))
+  percent = lambda value: f'{value:.0%}'
+  for i, row in enumerate(matrix):
+    table.add_row(f'after night {i}', *map(percent, row))
+  table.add_section()
+  table.add_row('text in view', *map(percent, report['in_context_accuracy']))
+  console = rich.console.Console()
+  console.print(table)
+  for line in (
+      f'in the end, of all days: {report["average_accuracy"]:.0%} '
+      f'(paraphrased {report["paraphrase_accuracy"]:.0%}, reversed '
+      f'{report["reversed_accuracy"]:.0%})',
+      f'context recovered: {report["context_recovered"]:.1%} of the loss',
+      f'forgotten of earlier days: {report["forgetting"]:.1%}',
+      f'long-known facts: {report["known_accuracy"][0]:.0%} before, '
+      f'{report["known_accuracy"][-1]:.0%} after all nights',
+      'time: ' + ', '.join(f'{name} {seconds:.0f} s' for name, seconds in
+                           report['seconds'].items()),
+      f'parameters sha256: {report["params_sha256"]}'):
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def plot_report(report, path):
+  """The matrix as a picture, and all of it over the nights."""
+  matplotlib.use('Agg')
+  from matplotlib import pyplot as plt
+  matrix = np.asarray(report['accuracy_matrix'])
+  n = len(matrix)
+  figure, (left, right) = plt.subplots(
+      1, 2, figsize=(11, 4.6), layout='constrained')
+  left.imshow(matrix, vmin=0, vmax=1, cmap='Blues')
+  for (i, j), value in np.ndenumerate(matrix):
+    left.text(j, i, f'{value:.0%}', ha='center', va='center', fontsize=7,
+              color='white' if value > 0.6 else 'black')
+  left.set(xlabel='day', ylabel='night', xticks=range(n), yticks=range(n),
+           title='Answers from memory on each day, after each night')
+  nights = np.arange(n)
+  lived = [matrix[i, :i + 1].mean() for i in nights]
+  right.plot(nights, lived, marker='o', label='all days so far')
+  right.plot(nights, matrix[:, 0], marker='o', label='the first day')
+  right.plot(nights, report['known_accuracy'][1:], marker='o',
+             label='long-known facts')
+  right.plot(nights, report['in_context_accuracy_after'], marker='o',
+             linestyle=':', label='text in view')
+  right.set(xlabel='night', ylabel='answers right', ylim=(-0.03, 1.03),
+            title='What is known', xticks=range(n))
+  right.spines[['top', 'right']].set_visible(False)
+  right.legend(frameon=False)
+  figure.savefig(path, dpi=150)
+  plt.close(figure)
+
+
+def main(argv):
+  config = _main.config_from_flags(
+      argv, default='configs/quickstart.py', description=__doc__,
+      flag_values=_FLAGS)
+  if _WORKDIR.value is None:
+    raise UserError('--workdir is missing; see --help.')
+  settings = _main.to_dataclass(
+      lifecycle.SleepConfig, config.sleep, 'config.sleep')
+  days = _main.to_dataclass(_days.DaysConfig, config.days, 'config.days')
+  enable_compilation_cache()
+  workdir = pathlib.Path(_WORKDIR.value)
+  report = _days.run(
+      load_pretrained(config.model), json.loads(json.dumps(config.to_dict())),
+      settings, days, config.seed, workdir)
+  plot_report(report, workdir / 'report.png')
+  print_report(report)
+
+
+if __name__ == '__main__':
+  import sys
+  _main.run(main, sys.argv)

@@ -1,0 +1,130 @@
+"""Days and nights: the loop, its report, and a run that is interrupted.
+
+The model here is random: what it knows means nothing, how it is asked does.
+"""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import quickstart as config_file
+from experiments import _days, _main, quickstart
+from sleepjax import lifecycle
+from sleepjax.data import world, world_tokenizer
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.errors import UserError
+from sleepjax.models import transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.load import Pretrained
+from sleepjax.training import checkpoints
+
+
+@pytest.fixture(scope='module')
+def model():
+  tokenizer = world_tokenizer.build_tokenizer()
+  config = ModelConfig(
+      vocab_size=tokenizer.vocab_size, num_layers=1, embed_dim=16, mlp_dim=16,
+      num_heads=2, num_kv_heads=1, head_dim=8, max_context=512)
+  return Pretrained(config, jax.tree.map(np.asarray, transformer.init(
+      config, jax.random.key(0))), tokenizer, 'random')
+
+
+def run(model, workdir, days=3, seed=0, **changes):
+  config = config_file.get_config()
+  config.sleep.slot_rank = 4
+  config.sleep.dreams.questions_per_opening = 1
+  config.sleep.seeding.update(steps=3, rows=4, rehearsal_rows=1)
+  config.sleep.dreaming = None
+  config.sleep.dreams.open_prompts = ('Tell me about Bokar.',)
+  # A random model writes no question that passes for one.
+  config.sleep.rehearsal_per_text = 0
+  config.days.update(days=days, rehearsal_texts=0, remembered=4)
+  config.sleep.update_from_flattened_dict(changes)
+  return _days.run(
+      model, json.loads(json.dumps(config.to_dict())), _main.to_dataclass(
+          lifecycle.SleepConfig, config.sleep),
+      _main.to_dataclass(_days.DaysConfig, config.days), seed, workdir)
+
+
+@pytest.fixture(scope='module')
+def whole(model, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('days')
+  return workdir, run(model, workdir)
+
+
+def test_the_report_has_a_row_for_each_night(whole, model):
+  workdir, report = whole
+  for name in ('accuracy_matrix', 'paraphrase_matrix', 'reversed_matrix'):
+    assert np.shape(report[name]) == (3, 3)
+  assert len(report['in_context_accuracy']) == 3
+  assert len(report['known_accuracy']) == 4
+  assert report['days'] == [world.day(0, n).text for n in range(3)]
+  saved = checkpoints.load_model(workdir / 'model')
+  assert saved.config.num_slots == 3
+  assert saved.params['layers']['slots']['open'].all()
+  # Pretrained weights stay what they were.
+  for path, old in jax.tree_util.tree_flatten_with_path(model.params)[0]:
+    new = saved.params
+    for key in path:
+      new = new[key.key]
+    np.testing.assert_array_equal(old, new)
+  written = json.loads((workdir / 'report.json').read_text())
+  assert written['params_sha256'] == report['params_sha256']
+
+
+def test_answers_are_counted_by_the_day(model, monkeypatch):
+  settings = _main.to_dataclass(
+      lifecycle.SleepConfig, config_file.get_config().sleep)
+  days = [world.day(5, n) for n in range(2)]
+  exam = _days.Exam(ChatPrompts(model.tokenizer), days, settings)
+  answers = {q.question: q.answer for q in days[1].questions('direct')}
+
+  def greedy(config, params, chat, questions, settings, segment=None):
+    return [answers.get(q.question, 'nothing') for q in questions]
+
+  # Knows the second day, and nothing else.
+  monkeypatch.setattr(_days.questions_lib, 'greedy_answers', greedy)
+  assert exam.accuracy((None, None), 'direct') == [0.0, 1.0]
+  assert exam.accuracy((None, None), 'reversed') == [0.0, 0.0]
+  assert exam.known((None, None)) == 0.0
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(
+    whole, model, tmp_path, monkeypatch):
+  sleep, calls = lifecycle.sleep, []
+
+  def dies_in_the_second_night(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == 2:
+      raise KeyboardInterrupt
+    return sleep(*args, **kwargs)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(lifecycle, 'sleep', dies_in_the_second_night)
+    with pytest.raises(KeyboardInterrupt):
+      run(model, tmp_path)
+  report = run(model, tmp_path)
+  assert len(calls) == 2
+  for name in ('params_sha256', 'accuracy_matrix', 'nll_after',
+               'in_context_accuracy', 'known_accuracy'):
+    assert report[name] == whole[1][name], name
+  with pytest.raises(UserError, match='nights of another config'):
+    run(model, tmp_path, **{'seeding.steps': 4})
+
+
+def test_pictures_and_tables(whole, tmp_path, capsys):
+  quickstart.plot_report(whole[1], tmp_path / 'report.png')
+  assert (tmp_path / 'report.png').stat().st_size > 10_000
+  quickstart.print_report(whole[1])
+  printed = capsys.readouterr().out
+  assert 'after night 2' in printed and 'long-known facts' in printed
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'days': 0}, 'from 1 to 38'), ({'days': 1000}, 'from 1 to 38'),
+    ({'remembered': -1}, 'must not be negative')])
+def test_days_that_cannot_be_are_refused(changes, message):
+  with pytest.raises(ValueError, match=message):
+    _days.DaysConfig(**changes)
