@@ -391,7 +391,26 @@ def test_advantage_of_groups_by_name():
     ({'advantage': 'grpo'}, 'one of leave_one_out, group_normalised'),
     ({'teacher': 'moving'}, 'one of frozen, ema'),
     ({'ewc': -1.0}, 'must not be negative'),
-    ({'target': 'tokens', 'on_policy': 0.5}, 'its own words')])
+    ({'target': 'tokens', 'on_policy': 0.5}, 'its own words'),
+    ({'updates_per_rollout': 0}, 'must be at least 1'),
+    ({'estimator': 'sampled'}, 'needs fresh samples of the student')])
 def test_unknown_settings_are_refused(change, message):
   with pytest.raises(ValueError, match=message):
     dataclasses.replace(SETTINGS, **change)
+
+
+def test_sampled_estimator_is_wired_to_both_models(grown, learnt, batch):
+  """Its value is the mean log ratio of the sampled tokens."""
+  config, frozen = grown
+  settings = dataclasses.replace(
+      SETTINGS, alpha=1.0, on_policy=1.0, rehearsal=0.0, estimator='sampled',
+      divergence=DivergenceConfig('reverse_kl'))
+  student = layout.insert_slot(config, frozen, learnt, INDEX)
+  want = np.mean([
+      new[token] - old[token] for p, c in zip(PROMPTS, COMPLETIONS)
+      for new, old, token in zip(
+          alone(config, student, p, c), alone(config, frozen, DOCUMENT + p, c),
+          c)])
+  loss, _ = value(config, settings, frozen, learnt, INDEX, Batch(
+      batch.rows, batch.teacher_hidden))
+  np.testing.assert_allclose(loss, want, rtol=1e-4)

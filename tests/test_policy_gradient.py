@@ -162,6 +162,42 @@ LOG_P = np.array([[-2.0, -1.0, -9.0], [-1.5, -1.0, 0.0]], np.float32)
 WRITTEN = np.array([[1, 1, 0], [1, 0, 0]], bool)
 
 
+def test_clipped_loss_worked_by_hand():
+  """Ratios 1.5, 0.5 and 1.1 of a good and of a bad completion, clip 0.2."""
+  new = jnp.log(jnp.array([[1.5, 0.5, 1.1]] * 2) * 0.3)
+  old = jnp.log(jnp.full((2, 3), 0.3))
+  advantage, mask = jnp.array([2.0, -1.0]), jnp.ones((2, 3), bool)
+  loss = lambda new: pg.clipped_policy_gradient_loss(
+      new, old, advantage, mask, 0.2)
+  total, weight, aux = loss(new)
+  np.testing.assert_allclose(
+      total, -2 * (1.2 + 0.5 + 1.1) + (1.5 + 0.8 + 1.1), rtol=1e-6)
+  assert weight == 6 and aux['clipped'] == 2
+  # No gradient where a token has gone far enough the way it was asked to.
+  np.testing.assert_allclose(
+      jax.grad(lambda new: loss(new)[0])(new),
+      [[0, -2 * 0.5, -2 * 1.1], [1.5, 0, 1.1]], atol=1e-6)
+
+
+def test_clipping_changes_nothing_on_fresh_samples():
+  rng = np.random.default_rng(0)
+  log_probs = jnp.asarray(-rng.exponential(size=(4, 5)))
+  advantage, mask = jnp.asarray(rng.normal(size=4)), jnp.asarray(
+      rng.random((4, 5)) < 0.7)
+  plain = jax.grad(lambda x: pg.policy_gradient_loss(
+      x, advantage, mask)[0])(log_probs)
+  clipped = jax.jit(jax.grad(lambda x: pg.clipped_policy_gradient_loss(
+      x, log_probs, advantage, mask)[0]))(log_probs)
+  np.testing.assert_allclose(clipped, plain, atol=1e-6)
+  hidden = jnp.where(mask, log_probs, -jnp.inf)
+  total, _, _ = pg.clipped_policy_gradient_loss(
+      hidden, log_probs, advantage, mask)
+  np.testing.assert_allclose(
+      total, -(advantage[:, None] * mask).sum(), rtol=1e-6)
+  with pytest.raises(UserError, match='clip=0 must be positive'):
+    pg.clipped_policy_gradient_loss(log_probs, log_probs, advantage, mask, 0)
+
+
 @pytest.mark.parametrize('group_size, gradient', [
     (None, [[0, -1, 0], [1, 0, 0]]), (2, [[-1, -1, 0], [1, 0, 0]])])
 def test_sampled_reverse_kl_worked_by_hand(group_size, gradient):

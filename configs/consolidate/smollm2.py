@@ -64,6 +64,9 @@ def get_config() -> ConfigDict:
   s.clip_norm = 1.0
   s.target = 'teacher'
   s.masked_first_tokens = 0
+  s.estimator = 'exact'
+  s.updates_per_rollout = 1
+  s.clip = 0.2
   s.advantage = 'leave_one_out'
   s.teacher = 'frozen'
   s.ema_decay = 0.99

@@ -59,7 +59,13 @@ class SeedingConfig:
   masked_first_tokens: of each completion that D does not see: where a teacher
     with a text in view begins with "according to the text", its first tokens
     teach that (self-distillation fine-tuning, arXiv 2601.19897).
+  estimator: of D: 'exact', over the whole vocabulary at the positions of a
+    completion; 'sampled', for reverse KL on rollouts alone, from the sampled
+    tokens by policy gradient (`policy_gradient.sampled_reverse_kl`), which also
+    knows where a token leads.
   advantage: 'leave_one_out' (unbiased) or 'group_normalised'.
+  updates_per_rollout, clip: more than one update on the same rollouts clips
+    their ratios (`policy_gradient.clipped_policy_gradient_loss`).
   teacher: 'frozen', the old self; 'ema', its slot follows the student's, and
     the text and the rows are read anew with it at every update.
   ema_decay: of that teacher, per update.
@@ -84,6 +90,9 @@ class SeedingConfig:
   divergence: divergences.DivergenceConfig = divergences.DivergenceConfig()
   target: str = 'teacher'
   masked_first_tokens: int = 0
+  estimator: str = 'exact'
+  updates_per_rollout: int = 1
+  clip: float = 0.2
   advantage: str = 'leave_one_out'
   teacher: str = 'frozen'
   ema_decay: float = 0.99
@@ -100,6 +109,7 @@ class SeedingConfig:
           f'{self.group_size}, which must be at least 2: rollouts of one '
           'prefix are compared with each other.')
     for name, known in (('target', ('teacher', 'tokens')),
+                        ('estimator', ('exact', 'sampled')),
                         ('advantage', tuple(_ADVANTAGES)),
                         ('teacher', ('frozen', 'ema'))):
       if getattr(self, name) not in known:
@@ -109,6 +119,18 @@ class SeedingConfig:
       raise ValueError(
           f'masked_first_tokens={self.masked_first_tokens} and ewc={self.ewc} '
           'must not be negative.')
+    if self.updates_per_rollout < 1 or not self.clip > 0:
+      raise ValueError(
+          f'updates_per_rollout={self.updates_per_rollout} must be at least 1 '
+          f'and clip={self.clip} positive.')
+    if self.estimator == 'sampled' and (
+        self.on_policy, self.divergence.kind, self.divergence.temperature,
+        self.updates_per_rollout, self.target) != (
+            1, 'reverse_kl', 1, 1, 'teacher'):
+      raise ValueError(
+          'estimator=sampled needs fresh samples of the student: set '
+          'on_policy=1, updates_per_rollout=1, target=teacher and divergence '
+          'to reverse_kl at temperature 1.')
     if self.target == 'tokens' and self.on_policy:
       raise ValueError(
           f'on_policy={self.on_policy} with target=tokens would teach the '
@@ -127,6 +149,8 @@ class Batch(NamedTuple):
     are read once for all rows.
   importance: diagonal of the Fisher matrix, shaped like what is trained, for
     elastic weight consolidation; see `sleepjax.seeding.ewc`.
+  sampled_log_probs: [B, N] of rollouts when they were sampled, if several
+    updates learn from them.
   """
 
   rows: Rows
@@ -136,6 +160,7 @@ class Batch(NamedTuple):
   rehearsal_hidden: jax.Array | None = None
   head: jax.Array | None = None
   importance: dict | None = None
+  sampled_log_probs: jax.Array | None = None
 
 
 class SlotState(NamedTuple):
@@ -218,7 +243,8 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   mask = batch.rows.completion_mask
   seen = mask & (jnp.arange(mask.shape[1]) >= settings.masked_first_tokens)
   log_probs = None
-  if settings.target == 'tokens' or batch.advantage is not None:
+  if (settings.target == 'tokens' or settings.estimator == 'sampled'
+      or batch.advantage is not None):
     log_probs = chunked.sequence_log_probs_from_hidden(
         hidden, head, batch.rows.completion,
         chunk_rows=settings.divergence.chunk_rows,
@@ -226,6 +252,14 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   if settings.target == 'tokens':
     weight = jnp.maximum(seen.sum(dtype=jnp.float32), 1.0)
     metrics = {'divergence': -jnp.where(seen, log_probs, 0).sum() / weight}
+  elif settings.estimator == 'sampled':
+    total, weight, _ = policy_gradient.sampled_reverse_kl(
+        log_probs, chunked.sequence_log_probs_from_hidden(
+            batch.teacher_hidden, head, batch.rows.completion,
+            chunk_rows=settings.divergence.chunk_rows,
+            matmul=layout.head_matmul(config)),
+        seen, settings.group_size)
+    metrics = {'divergence': total / jnp.maximum(weight, 1.0)}
   else:
     total, weight, aux = _divergence(
         config, settings, head, batch.teacher_hidden, hidden, seen)
@@ -235,8 +269,14 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
                'top1_agreement': aux['top1_agreement'] / weight}
   loss = settings.alpha * metrics['divergence']
   if batch.advantage is not None:
-    pg, pg_weight, _ = policy_gradient.policy_gradient_loss(
-        log_probs, batch.advantage, mask)
+    if batch.sampled_log_probs is None:
+      pg, pg_weight, _ = policy_gradient.policy_gradient_loss(
+          log_probs, batch.advantage, mask)
+    else:
+      pg, pg_weight, aux = policy_gradient.clipped_policy_gradient_loss(
+          log_probs, batch.sampled_log_probs, batch.advantage, mask,
+          settings.clip)
+      metrics['clipped'] = aux['clipped'] / jnp.maximum(pg_weight, 1.0)
     loss += (1 - settings.alpha) * pg / jnp.maximum(pg_weight, 1.0)
   if batch.rehearsal is not None:
     hidden = rows_lib.completion_hidden(

@@ -123,6 +123,53 @@ def policy_gradient_loss(
   return loss, weight, aux
 
 
+def clipped_policy_gradient_loss(
+    log_probs_BxT: jax.Array,
+    sampled_log_probs_BxT: jax.Array,
+    advantage_B: jax.Array,
+    mask_BxT: jax.Array,
+    clip: float = 0.2,
+) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+  """Policy gradient for several updates on one batch of samples (PPO).
+
+    sum    = - sum_bt min(rho_bt A_b, clip(rho_bt, 1 - clip, 1 + clip) A_b),
+    rho_bt = pi(y_bt | y_b<t) / pi_sampled(y_bt | y_b<t)
+
+  (Schulman et al. 2017, arXiv 1707.06347, Eq. 7, a ratio per token). A token
+  that has already moved by `clip` in the direction that its advantage wants
+  gets no gradient. Where both policies are the same the gradient is that of
+  `policy_gradient_loss`.
+
+  Args:
+    log_probs_BxT: of every sampled token under the policy that learns.
+    sampled_log_probs_BxT: under the policy that sampled it; no gradient.
+    advantage_B: advantage of every completion; receives no gradient.
+    mask_BxT: bool or 0/1; true for sampled tokens.
+    clip: largest change of a ratio that is still rewarded, positive.
+
+  Returns:
+    (sum [], weight [], aux): weight is the number of tokens; aux holds
+    `clipped`, of them those without gradient.
+
+  Raises:
+    UserError: clip <= 0.
+  """
+  if not clip > 0:
+    raise UserError(f'clip={clip} must be positive: no ratio could change.')
+  mask_BxT = mask_BxT.astype(bool)
+  fixed = jax.lax.stop_gradient
+  # Selected, not multiplied: a masked -inf or NaN must not reach the sum.
+  ratio_BxT = jnp.exp(jnp.where(
+      mask_BxT, log_probs_BxT - fixed(sampled_log_probs_BxT), 0))
+  advantage_Bx1 = fixed(advantage_B)[:, None]
+  held_BxT = jnp.clip(ratio_BxT, 1 - clip, 1 + clip) * advantage_Bx1
+  free_BxT = ratio_BxT * advantage_Bx1
+  loss = -jnp.sum(jnp.where(mask_BxT, jnp.minimum(free_BxT, held_BxT), 0))
+  weight = jnp.sum(mask_BxT, dtype=loss.dtype)
+  clipped = jnp.sum((held_BxT < free_BxT) & mask_BxT, dtype=loss.dtype)
+  return loss, weight, {'clipped': clipped}
+
+
 def sampled_reverse_kl(
     student_log_probs_BxT: jax.Array,
     teacher_log_probs_BxT: jax.Array,

@@ -255,7 +255,8 @@ class Seeder:
         Rows(*rows_lib.pad_left(teacher, e.teacher_prompt.shape[1] + room),
              rollout.tokens, rollout.mask), segments)
     rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
-    return Batch(rows, hidden, advantage), metrics
+    return Batch(rows, hidden, advantage, sampled_log_probs=(
+        rollout.log_probs if s.updates_per_rollout > 1 else None)), metrics
 
   def update(self, state: SlotState, step: int, key):
     """One update: the student's own rollouts with chance λ, else dreams.
@@ -283,9 +284,13 @@ class Seeder:
     tokens *= 3 if on_policy else 1  # Written, read by the teacher, learnt.
     if rehearsal is not None:
       tokens += rows_lib.num_tokens(rehearsal)
-    state, updated = objective.seeding_step(
-        self.config, s, self.frozen, state, jnp.int32(self.index), batch,
-        self.part)
+    updates = s.updates_per_rollout if on_policy else 1
+    for _ in range(updates):
+      state, updated = objective.seeding_step(
+          self.config, s, self.frozen, state, jnp.int32(self.index), batch,
+          self.part)
+    # It counts batches, as the learning rate does not.
+    state = state._replace(step=state.step - (updates - 1))
     return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens
 
   def run(self, state: SlotState, key,

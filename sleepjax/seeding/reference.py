@@ -1,0 +1,78 @@
+"""A reference solution as the teacher's privilege, instead of a document.
+
+On-policy self-distillation for reasoning (OPSD, arXiv 2601.18734): the teacher
+has a problem together with its solution in view, the student the problem alone,
+and the student learns, mostly on its own attempts, what the teacher would say
+there. Every row has a privilege of its own, so nothing is shared in a cache.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.errors import UserError
+from sleepjax.models.config import ModelConfig
+from sleepjax.seeding import seed
+from sleepjax.seeding.dreams import Dreamer
+
+TEACHER_PROMPT = (
+    '{problem}\n\nA correct solution, for you alone:\n{solution}\n\nSolve the '
+    'problem in your own words. Do not mention that you saw a solution.')
+
+
+class Problem(NamedTuple):
+  """A problem as the student sees it, and a correct solution."""
+
+  problem: str
+  solution: str
+
+
+def prompts_of(chat: ChatPrompts, problems: Sequence[Problem],
+               teacher_prompt: str = TEACHER_PROMPT):
+  """(student's prompts, teacher's prompts) as token ids.
+
+  Raises:
+    UserError: there is no problem, or the teacher's prompt lacks a field.
+  """
+  if not problems:
+    raise UserError('no problems to learn from: give at least one.')
+  for field in ('{problem}', '{solution}'):
+    if field not in teacher_prompt:
+      raise UserError(
+          f'the teacher\'s prompt {teacher_prompt!r} must contain {field}.')
+  return ([chat.closed_book(p.problem) for p in problems],
+          [chat.closed_book(teacher_prompt.format(**p._asdict()))
+           for p in problems])
+
+
+def reference_examples(config: ModelConfig, frozen, dreamer: Dreamer,
+                       problems: Sequence[Problem], key,
+                       teacher_prompt: str = TEACHER_PROMPT) -> seed.Examples:
+  """Solutions in the teacher's words, for `seed.Seeder` without segments.
+
+  Args:
+    config, frozen: the teacher, which is the old self.
+    dreamer: writes with it; its settings bound prompts and completions.
+    problems: with their solutions.
+    key: PRNG key of the samples.
+    teacher_prompt: with {problem} and {solution}.
+
+  Returns:
+    Examples whose teacher prompts hold the solutions. Problems that do not fit
+    are left out.
+
+  Raises:
+    UserError: none fits.
+  """
+  limit = dreamer.settings.prompt_tokens
+  pairs = [pair for pair in zip(*prompts_of(
+      dreamer.chat, problems, teacher_prompt), strict=True)
+           if len(pair[1]) <= limit]
+  if not pairs:
+    raise UserError(
+        f'no problem fits with its solution into prompt_tokens={limit}: raise '
+        'it, or choose shorter ones.')
+  student, teacher = map(list, zip(*pairs, strict=True))
+  return seed.score_examples(
+      config, frozen, student, teacher, dreamer.write(teacher, key),
+      dreamer.settings.completion_tokens)
