@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.named_leaves import named_leaves, nested
 
 NEW = -1
 
@@ -66,30 +67,14 @@ class Expansion:
   changes: tuple[Gather | Create, ...]
 
 
-def _flat(tree):
-  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
-          for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
-
-
-def _nested(leaves):
-  tree = {}
-  for path, leaf in leaves.items():
-    *parents, name = path.split('/')
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[name] = leaf
-  return tree
-
-
 def _apply(changes, tree, gather, create):
-  leaves = _flat(tree)
+  leaves = named_leaves(tree)
   for change in changes:
     if isinstance(change, Create):
       leaves[change.path] = create(change)
     else:
       leaves[change.path] = gather(change, leaves[change.path])
-  return _nested(leaves)
+  return nested(leaves)
 
 
 def _taken(change, leaf, scale):
@@ -181,10 +166,10 @@ def expand_shardings(changes: Sequence[Gather | Create], shardings, shapes):
     UserError: an axis does not divide by the mesh axes that it is split over.
   """
   mesh = jax.tree.leaves(shardings)[0].mesh
-  larger = _flat(_apply(
+  larger = named_leaves(_apply(
       changes, shardings, lambda change, sharding: sharding,
       lambda change: NamedSharding(mesh, PartitionSpec())))
-  for path, leaf in _flat(shapes).items():
+  for path, leaf in named_leaves(shapes).items():
     for size, names in zip(leaf.shape, larger[path].spec, strict=False):
       names = (names,) if isinstance(names, str) else names or ()
       parts = int(np.prod([mesh.shape[name] for name in names]))
@@ -193,14 +178,14 @@ def expand_shardings(changes: Sequence[Gather | Create], shardings, shapes):
             f'{path}: an axis of {size} entries does not divide into the '
             f'{parts} parts of mesh axes {", ".join(names)}: grow it to a '
             f'multiple of {parts}, or shard another axis.')
-  return _nested(larger)
+  return nested(larger)
 
 
 def misfits(have, want) -> str:
   """A table path / have / want of the leaves that differ; '' if none does."""
   shown = lambda leaf: '–' if leaf is None else (
       f'{leaf.dtype}{list(leaf.shape)}')
-  have, want = _flat(have), _flat(want)
+  have, want = named_leaves(have), named_leaves(want)
   rows = [(path, shown(have.get(path)), shown(want.get(path)))
           for path in sorted({*have, *want})]
   return table([r for r in rows if r[1] != r[2]], ('path', 'have', 'want'))
@@ -208,7 +193,7 @@ def misfits(have, want) -> str:
 
 def shape_table(before, after) -> str:
   """What a growth changed: path, shape before, shape after."""
-  before, after = _flat(before), _flat(after)
+  before, after = named_leaves(before), named_leaves(after)
   shown = lambda leaf: '–' if leaf is None else str(list(leaf.shape))
   rows = [(path, shown(before.get(path)), shown(after.get(path)))
           for path in sorted({*before, *after})]

@@ -33,6 +33,7 @@ from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig, RopeScaling
+from sleepjax.models.named_leaves import named_leaves, nested
 
 FORMAT_VERSION = 1
 
@@ -92,7 +93,7 @@ def save_model(folder: str | os.PathLike, config: ModelConfig, params,
     UserError: the folder holds something else.
   """
   specs = {name: (leaf.dtype.name, tuple(leaf.shape))
-           for name, leaf in _named_leaves(params).items()}
+           for name, leaf in named_leaves(params).items()}
   misfits = _misfits(specs, _model_specs(config, specs))
   if misfits:
     raise ValueError(f'params do not fit config:\n{misfits}')
@@ -115,7 +116,7 @@ def load_model(folder: str | os.PathLike) -> SavedModel:
     raise UserError(
         f'{folder}: its arrays do not fit the architecture in its {_MODEL}. '
         f'Copy the whole folder of one model.\n{misfits}')
-  params = _nested(_read_arrays(folder, manifest, have))
+  params = nested(_read_arrays(folder, manifest, have))
   return SavedModel(config, params, Tokenizer.from_folder(folder),
                     manifest['metadata'])
 
@@ -149,7 +150,7 @@ def load_progress(folder: str | os.PathLike) -> Progress:
   folder, manifest = _read_manifest(folder, (_PROGRESS,))
   arrays = _read_arrays(
       folder, manifest, _specs(manifest, folder / _PROGRESS))
-  return Progress(manifest.get('step'), _nested(arrays), manifest['metadata'])
+  return Progress(manifest.get('step'), nested(arrays), manifest['metadata'])
 
 
 def is_saved(folder: str | os.PathLike) -> bool:
@@ -175,7 +176,7 @@ def with_structure(like, tree, what: str = 'the saved state'):
       dtype.
   """
   spec = lambda leaf: (jnp.dtype(leaf.dtype).name, tuple(leaf.shape))
-  have, want = _named_leaves(tree), _named_leaves(like)
+  have, want = named_leaves(tree), named_leaves(like)
   misfits = _misfits({name: spec(leaf) for name, leaf in have.items()},
                      {name: spec(leaf) for name, leaf in want.items()})
   if misfits:
@@ -222,7 +223,7 @@ def _write(folder, manifest_name, tree, tokenizer, manifest):
   """Writes beside the folder what is to be in it, then renames."""
   folder = folder.expanduser().resolve()
   writing, old = _beside(folder, 'writing'), _beside(folder, 'old')
-  arrays = {name: _on_host(leaf) for name, leaf in _named_leaves(tree).items()}
+  arrays = {name: _on_host(leaf) for name, leaf in named_leaves(tree).items()}
   manifest = {'format_version': FORMAT_VERSION, **manifest, 'arrays': {
       name: {'dtype': leaf.dtype.name, 'shape': list(leaf.shape),
              'crc32': _checksum(leaf)} for name, leaf in arrays.items()}}
@@ -242,7 +243,7 @@ def _write(folder, manifest_name, tree, tokenizer, manifest):
   stored = {name: leaf for name, leaf in arrays.items() if leaf.size}
   if stored:
     with ocp.PyTreeCheckpointer() as checkpointer:
-      checkpointer.save(writing / _ARRAYS, _nested(stored))
+      checkpointer.save(writing / _ARRAYS, nested(stored))
   if first:
     if tokenizer is not None:
       tokenizer.save(writing)
@@ -311,7 +312,7 @@ def _read_arrays(folder, manifest, specs):
             for name, (dtype, shape) in specs.items() if 0 in shape}
   stored = [name for name in specs if name not in arrays]
   if stored:
-    as_numpy = _nested({
+    as_numpy = nested({
         name: ocp.RestoreArgs(restore_type=np.ndarray) for name in stored})
     try:
       with ocp.PyTreeCheckpointer() as checkpointer:
@@ -320,7 +321,7 @@ def _read_arrays(folder, manifest, specs):
       raise
     except Exception as e:  # A damaged checkpoint fails in many ways.
       raise _damaged(folder / _ARRAYS, e) from e
-    arrays |= _named_leaves(tree)
+    arrays |= named_leaves(tree)
   for name, (dtype, shape) in specs.items():
     array = arrays.get(name)
     if array is None or (array.dtype.name, array.shape) != (dtype, shape):
@@ -362,7 +363,7 @@ def _model_specs(config, have):
       **config.architecture(), 'rope_scaling': config.rope_scaling})
   is_float = lambda dtype: jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
   specs = {}
-  for name, leaf in _named_leaves(
+  for name, leaf in named_leaves(
       transformer.abstract_params(canonical)).items():
     dtype = have[name][0] if name in have else leaf.dtype.name
     if not (is_float(dtype) and is_float(leaf.dtype)):
@@ -378,28 +379,6 @@ def _misfits(have, want) -> str:
   return ';\n'.join(
       f'  {name}: have {show(have.get(name))}, want {show(want.get(name))}'
       for name in sorted({*have, *want}) if have.get(name) != want.get(name))
-
-
-def _named_leaves(tree) -> dict[str, Any]:
-  """{'a/b/c': leaf} in the order of `jax.tree.leaves`."""
-  leaves = {}
-  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    name = jax.tree_util.keystr(path, simple=True, separator='/')
-    if name.count('/') != len(path) - 1:
-      raise ValueError(f'{name}: the keys of a saved tree have no slash.')
-    leaves[name] = leaf
-  return leaves
-
-
-def _nested(leaves: Mapping[str, Any]) -> dict:
-  tree = {}
-  for name, leaf in leaves.items():
-    *parents, last = name.split('/')
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[last] = leaf
-  return tree
 
 
 def _on_host(leaf):
