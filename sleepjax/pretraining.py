@@ -1,4 +1,4 @@
-"""Ordinary training: next-token prediction on random windows of a text.
+"""Ordinary training: next-token prediction on windows of a text or packed rows.
 
 For small models from scratch, which growth and memory are measured on where a
 pretrained one would be too slow. The state is the one that `growth.grow` grows.
@@ -10,7 +10,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
+from sleepjax.data.packed import PackedRows
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import chunked
@@ -22,8 +24,13 @@ class PretrainingConfig:
 
   steps: updates.
   rows, window: B and T of a batch.
-  learning_rate: peak of AdamW's, after `warmup_steps`, constant from there.
-  weight_decay: of matrices and norms alike.
+  learning_rate: peak of AdamW's, after `warmup_steps`.
+  matrix_learning_rate: peak of Muon's, which then updates the layers' matrices
+    in AdamW's place; 0 leaves them to AdamW.
+  final_rate: share of the peak that a cosine reaches at the last step; at 1 the
+    rate stays constant.
+  weight_decay: of matrices and norms alike; with Muon of matrices only.
+  b2: decay of AdamW's second moments.
   clip_norm: of the global gradient.
   chunk_rows: rows of hidden states that meet the head at a time.
   """
@@ -32,8 +39,11 @@ class PretrainingConfig:
   rows: int = 16
   window: int = 128
   learning_rate: float = 3e-3
+  matrix_learning_rate: float = 0.0
+  final_rate: float = 1.0
   warmup_steps: int = 30
   weight_decay: float = 0.01
+  b2: float = 0.99
   clip_norm: float = 1.0
   chunk_rows: int = 1024
 
@@ -44,13 +54,40 @@ class PretrainingConfig:
 
 
 def make_optimizer(settings: PretrainingConfig):
-  return optax.chain(
-      optax.clip_by_global_norm(settings.clip_norm),
-      optax.adamw(
-          optax.warmup_constant_schedule(
-              settings.learning_rate / max(settings.warmup_steps, 1),
-              settings.learning_rate, settings.warmup_steps),
-          b2=0.99, weight_decay=settings.weight_decay))
+  s = settings
+
+  def schedule(peak):
+    if s.final_rate == 1.0:
+      return optax.warmup_constant_schedule(
+          peak / max(s.warmup_steps, 1), peak, s.warmup_steps)
+    return optax.warmup_cosine_decay_schedule(
+        peak / max(s.warmup_steps, 1), peak, s.warmup_steps, s.steps,
+        peak * s.final_rate)
+
+  if s.matrix_learning_rate:
+    learn = optax.contrib.muon(
+        schedule(s.matrix_learning_rate), weight_decay=s.weight_decay,
+        adam_b2=s.b2, adam_learning_rate=schedule(s.learning_rate),
+        muon_weight_dimension_numbers=_matrix_axes)
+  else:
+    learn = optax.adamw(
+        schedule(s.learning_rate), b2=s.b2, weight_decay=s.weight_decay)
+  return optax.chain(optax.clip_by_global_norm(s.clip_norm), learn)
+
+
+def _matrix_axes(params):
+  """Which axes of the layers' matrices are inputs and which are outputs."""
+  axes = optax.contrib.MuonDimensionNumbers
+
+  def of(path, leaf):
+    names = [key.key for key in path]
+    if names[0] != 'layers' or leaf.ndim < 3:
+      return None
+    if names[-1] == 'o':
+      return axes(reduction_axis=(1, 2), output_axis=(3,))
+    return axes(reduction_axis=(1,), output_axis=tuple(range(2, leaf.ndim)))
+
+  return jax.tree_util.tree_map_with_path(of, params)
 
 
 def random_windows(stream_S, rows: int, window: int, key):
@@ -72,6 +109,28 @@ def next_token_loss(config: ModelConfig, params, tokens_BxT, *,
       hidden, transformer.unembedding(params), tokens_BxT[:, 1:],
       chunk_rows=chunk_rows, matmul=layout.head_matmul(config))
   return -log_probs.sum(), jnp.float32(log_probs.size)
+
+
+def packed_loss(config: ModelConfig, params, rows: PackedRows, *,
+                chunk_rows: int = 1024):
+  """Weighted loss of tokens, each turn of a row seeing its context and itself.
+
+  Positions count the tokens that a token sees, as if its turn came first.
+
+  Returns:
+    (weighted sum of losses [] in nats, sum of the weights []).
+  """
+  T, turn = rows.tokens.shape[1] - 1, rows.turn[:, :-1]
+  seen_BxTxT = (turn[:, None] == 0) | (turn[:, None] == turn[..., None])
+  seen_BxTxT &= jnp.tril(jnp.ones((T, T), bool)) & (turn >= 0)[..., None]
+  positions = jnp.maximum(seen_BxTxT.sum(-1) - 1, 0)
+  hidden, _ = transformer.Decoder(config).apply(
+      {'params': params}, rows.tokens[:, :-1], positions, seen_BxTxT, ())
+  log_probs = chunked.sequence_log_probs_from_hidden(
+      hidden, transformer.unembedding(params), rows.tokens[:, 1:],
+      chunk_rows=chunk_rows, matmul=layout.head_matmul(config))
+  weight = rows.weight[:, 1:]
+  return -(log_probs * weight).sum(), weight.sum()
 
 
 def loss_of_stream(config: ModelConfig, params, stream_S, window: int,
@@ -105,10 +164,23 @@ def pretraining_step(config: ModelConfig, settings: PretrainingConfig, params,
     (params, opt_state, metrics).
   """
   windows = random_windows(stream_S, settings.rows, settings.window, key)
+  return _updated(settings, params, opt_state, lambda params: next_token_loss(
+      config, params, windows, chunk_rows=settings.chunk_rows))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def packed_step(config: ModelConfig, settings: PretrainingConfig, params,
+                opt_state, rows: PackedRows):
+  """The same on packed rows, which bring their own shape and weights."""
+  return _updated(settings, params, opt_state, lambda params: packed_loss(
+      config, params, rows, chunk_rows=settings.chunk_rows))
+
+
+def _updated(settings, params, opt_state, loss_and_weight):
+  """(params, opt_state, metrics) after one update."""
 
   def loss_fn(params):
-    total, weight = next_token_loss(
-        config, params, windows, chunk_rows=settings.chunk_rows)
+    total, weight = loss_and_weight(params)
     return total / weight
 
   loss, gradient = jax.value_and_grad(loss_fn)(params)

@@ -172,7 +172,7 @@ def test_rows_depend_on_their_seed_alone():
 
 
 def test_few_attributes_and_no_context():
-  few = dataclasses.replace(ROWS, attributes=2, closed_share=1.0)
+  few = dataclasses.replace(ROWS, min_attributes=1, closed_share=1.0)
   rows = world_batches.sample_rows(few, 0)
   assert ((rows.turn == 0).sum(1) == 1).all()
 

@@ -25,7 +25,7 @@ class PackedRows(NamedTuple):
 
 
 def pack(context_BxC, turns_BxJxW, weight_BxJxW, *, empty: int, length: int,
-         context_weight: float = 0.0) -> PackedRows:
+         context_weight=0.0) -> PackedRows:
   """Closes the gaps in ragged contexts and turns.
 
   Args:
@@ -34,14 +34,14 @@ def pack(context_BxC, turns_BxJxW, weight_BxJxW, *, empty: int, length: int,
     weight_BxJxW: of the tokens of turns.
     empty: what is left out.
     length: T; what is beyond is cut off.
-    context_weight: of the tokens of contexts.
+    context_weight: of the tokens of contexts, one number or [B, C].
   """
   B, J, W = turns_BxJxW.shape
   C = context_BxC.shape[1]
   tokens = np.concatenate([context_BxC, turns_BxJxW.reshape(B, -1)], 1)
   turn = np.repeat(np.arange(J + 1), [C] + [W] * J)[None]
   weight = np.concatenate([
-      np.full((B, C), context_weight), weight_BxJxW.reshape(B, -1)], 1)
+      np.broadcast_to(context_weight, (B, C)), weight_BxJxW.reshape(B, -1)], 1)
   gap = tokens == empty
   order = gap.argsort(1, kind='stable')[:, :length]
   closed = lambda x, padding: np.take_along_axis(

@@ -21,9 +21,13 @@ class WorldRows:
   rows, length: B and T; turns that do not fit are cut off.
   turns: of every row.
   min_facts, max_facts: about new people in a context.
-  attributes: how many different ones a context has at most. The fewer, the
-    less it helps to look for any value of the right kind.
+  min_attributes, max_attributes: how many different ones a context may have.
+    The fewer, the less it helps to look for any value of the right kind.
   templates: of every attribute's statements, how many are used.
+  bare_share: of the rows, those whose statements and questions are nothing but
+    names and values: what a model learns to look up first.
+  repeat_share: of the rows, those whose context is told twice, the second time
+    in another order; there the loss of values counts in full.
   known_share: of the turns of a row with a context, those about long-known
     people.
   closed_share: of the rows, those without a context.
@@ -37,8 +41,11 @@ class WorldRows:
   turns: int = 10
   min_facts: int = 6
   max_facts: int = 10
-  attributes: int = 8
+  min_attributes: int = 8
+  max_attributes: int = 8
   templates: int = 3
+  bare_share: float = 0.0
+  repeat_share: float = 0.0
   known_share: float = 0.15
   closed_share: float = 0.2
   context_weight: float = 0.1
@@ -48,8 +55,8 @@ class WorldRows:
 class _Tables(NamedTuple):
   name: np.ndarray  # [people], known ones first.
   value: np.ndarray  # [A, values]
-  statement: np.ndarray  # [A, templates, W]
-  question: np.ndarray  # [A, 3 forms, W]
+  statement: np.ndarray  # [A, templates, W], the last one bare.
+  question: np.ndarray  # [A, forms, W], those of `world`, then the same bare.
   known: np.ndarray  # [known people, A] index of a value
 
 
@@ -72,12 +79,15 @@ def _tables() -> _Tables:
   known = np.array([
       world.ATTRIBUTES[i % len(world.ATTRIBUTES)].values.index(fact.value)
       for i, fact in enumerate(world.known_facts())])
+  bare = lambda *marks: [*marks, *[_NONE] * (_WORDS - len(marks))]
   return _Tables(
       words([*world.KNOWN_NAMES, *world.NEW_NAMES]),
       np.stack([words(a.values) for a in world.ATTRIBUTES]),
-      np.array([[_template(s) for s in a.statements]
+      np.array([[*(_template(s) for s in a.statements),
+                 bare(_NAME, _VALUE, _encode()('.')[0])]
                 for a in world.ATTRIBUTES]),
-      np.array([[_template(getattr(a, form)) for form in world.FORMS]
+      np.array([[*(_template(getattr(a, form)) for form in world.FORMS),
+                 bare(_NAME), bare(_NAME), bare(_VALUE)]
                 for a in world.ATTRIBUTES]),
       known.reshape(len(world.KNOWN_NAMES), -1))
 
@@ -93,12 +103,14 @@ class _Facts(NamedTuple):
 
   person, attribute, value: [B, F] indices.
   count: [B].
+  bare: [B] bool, told as names and values only.
   """
 
   person: np.ndarray
   attribute: np.ndarray
   value: np.ndarray
   count: np.ndarray
+  bare: np.ndarray
 
   def real(self):
     """[B, F] bool."""
@@ -112,13 +124,17 @@ def _draw_facts(c: WorldRows, rng) -> _Facts:
   old = len(world.KNOWN_NAMES)
   count = rng.integers(c.min_facts, F + 1, c.rows)
   count[rng.random(c.rows) < c.closed_share] = 0
+  bare = (rng.random(c.rows) < c.bare_share) & (count > 0)
+  kinds = rng.integers(
+      c.min_attributes, c.max_attributes + 1, c.rows)[:, None]
   people = rng.integers((count + 1) // 2, count + 1)[:, None]
+  people = np.where((kinds == 1) | bare[:, None], count[:, None], people)
   names = rng.random((c.rows, len(t.name) - old)).argsort(1)[:, :F] + old
   i = np.arange(F)
   person = np.take_along_axis(names, i % np.maximum(people, 1), 1)
-  first = rng.integers(0, c.attributes, (c.rows, F))
+  first = rng.integers(0, kinds, (c.rows, F))
   second = (np.take_along_axis(first, np.maximum(i - people, 0), 1)
-            + rng.integers(1, c.attributes, (c.rows, F))) % c.attributes
+            + rng.integers(1, np.maximum(kinds, 2), (c.rows, F))) % kinds
   attribute = np.take_along_axis(
       rng.random((c.rows, A)).argsort(1), np.where(i < people, first, second),
       1)
@@ -127,7 +143,7 @@ def _draw_facts(c: WorldRows, rng) -> _Facts:
       ranks.transpose(0, 2, 1), attribute[..., None], 2)[..., 0]
   order = np.where(i < count[:, None], rng.random((c.rows, F)), 2).argsort(1)
   return _Facts(*(np.take_along_axis(x, order, 1)
-                  for x in (person, attribute, value)), count)
+                  for x in (person, attribute, value)), count, bare)
 
 
 class _Subjects(NamedTuple):
@@ -176,15 +192,17 @@ def _draw_subjects(c: WorldRows, facts: _Facts, rng) -> _Subjects:
                    known | others.any(2), attribute_2, value_2)
 
 
-def _turn_tokens(c: WorldRows, subjects: _Subjects, rng):
+def _turn_tokens(c: WorldRows, subjects: _Subjects, bare, rng):
   """Turns [B, J, W] with gaps, and which of W are learnt [W]."""
   t, s = _tables(), subjects
+  bare = bare[:, None] & ~s.known
   name, word = t.name[s.person], t.value[s.attribute, s.value]
   form = np.where(s.kind == ASK, rng.integers(0, 3, s.kind.shape), s.kind % 3)
   form = np.where(s.known & (form == REVERSED), DIRECT, form)
-  question = _filled(t.question[s.attribute, form], name, word)
+  question = _filled(
+      t.question[s.attribute, form + len(world.FORMS) * bare], name, word)
   statements = [
-      _filled(t.statement[a, rng.integers(0, c.templates, a.shape)], name,
+      _filled(t.statement[a, _style(c, bare, a.shape, rng)], name,
               t.value[a, v])
       for a, v in ((s.attribute, s.value), (s.attribute_2, s.value_2))]
   k = s.kind[..., None]
@@ -203,6 +221,11 @@ def _turn_tokens(c: WorldRows, subjects: _Subjects, rng):
   return turns, np.arange(turns.shape[2]) > _WORDS
 
 
+def _style(c, bare, shape, rng):
+  """Which template a statement has."""
+  return np.where(bare, -1, rng.integers(0, c.templates, shape))
+
+
 def sample_rows(c: WorldRows, seed) -> PackedRows:
   """The rows that belong to a seed.
 
@@ -212,13 +235,26 @@ def sample_rows(c: WorldRows, seed) -> PackedRows:
   """
   rng, t = np.random.default_rng(seed), _tables()
   facts = _draw_facts(c, rng)
-  template = rng.integers(0, c.templates, facts.person.shape)
-  told = _filled(t.statement[facts.attribute, template],
-                 t.name[facts.person], t.value[facts.attribute, facts.value])
-  told[~facts.real()] = _NONE
+  template = _style(c, facts.bare[:, None], facts.person.shape, rng)
+  told = t.statement[facts.attribute, template]
+  weight = np.full(told.shape, c.context_weight)
+  filled = _filled(told, t.name[facts.person],
+                   t.value[facts.attribute, facts.value])
+  filled[~facts.real()] = _NONE
   user = np.full((c.rows, 1), _encode()(world_tokenizer.USER)[0])
-  turns, learnt = _turn_tokens(c, _draw_subjects(c, facts, rng), rng)
+  context, weights = [user, filled.reshape(c.rows, -1)], [
+      np.zeros(user.shape), weight.reshape(c.rows, -1)]
+  if c.repeat_share:
+    order = rng.random(facts.person.shape).argsort(1)[..., None]
+    again = np.take_along_axis(filled, order, 1)
+    again[rng.random(c.rows) >= c.repeat_share] = _NONE
+    is_value = np.take_along_axis(told == _VALUE, order, 1)
+    context.append(again.reshape(c.rows, -1))
+    weights.append(np.where(
+        is_value, 1.0, c.context_weight).reshape(c.rows, -1))
+  turns, learnt = _turn_tokens(
+      c, _draw_subjects(c, facts, rng), facts.bare, rng)
   return packed.pack(
-      np.concatenate([user, told.reshape(c.rows, -1)], 1), turns,
+      np.concatenate(context, 1), turns,
       np.broadcast_to(learnt, turns.shape), empty=_NONE, length=c.length,
-      context_weight=c.context_weight)
+      context_weight=np.concatenate(weights, 1))

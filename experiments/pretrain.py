@@ -1,0 +1,161 @@
+"""Trains a small model of the world of `sleepjax.data.world` from scratch.
+
+  python -m experiments.pretrain --config=configs/pretrain/tiny_world.py \
+      --workdir=DIR
+
+The model learns to look up what its context tells of new people, to remember
+the long-known ones, and to write questions and statements of its own. Writes
+DIR/steps.jsonl, DIR/report.json and the model as a Hugging Face folder, DIR/hf.
+The same command on the same folder goes on at the last checkpoint and ends with
+the same parameters.
+"""
+
+import dataclasses
+import json
+import pathlib
+import time
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import _main
+from sleepjax import pretraining
+from sleepjax.data import world, world_batches, world_tokenizer
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.data.world_batches import WorldRows
+from sleepjax.errors import UserError
+from sleepjax.evals import report as report_lib
+from sleepjax.evals import world_scores
+from sleepjax.models import export, transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.pretraining import PretrainingConfig
+from sleepjax.training import checkpoints
+from sleepjax.training.compilation_cache import enable_compilation_cache
+from sleepjax.training.metrics import MetricsWriter
+from sleepjax.training.progress import Display
+
+# Its own flags, so that one process can import several commands.
+_FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
+_EXAM_SEED = 1_000_000  # Days of the exam; no training row has such a seed.
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A part of the curriculum.
+
+  until: share of the steps at which it ends.
+  rows: what is trained on until then.
+  """
+
+  until: float
+  rows: WorldRows
+
+
+def stage_at(stages, step: int, steps: int) -> WorldRows:
+  """The rows of a step; stages follow each other by when they end."""
+  stages = sorted(stages, key=lambda stage: stage.until)
+  return next((s.rows for s in stages if step < s.until * steps),
+              stages[-1].rows)
+
+
+def train(model: ModelConfig, settings: PretrainingConfig, stages, seed: int,
+          state, steps, heard):
+  """The state after the numbered steps; heard(step, state, metrics, tokens).
+
+  Args:
+    model: the architecture.
+    settings: of the optimizer; rows and window are those of the stages.
+    stages: list of Stage.
+    seed: rows depend on it and the number of a step.
+    state: (params, opt_state) to begin with.
+    steps: numbers, consecutive.
+    heard: called after each step, one behind the device.
+  """
+  waiting = None
+  for step in steps:
+    rows = world_batches.sample_rows(
+        stage_at(stages, step, settings.steps), (seed, step))
+    *state, metrics = pretraining.packed_step(model, settings, *state, rows)
+    if waiting:
+      heard(*waiting)
+    waiting = step, state, metrics, int((rows.turn >= 0).sum())
+  if waiting:
+    heard(*waiting)
+  return state
+
+
+def examine(model, params, chat, days: int) -> dict:
+  """Accuracies and validity on days that training has not seen."""
+  told = [world.day(_EXAM_SEED + i, 0) for i in range(days)]
+  exam = (model, params, chat)
+  return {
+      'in_context_accuracy': world_scores.in_context_accuracy(*exam, told),
+      'known_accuracy': world_scores.known_accuracy(*exam),
+      'question_validity': world_scores.question_validity(
+          *exam, told[:16], jax.random.key(_EXAM_SEED))}
+
+
+def main(argv):
+  config = _main.config_from_flags(
+      argv, default='configs/pretrain/tiny_world.py', description=__doc__,
+      flag_values=_FLAGS)
+  if _WORKDIR.value is None:
+    raise UserError('--workdir is missing; see --help.')
+  workdir = pathlib.Path(_WORKDIR.value)
+  resolved = json.loads(config.to_json())
+  model = _main.to_dataclass(ModelConfig, config.model, 'config.model')
+  settings = _main.to_dataclass(
+      PretrainingConfig, config.pretraining, 'config.pretraining')
+  stages = [_main.to_dataclass(Stage, stage, f'config.stages.{name}')
+            for name, stage in config.stages.items()]
+  enable_compilation_cache()
+  tokenizer = world_tokenizer.build_tokenizer()
+  if model.vocab_size < tokenizer.vocab_size:
+    raise UserError(f'config.model.vocab_size={model.vocab_size}: the world '
+                    f'has {tokenizer.vocab_size} words.')
+  params = transformer.init(model, jax.random.key(config.seed))
+  state = [params, pretraining.make_optimizer(settings).init(params)]
+  folder, start, tokens, seconds = workdir / 'progress', 0, 0, 0.0
+  if checkpoints.is_saved(folder):
+    saved = checkpoints.load_progress(folder)
+    if saved.metadata['config'] != resolved:
+      raise UserError(f'{workdir} holds a run of another configuration: '
+                      'choose another --workdir, or delete that one.')
+    state = checkpoints.with_structure(state, saved.tree)
+    start, tokens, seconds = saved.step, *saved.metadata['spent']
+  began = time.process_time() - seconds
+  with Display() as display, MetricsWriter(workdir / 'steps.jsonl') as writer:
+    with display.phase('pretrain', total=settings.steps - start) as phase:
+
+      def heard(step, state, metrics, row_tokens):
+        nonlocal tokens
+        tokens += row_tokens
+        writer.write('pretrain', step, metrics)
+        phase.advance(tokens=row_tokens, loss=float(metrics['loss']))
+        if (step + 1) % config.save_every == 0:
+          checkpoints.save_progress(folder, step + 1, state, {
+              'config': resolved,
+              'spent': [tokens, time.process_time() - began]})
+
+      params, _ = train(model, settings, stages, config.seed, state,
+                        range(start, settings.steps), heard)
+    seconds = time.process_time() - began
+    params = jax.tree.map(np.asarray, params)
+    if not (workdir / 'hf').exists():
+      export.export_hf(model, params, tokenizer, workdir / 'hf')
+    with display.phase('exam'):
+      exam = examine(model, params, ChatPrompts(tokenizer), config.exam_days)
+  report = {**exam, 'parameters': transformer.parameter_count(params),
+            'weight_bytes': (workdir / 'hf/model.safetensors').stat().st_size,
+            'tokens': tokens, 'cpu_seconds': seconds, 'config': resolved}
+  report_lib.write_report(workdir, report)
+  print(json.dumps({k: v for k, v in report.items() if k != 'config'},
+                   indent=2))
+
+
+if __name__ == '__main__':
+  import sys
+  _main.run(main, sys.argv)

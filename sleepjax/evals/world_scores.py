@@ -1,0 +1,101 @@
+"""What a model of the small world knows, from context and from its weights.
+
+Accuracies are shares of greedy answers that are exactly the gold one.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from sleepjax.data import world
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.evals import answers, questions
+from sleepjax.evals.questions import AnswerConfig
+from sleepjax.models.config import ModelConfig
+from sleepjax.sampling import context, sampler
+from sleepjax.sampling import rows as rows_lib
+
+_ANSWERS = AnswerConfig(max_new_tokens=4, batch_rows=64)
+
+
+def accuracy(config: ModelConfig, params, chat: ChatPrompts,
+             asked: Sequence[questions.Question], text: str | None = None
+             ) -> float:
+  """Share of questions answered right, with a text in context or without."""
+  segment = None if text is None else context.read_document(
+      config, params, chat, text)
+  texts = questions.greedy_answers(
+      config, params, chat, asked, _ANSWERS, segment)
+  return float(np.mean([answers.exact_match(have, q.answer)
+                        for have, q in zip(texts, asked)]))
+
+
+def in_context_accuracy(config: ModelConfig, params, chat: ChatPrompts,
+                        days: Sequence[world.Day]) -> dict[str, float]:
+  """Accuracy with a day's text in context, by form of the question."""
+  scores = {form: [] for form in world.FORMS}
+  for day in days:
+    segment = context.read_document(config, params, chat, day.text)
+    asked = [(form, q) for form in world.FORMS for q in day.questions(form)]
+    texts = questions.greedy_answers(
+        config, params, chat, [q for _, q in asked], _ANSWERS, segment)
+    for (form, q), text in zip(asked, texts):
+      scores[form].append(answers.exact_match(text, q.answer))
+  return {form: float(np.mean(score)) for form, score in scores.items()}
+
+
+def known_accuracy(config: ModelConfig, params,
+                   chat: ChatPrompts) -> dict[str, float]:
+  """Accuracy on all long-known facts, closed book, by form."""
+  return {form: accuracy(config, params, chat,
+                         world.questions(world.known_facts(), form))
+          for form in world.FORMS[:2]}
+
+
+def written_questions(config: ModelConfig, params, chat: ChatPrompts,
+                      text: str | None, key, count: int = 32,
+                      temperature: float = 1.0) -> list[str]:
+  """Questions that the model writes when asked to, about a text or without.
+
+  Args:
+    config, params, chat: the model.
+    text: in its context; None asks closed book.
+    key: typed PRNG key.
+    count: how many.
+    temperature: of sampling.
+  """
+  if text is None:
+    segments, prompt = (), chat.closed_book(world.ASK)
+  else:
+    segments = (context.read_document(config, params, chat, text),)
+    prompt = chat.after_document(world.ASK)
+  rollout = sampler.jitted_sample(
+      config, params,
+      *rows_lib.pad_left([prompt] * count, rows_lib.prompt_bucket([prompt])),
+      key, max_new_tokens=16, stop_ids=chat.tokenizer.stop_ids,
+      method=sampler.Sampling(temperature), segments=segments)
+  tokens, mask = np.asarray(rollout.tokens), np.asarray(rollout.mask)
+  return [chat.tokenizer.decode(t[m].tolist()).strip()
+          for t, m in zip(tokens, mask)]
+
+
+def question_validity(config: ModelConfig, params, chat: ChatPrompts,
+                      days: Sequence[world.Day], key) -> dict[str, float]:
+  """Shares of written questions that have exactly one answer.
+
+  Returns:
+    {'in_context': of those about a day in context, 'closed_book': of those
+    without, about long-known facts}.
+  """
+  valid = []
+  for i, day in enumerate(days):
+    written = written_questions(
+        config, params, chat, day.text, jax.random.fold_in(key, i))
+    valid += [world.answer_to(q, day.facts) is not None for q in written]
+  written = written_questions(
+      config, params, chat, None, jax.random.fold_in(key, len(days)), 64)
+  closed = [world.answer_to(q, world.known_facts()) is not None
+            for q in written]
+  return {'in_context': float(np.mean(valid)),
+          'closed_book': float(np.mean(closed))}
