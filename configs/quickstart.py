@@ -29,8 +29,9 @@ def get_config() -> ConfigDict:
   c.sleep.matmul_dtype = 'float32'
   c.sleep.unroll = config_dict.placeholder(bool)
   c.sleep.trained = 'slot'
-  c.sleep.low_rank = 8
+  c.sleep.low_rank = 6  # About as many parameters as the slot.
   c.sleep.source = 'dreams'
+  c.sleep.replay = False
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question.'

@@ -61,13 +61,15 @@ class Progress:
   """All that a run has found out; saved after every night.
 
   accuracy: form of the question -> [nights][days] after that night.
-  nll: 'before', 'after', 'in_context' -> loss on each day's direct questions,
-    nats per token, around its own night.
-  in_context: accuracy on each day's direct questions, text in view, before its
-    night.
+  nll: on each day's direct questions, nats per token: 'before' and 'in_context'
+    of the pretrained model, so that they are the same whatever sleep does;
+    'after' the day's own night.
+  in_context: accuracy of the pretrained model on each day's direct questions,
+    text in view.
+  in_context_after: the same after the day's night.
   known: accuracy on long-known facts, before all nights and after each.
-  in_context_after: in_context, of the same day after its night.
   prompts: what each night dreamt about.
+  first_day: [nights][questions], whether the first day's are answered right.
   """
 
   accuracy: dict
@@ -76,6 +78,7 @@ class Progress:
   in_context_after: list
   known: list
   prompts: list
+  first_day: list
 
 
 class Exam:
@@ -95,14 +98,13 @@ class Exam:
     return layout.for_compute(
         config, params, self.settings.matmul_dtype, self.settings.unroll)
 
-  def accuracy(self, model, form) -> list[float]:
-    """Exact answers, closed book, of each day."""
+  def right(self, model, form) -> list[list[bool]]:
+    """Of each day, which questions are answered exactly, closed book."""
     asked = [day.questions(form) for day in self.days]
     flat = [q for questions in asked for q in questions]
     given = questions_lib.greedy_answers(*model, self.chat, flat, self.answers)
     right = iter([g == q.answer for g, q in zip(given, flat, strict=True)])
-    return [float(np.mean([next(right) for _ in questions]))
-            for questions in asked]
+    return [[next(right) for _ in questions] for questions in asked]
 
   def known(self, model) -> float:
     given = questions_lib.greedy_answers(
@@ -145,6 +147,12 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   days = [world.day(seed, n, d.facts, d.people) for n in range(d.days)]
   texts = [world.day(_REHEARSAL_SEED + n, 0, d.facts, d.people).text
            for n in range(d.rehearsal_texts)]
+  for day in days:
+    room = len(chat.document(day.text))
+    if room > settings.context_tokens:
+      raise UserError(
+          f'day {day.number} has {room} tokens, more than sleep.context_tokens='
+          f'{settings.context_tokens}: raise it, or tell fewer facts.')
   exam = Exam(chat, days, settings)
   current, params = model.config, model.params
   if settings.trained == 'slot':
@@ -155,7 +163,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   saved = _resume(workdir / 'model', lineage)
   progress = Progress({form: [] for form in world.FORMS},
                       {'before': [], 'after': [], 'in_context': []},
-                      [], [], [], [])
+                      [], [], [], [], [])
   if saved is not None:
     current, params, lineage = saved.config, saved.params, saved.metadata
     progress = Progress(**lineage['progress'])
@@ -163,26 +171,34 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       workdir / 'metrics.jsonl') as metrics:
     display.seconds.update(lineage['seconds'])
     display.tokens.update(lineage['tokens'])
+    if saved is None:
+      with display.phase('ask before', total=d.days) as phase:
+        before = exam.compute(current, params)
+        progress.known.append(exam.known(before))
+        for day in days:
+          progress.in_context.append(exam.in_context(before, day))
+          progress.nll['before'].append(exam.nll(before, day))
+          progress.nll['in_context'].append(exam.nll(before, day, True))
+          phase.advance(in_context_accuracy=progress.in_context[-1])
     for n in range(lineage['nights'], d.days):
-      awake = exam.compute(current, params)
-      with display.phase('ask in the evening', total=1) as phase:
-        if not progress.known:
-          progress.known.append(exam.known(awake))
-        progress.in_context.append(exam.in_context(awake, days[n]))
-        progress.nll['before'].append(exam.nll(awake, days[n]))
-        progress.nll['in_context'].append(exam.nll(awake, days[n], True))
-        phase.advance(day=n, in_context_accuracy=progress.in_context[-1])
       night = jax.random.fold_in(key, n)
       current, params, report = lifecycle.sleep(
           current, params, chat, days[n].document, texts, settings, night,
-          display, metrics, remembered=_remembered(
-              progress.prompts, d.remembered, seed, n))
+          display, metrics,
+          # Paraphrases are for the exam: no night may learn their wording.
+          avoid=[q.question for day in days
+                 for q in day.questions('paraphrase')],
+          remembered=_remembered(progress.prompts, d.remembered, seed, n),
+          earlier=[day.document for day in days[:n]])
       progress.prompts.append(sorted({
           t['prompt'] for t in report.texts if t['kind'] != 'recall'}))
       slept = exam.compute(current, params)
       with display.phase('ask in the morning', total=1) as phase:
         for form in world.FORMS:
-          progress.accuracy[form].append(exam.accuracy(slept, form))
+          right = exam.right(slept, form)
+          progress.accuracy[form].append([float(np.mean(r)) for r in right])
+          if form == 'direct':
+            progress.first_day.append(right[0])
         progress.nll['after'].append(exam.nll(slept, days[n]))
         progress.in_context_after.append(exam.in_context(slept, days[n]))
         progress.known.append(exam.known(slept))
@@ -198,6 +214,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       'params_before': transformer.parameter_count(model.params),
       'params_after': transformer.parameter_count(params),
       'params_sha256': _document.params_sha256(params),
+      'seed_tokens': display.tokens.get('seed', 0),
       'seconds': display.seconds, 'tokens_per_second':
       display.tokens_per_second, 'peak_memory_bytes':
       report_lib.peak_memory_bytes(), 'seed': seed, 'config': config}
@@ -207,7 +224,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
 
 def summary(progress: Progress) -> dict:
   """The report's entries: matrices, and what they come down to."""
-  p, n = progress, len(progress.in_context)
+  p = progress
   direct = np.asarray(p.accuracy['direct'])
   before, after, inside = (np.mean(p.nll[name]) for name in (
       'before', 'after', 'in_context'))
@@ -222,13 +239,21 @@ def summary(progress: Progress) -> dict:
       'in_context_accuracy_after': p.in_context_after,
       'known_accuracy': p.known,
       'context_recovered': float((before - after) / (before - inside)),
-      'accuracy_recovered': float(
-          measures['learnt'] / max(np.mean(p.in_context), 1e-9)),
-      'first_day_retained': float(direct[n - 1, 0] / max(direct[0, 0], 1e-9)),
+      'first_day_in_the_end': float(direct[-1, 0]),
+      'first_day_retained': _retained(p.first_day),
       'paraphrase_accuracy': forgetting.average_accuracy(
           p.accuracy['paraphrase']),
       'reversed_accuracy': forgetting.average_accuracy(p.accuracy['reversed']),
       **measures, **{f'nll_{name}': values for name, values in p.nll.items()}}
+
+
+def _retained(first_day):
+  """Of what was right after the first night, the share still right at the end.
+
+  None if nothing was.
+  """
+  once, last = np.asarray(first_day[0]), np.asarray(first_day[-1])
+  return float(last[once].mean()) if once.any() else None
 
 
 def _remembered(prompts, number, seed, night):

@@ -8,9 +8,11 @@
 In the tiny world each run is ten days and nights (`experiments.quickstart`);
 on SQuAD, SmolLM2 sleeps on each of a few passages
 (`experiments.squad_passages`). The arms are those of configs/seeding/arms.py: a
-lifecycle with parts switched, at equal updates and rows. Writes a folder for
-each arm and seed, and after each of them DIR/report.json and DIR/table.md with
-means and 95 % intervals over seeds. What is finished is not repeated.
+lifecycle with parts switched, at equal updates and rows; `tokens` says what
+seeding read and wrote for them. Writes a folder for each arm and seed, and
+after each of them DIR/report.json and DIR/table.md with means and 95 %
+intervals over seeds. On SQuAD all seeds have the same passages: the intervals
+do not cover the choice of passages. What is finished is not repeated.
 """
 
 import dataclasses
@@ -44,15 +46,17 @@ COLUMNS = {
         'in the end': ('average_accuracy', '.0%'),
         'paraphrased': ('paraphrase_accuracy', '.0%'),
         'reversed': ('reversed_accuracy', '.0%'),
-        'first day kept': ('first_day_retained', '.0%'),
+        'first day, in the end': ('first_day_in_the_end', '.0%'),
         'forgotten': ('forgetting', '.0%'),
-        'long-known': ('known_after', '.0%')},
+        'long-known': ('known_after', '.0%'),
+        'tokens': ('seed_tokens', ',.0f')},
     'squad': {
         'recovered, net': ('context_recovered_net', '.0%'),
         'loss after': ('closed_book_nll_after', '.2f'),
         'contains': ('contains_after', '.0%'),
         'with a context': ('context_lost', '+.2f'),
-        'drift': ('drift', '+.1%')}}
+        'drift': ('drift', '+.1%'),
+        'tokens': ('seed_tokens', ',.0f')}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,18 +82,19 @@ class AblationConfig:
         raise ValueError(f'{name}={values} must be different, at least one.')
 
 
-def run_world(model, config, settings, seed, folder):
-  """The report of ten days and nights, with what the table needs."""
+def run_world(model, config, settings, seed, folder, number):
+  """The report of days and nights, with what the table needs."""
+  del number
   days = _main.to_dataclass(_days.DaysConfig, config['days'], 'config.days')
   report = _days.run(model, config, settings, days, seed, folder)
   return {**report, 'known_after': report['known_accuracy'][-1]}
 
 
-def run_squad(model, config, settings, seed, folder):
+def run_squad(model, config, settings, seed, folder, number):
   """The mean over passages, with what the table needs."""
   exam = _main.to_dataclass(
       _document.ExamConfig, config['exam'], 'config.exam')
-  passages, controls = read_passages(config['split'], 0, config['passages'])
+  passages, controls = read_passages(config['split'], 0, number)
   reports = []
   for n, passage in enumerate(passages):
     done = folder / f'{n:03d}/report.json'
@@ -101,6 +106,9 @@ def run_squad(model, config, settings, seed, folder):
     reports.append(report)
   summary = summarise(reports)
   return {**summary,
+          'seed_tokens': sum(
+              r['tokens_per_second'].get('seed', 0) * r['seconds']['seed']
+              for r in reports) / len(reports),
           'contains_after': summary['closed_book_accuracy_after']['contains'],
           'context_lost': (summary['in_context_other_nll_after']
                            - summary['in_context_other_nll_before'])}
@@ -122,13 +130,14 @@ def cells(entry, form) -> str:
   return text if half is None else f'{text} ± {format(half, form.lstrip("+"))}'
 
 
-def markdown(summary, scale, seeds) -> str:
+def markdown(summary, scale) -> str:
   """The table as it stands in the documentation."""
   columns = COLUMNS[scale]
-  lines = [f'| {seeds} seeds | ' + ' | '.join(columns) + ' |',
-           '| --- |' + ' --- |' * len(columns)]
+  lines = ['| arm | seeds | ' + ' | '.join(columns) + ' |',
+           '| --- | --- |' + ' --- |' * len(columns)]
   for arm, entries in summary.items():
-    lines.append(f'| {arm} | ' + ' | '.join(
+    seeds = len(next(iter(entries.values()))['values'])
+    lines.append(f'| {arm} | {seeds} | ' + ' | '.join(
         cells(entries[c], form) for c, (_, form) in columns.items()) + ' |')
   return '\n'.join(lines) + '\n'
 
@@ -150,34 +159,34 @@ def main(argv):
     raise UserError('--workdir is missing; see --help.')
   ablation = _main.to_dataclass(AblationConfig, {
       name: config[name] for name in ('scale', 'arms', 'seeds')})
+  needed = {'world': 'days', 'squad': 'passages'}[ablation.scale]
+  if needed not in config:
+    raise UserError(f'config.scale={ablation.scale!r} needs config.{needed}: '
+                    f'start from configs/seeding/{ablation.scale}.py.')
   settings = {}
   for arm in ablation.arms:  # All are checked before the first one runs.
-    try:
-      sleep = with_arm(config.sleep, arm, config.rates)
-    except ValueError as error:
-      raise UserError(f'config.arms: {error}') from None
+    sleep = with_arm(config.sleep, arm, config.rates)
     settings[arm] = sleep.to_dict(), _main.to_dataclass(
         lifecycle.SleepConfig, sleep, f'config.sleep of {arm}')
   enable_compilation_cache()
   workdir = pathlib.Path(_WORKDIR.value)
   model, results = load_pretrained(config.model), {}
   base = json.loads(json.dumps(config.to_dict()))
-  for name in ('arms', 'seeds', 'rates'):
-    del base[name]  # A longer list of them repeats nothing.
+  for name in ('arms', 'seeds', 'rates', 'passages'):
+    base.pop(name, None)  # More of them repeat nothing.
   # Every arm once before the second seed: an early end is a fair table.
-  for n, seed in enumerate(ablation.seeds):
+  for seed in ablation.seeds:
     for arm, (sleep, built) in settings.items():
       print(f'{arm}, seed {seed}', flush=True)
       resolved = {**base, 'sleep': json.loads(json.dumps(sleep)),
                   'seed': seed}
       results.setdefault(arm, []).append(_RUNS[ablation.scale](
-          model, resolved, built, seed, workdir / arm / f'seed_{seed}'))
+          model, resolved, built, seed, workdir / arm / f'seed_{seed}',
+          config.get('passages')))
       summary = collect(results, ablation.scale)
       report_lib.write_report(workdir, {
-          'arms': summary, 'scale': ablation.scale,
-          'seeds': list(ablation.seeds[:n + 1])})
-      (workdir / 'table.md').write_text(
-          markdown(summary, ablation.scale, n + 1))
+          'arms': summary, 'scale': ablation.scale})
+      (workdir / 'table.md').write_text(markdown(summary, ablation.scale))
     print_summary(summary, ablation.scale)
 
 

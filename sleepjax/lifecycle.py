@@ -1,9 +1,9 @@
 """One cycle of wake and sleep: read, grow, seed, dream.
 
 The cycle works on canonical parameters (`sleepjax.models.config`) and returns
-them one slot larger. Everything random follows from one key and the number of
-the cycle. `settings` are built once, by the experiment; nothing here reads a
-configuration file.
+them with one more slot in use. Everything random follows from one key and the
+number of the cycle. `settings` are built once, by the experiment; nothing here
+reads a configuration file.
 """
 
 import dataclasses
@@ -57,6 +57,7 @@ class SleepConfig:
   low_rank: rank of LoRA. 11 on all matrices of SmolLM2-135M has as many
     parameters as a slot of rank 64.
   source: what seeding learns from: 'dreams', or the 'text' itself.
+  replay: of 'text', half the rows are of earlier texts (experience replay).
   """
 
   dreams: dreams_lib.DreamConfig
@@ -74,6 +75,7 @@ class SleepConfig:
   trained: str = 'slot'
   low_rank: int = 11
   source: str = 'dreams'
+  replay: bool = False
 
   @property
   def reply_tokens(self) -> int:
@@ -98,9 +100,10 @@ class SleepConfig:
     if self.seeding.ewc and self.trained.endswith('slot'):
       raise ValueError(f'seeding.ewc={self.seeding.ewc} protects weights that '
                        "the model has: set trained='all_layers' or 'low_rank'.")
-    if self.seeding.ewc and not self.rehearsal_per_text:
-      raise ValueError(f'seeding.ewc={self.seeding.ewc} weighs parameters by '
-                       'rehearsed answers: set rehearsal_per_text above 0.')
+    if self.low_rank < 1:
+      raise ValueError(f'low_rank={self.low_rank} must be at least 1.')
+    if self.replay and self.source != 'text':
+      raise ValueError("replay=True replays texts: set source='text'.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +225,8 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           document: documents.Document, rehearsal_texts: Sequence[str],
           settings: SleepConfig, key, display: Display,
           metrics: MetricsWriter, avoid: Sequence[str] = (),
-          remembered: Sequence[str] = ()):
+          remembered: Sequence[str] = (),
+          earlier: Sequence[documents.Document] = ()):
   """Reads one stretch of text, then sleeps on it.
 
   Args:
@@ -237,10 +241,12 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     avoid: questions that no dream may ask.
     remembered: prompts about earlier texts. What the old self answers to them,
       closed book, is rehearsed besides.
+    earlier: texts of earlier sleeps, for the baselines that may keep them:
+      replayed, or what elastic weight consolidation protects.
 
   Returns:
-    (config, params, SleepReport): canonical, one slot larger. Nothing but the
-    new slot differs from what came in, or what `settings.trained` names.
+    (config, params, SleepReport): canonical. Nothing but the new slot differs
+    from what came in, or what `settings.trained` names.
   """
   grow_key, write_key, rehearsal_key, seed_key, dream_key = jax.random.split(
       key, 5)
@@ -267,20 +273,26 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
         context.read_document(compute, frozen, chat, document.text))
     phase.advance(tokens=int(segment.mask.sum()))
 
-  s = settings.dreams
+  # Without a second stage no question has to be kept for it.
+  s = settings.dreams if settings.dreaming else dataclasses.replace(
+      settings.dreams, held_out=0)
   with display.phase('write') as phase:
     dreamer = dreams_lib.Dreamer(
         compute, frozen, chat, s, lambda tokens: phase.advance(tokens=tokens))
     topic = dreams_lib.write_topic(dreamer, document, segment)
     document = dataclasses.replace(document, title=topic)
+    again = [d for old in earlier for d in dreams_lib.recitations(
+        dreamer, old)] if settings.replay or settings.seeding.ewc else []
     if settings.source == 'text':
       dreams, held_out = dreams_lib.recitations(dreamer, document), []
+      if settings.replay and again:
+        dreams = dreams * -(-len(again) // len(dreams)) + again
     else:
       dreams, held_out = dreams_lib.write_dreams(
           dreamer, document, segment, write_key, settings.answer_prompt, avoid)
     pairs, rehearsal, importance = [], None, None
-    if (settings.seeding.rehearsal or settings.seeding.ewc) and (
-        rehearsal_texts):
+    if rehearsal_texts and settings.rehearsal_per_text and (
+        settings.seeding.rehearsal or settings.seeding.ewc):
       pairs = dreams_lib.write_rehearsal(
           dreamer, rehearsal_texts, rehearsal_key, settings.answer_prompt,
           settings.rehearsal_per_text, settings.rehearsal_tokens)
@@ -297,9 +309,11 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           compute, frozen, pairs, s.completion_tokens, head)
       phase.advance(tokens=rows_lib.num_tokens(rehearsal.student))
     if settings.seeding.ewc:
+      protected = pairs + [(d.student_ids(chat), d.completion) for d in again]
       importance = ewc.fisher_diagonal(
           compute, part, frozen, slot, rows_lib.rows_of(
-              *zip(*pairs, strict=True)))
+              *zip(*protected, strict=True))) if protected else (
+                  jax.tree.map(jnp.zeros_like, slot))
 
   seeder = seed.Seeder(
       compute, frozen, index, settings.seeding, examples, (segment,), rehearsal,

@@ -23,17 +23,18 @@ def test_cells_and_table():
       [key for key, _ in ablate_seeding.COLUMNS['squad'].values()], value)
              for value in (0.5, 0.7)]
   summary = ablate_seeding.collect({'seeding': reports}, 'squad')
-  table = ablate_seeding.markdown(summary, 'squad', 2)
+  table = ablate_seeding.markdown(summary, 'squad')
   first, second, row = table.splitlines()
   assert first.count('|') == second.count('|') == row.count('|')
-  assert row.startswith('| seeding | 60% ± 127% | 0.60 ± 1.27 |')
+  assert row.startswith('| seeding | 2 | 60% ± 127% | 0.60 ± 1.27 |')
   assert '+0.60 ± 1.27' in row and '+60.0% ± 127.1%' in row
 
 
 @pytest.mark.parametrize('flags_, message', [
     (['--config.arms=("seeding", "seedling")'], "'seedling' is no arm"),
     (['--config.seeds=(1, 1)'], 'must be different'),
-    (['--config.scale=moon'], 'one of world, squad')])
+    (['--config.scale=moon'], 'one of world, squad'),
+    (['--config.scale=squad'], 'needs config.passages')])
 def test_bad_comparisons_are_refused_before_any_run(flags_, message, tmp_path):
   with pytest.raises(UserError, match=message):
     ablate_seeding.main(['x', f'--workdir={tmp_path}/out', *flags_])
@@ -50,7 +51,7 @@ def test_arms_and_seeds_are_run_in_turn_and_kept(tmp_path, monkeypatch):
   """Every arm once before the second seed; the order of what is run."""
   calls = []
 
-  def run(model, config, settings, seed, folder):
+  def run(model, config, settings, seed, folder, number):
     calls.append((folder.parent.name, seed, settings.trained,
                   config['sleep']['seeding']['learning_rate']))
     return dict.fromkeys(
@@ -67,9 +68,9 @@ def test_arms_and_seeds_are_run_in_turn_and_kept(tmp_path, monkeypatch):
       (arm, seed, trained, lr) for seed in (3, 5) for arm, trained, lr in (
           ('seeding', 'slot', rate), ('text_full', 'all_layers', 1e-3))]
   report = json.loads((tmp_path / 'report.json').read_text())
-  assert report['seeds'] == [3, 5]
+  assert report['arms']['seeding']['learnt']['values'] == [0.3, 0.5]
   assert report['arms']['text_full']['learnt']['mean'] == pytest.approx(0.4)
-  assert '| seeding | 40%' in (tmp_path / 'table.md').read_text()
+  assert '| seeding | 2 | 40%' in (tmp_path / 'table.md').read_text()
 
 
 def test_committed_comparisons_name_arms_that_exist():

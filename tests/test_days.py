@@ -86,8 +86,8 @@ def test_answers_are_counted_by_the_day(model, monkeypatch):
 
   # Knows the second day, and nothing else.
   monkeypatch.setattr(_days.questions_lib, 'greedy_answers', greedy)
-  assert exam.accuracy((None, None), 'direct') == [0.0, 1.0]
-  assert exam.accuracy((None, None), 'reversed') == [0.0, 0.0]
+  assert exam.right((None, None), 'direct') == [[False] * 8, [True] * 8]
+  assert exam.right((None, None), 'reversed') == [[False] * 8] * 2
   assert exam.known((None, None)) == 0.0
 
 
@@ -107,11 +107,30 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
       run(model, tmp_path)
   report = run(model, tmp_path)
   assert len(calls) == 2
+  assert report['first_day_retained'] is None  # It knows nothing.
   for name in ('params_sha256', 'accuracy_matrix', 'nll_after',
                'in_context_accuracy', 'known_accuracy'):
     assert report[name] == whole[1][name], name
   with pytest.raises(UserError, match='nights of another config'):
     run(model, tmp_path, **{'seeding.steps': 4})
+
+
+def test_what_is_kept_of_the_first_day():
+  retained = _days._retained
+  assert retained([[True, True, False, True], [False] * 4,
+                   [True, False, True, True]]) == pytest.approx(2 / 3)
+  assert retained([[False, False], [True, True]]) is None
+
+
+def test_baselines_with_a_memory_of_earlier_texts(model, tmp_path):
+  """Replay and EWC get what was told on earlier days."""
+  for name, changes in (('replay', {'replay': True}),
+                        ('ewc', {'seeding.ewc': 10.0})):
+    report = run(model, tmp_path / name, days=2, trained='all_layers', **{
+        'source': 'text', 'seeding.target': 'tokens', 'seeding.alpha': 1.0,
+        'seeding.on_policy': 0.0, 'seeding.rehearsal': 0.0,
+        **changes})
+    assert len(report['accuracy_matrix']) == 2
 
 
 def test_pictures_and_tables(whole, tmp_path, capsys):

@@ -166,6 +166,8 @@ def test_baselines_change_what_they_name(tmp_path, arm, monkeypatch):
 
 
 @pytest.mark.parametrize('changes, message', [
+    ({'low_rank': 0}, 'must be at least 1'),
+    ({'replay': True}, 'replays texts'),
     ({'trained': 'head'}, 'one of slot, static_slot, low_rank, all_layers'),
     ({'source': 'web'}, 'one of dreams, text'),
     ({'trained': 'low_rank'}, 'no slot for the second stage'),
@@ -178,7 +180,7 @@ def test_baselines_that_cannot_be_are_refused(changes, message):
 def test_every_arm_is_a_configuration():
   for name in arms.ARMS:
     _main.to_dataclass(lifecycle.SleepConfig, arms.get_config(name).sleep)
-  with pytest.raises(ValueError, match="'seedling' is no arm"):
+  with pytest.raises(UserError, match="'seedling' is no arm"):
     arms.get_config('seedling')
 
 

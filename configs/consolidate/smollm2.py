@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
   c.sleep.trained = 'slot'
   c.sleep.low_rank = 11  # As many parameters as the slot.
   c.sleep.source = 'dreams'
+  c.sleep.replay = False
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question about this: {sentence}'

@@ -3,15 +3,17 @@
   python -m experiments.consolidate --config=configs/seeding/arms.py:NAME \
       --document=FILE --questions=FILE.json --workdir=DIR
 
-NAME is a key of `ARMS`. All arms take as many updates of as many rows; none
-dreams in the second stage, which is measured for itself. Trained parameters:
-3.32 M in a slot of rank 64, 3.36 M in LoRA of rank 11 on all matrices, 106 M in
-all layers.
+NAME is a key of `ARMS`. All arms but `no_sleep` take as many updates of as many
+rows. They are not of equal cost: rollouts are written and read besides, and so
+are rehearsed rows; tables give the tokens. None dreams in the second stage,
+which is measured for itself. Trained parameters of SmolLM2: 3.32 M in a slot of
+rank 64, 3.36 M in LoRA of rank 11 on all matrices, 106 M in all layers.
 """
 
 from ml_collections import ConfigDict
 
 from configs.consolidate import smollm2
+from sleepjax.errors import UserError
 
 _ON_THE_TEXT = {'source': 'text', 'seeding.target': 'tokens',
                 'seeding.on_policy': 0.0, 'seeding.alpha': 1.0,
@@ -36,14 +38,14 @@ ARMS = {
     'text_slot': _ON_THE_TEXT,
     'dreams_as_text': {**_ON_THE_TEXT, 'source': 'dreams'},
     # Seeding without growth.
-    'self_distillation': {'trained': 'low_rank', 'seeding.alpha': 1.0},
+    'no_growth': {'trained': 'low_rank'},
+    'self_distillation': {'trained': 'low_rank', 'seeding.alpha': 1.0,
+                          'seeding.on_policy': 1.0},
     'static_slot': {**_ON_THE_TEXT, 'trained': 'static_slot'},
     'text_low_rank': {**_ON_THE_TEXT, 'trained': 'low_rank'},
     'text_full': {**_ON_THE_TEXT, 'trained': 'all_layers'},
     'ewc': {**_ON_THE_TEXT, 'trained': 'all_layers', 'seeding.ewc': 1e3},
-    # Experience replay: old answers are rehearsed while the text is learnt.
-    'replay': {**_ON_THE_TEXT, 'trained': 'all_layers',
-               'seeding.rehearsal': 1.0},
+    'replay': {**_ON_THE_TEXT, 'trained': 'all_layers', 'replay': True},
 }
 
 # Learning rates of AdamW where it is not a slot that learns.
@@ -59,7 +61,7 @@ def with_arm(sleep: ConfigDict, name: str, rates) -> ConfigDict:
     rates: learning rates by what is trained, if not a slot.
   """
   if name not in ARMS:
-    raise ValueError(f'{name!r} is no arm: expected one of {", ".join(ARMS)}.')
+    raise UserError(f'{name!r} is no arm: expected one of {", ".join(ARMS)}.')
   sleep = ConfigDict(sleep.to_dict())
   sleep.update_from_flattened_dict(ARMS[name])
   if sleep.trained in rates:

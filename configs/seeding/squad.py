@@ -16,8 +16,8 @@ def get_config() -> ConfigDict:
   c.scale = 'squad'
   c.passages = 3
   c.split = 'val'
-  c.arms = ('seeding', 'no_imitation', 'no_rehearsal', 'self_distillation',
-            'text_slot', 'text_low_rank', 'text_full')
+  c.arms = ('seeding', 'no_imitation', 'no_rehearsal', 'no_growth',
+            'self_distillation', 'text_slot', 'text_low_rank', 'text_full')
   c.seeds = (0, 1, 2)
   c.rates = ConfigDict(dict(low_rank=3e-4, all_layers=2e-5))
   return c

@@ -9,6 +9,7 @@ them. So one document read once serves every row of every batch.
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -293,6 +294,12 @@ def parameter_count(params) -> int:
 
 def abstract_params(config: ModelConfig):
   """Shapes and dtypes of the parameters that `config` needs."""
+  return jax.tree.map(lambda leaf: leaf, _abstract(config))
+
+
+@functools.cache
+def _abstract(config):
+  """Tracing a model takes a while: once for each config."""
   return jax.eval_shape(lambda: init(config, jax.random.key(0)))
 
 

@@ -88,7 +88,7 @@ class Dream(NamedTuple):
     too).
   prompt: the user's message as the student will see it.
   start: words with which the reply begins; they are given, not learnt.
-  completion: token ids that the teacher sampled after them.
+  completion: token ids that the teacher sampled after them, or of the text.
   """
 
   kind: str
@@ -237,7 +237,7 @@ def _complete(dreamer, dreams, segment, key, temperature=None):
   return finished
 
 
-def _library_dreams(dreamer, document, segment, key):
+def _library_dreams(dreamer, document, segment, key, avoid):
   """Dreams without completions yet, from the library."""
   s, chat = dreamer.settings, dreamer.chat
   prompts = prompt_library.prompts_of(s.library)
@@ -247,8 +247,8 @@ def _library_dreams(dreamer, document, segment, key):
               for _ in range(s.open_samples)]
   replies = dreamer.texts(dreamer.write(
       requests, key, temperature=s.question_temperature, segments=(segment,)))
-  written = distinct(clean_request(reply, document.text, s.forbidden)
-                      for reply in replies)
+  written = distinct((clean_request(reply, document.text, s.forbidden)
+                      for reply in replies), avoid)
   return told + [Dream('written', prompt, '', ()) for prompt in written]
 
 
@@ -302,7 +302,8 @@ def write_dreams(dreamer: Dreamer, document, segment: Segment, key,
   wanted += [Dream('open', p.format(topic=document.title), '', ())
              for p in s.open_prompts for _ in range(s.open_samples)]
   wanted += _library_dreams(
-      dreamer, document, segment, jax.random.fold_in(ask_key, 1))
+      dreamer, document, segment, jax.random.fold_in(ask_key, 1),
+      (*avoid, *(question for question, _ in held)))
   wanted = [d for d in wanted if _fits(dreamer, d)]
   if not wanted:
     raise UserError(
@@ -317,9 +318,10 @@ def write_dreams(dreamer: Dreamer, document, segment: Segment, key,
 
 
 def recitations(dreamer: Dreamer, document) -> list[Dream]:
-  """The text itself, piece by piece, as replies that begin with the one before.
+  """The text itself as replies: piece by piece, each after what stands before
+  it, and every sentence alone. Nothing is sampled.
 
-  What plain fine-tuning on a text learns from; nothing is sampled.
+  What plain fine-tuning on a text learns from.
   """
   s, chat = dreamer.settings, dreamer.chat
   prompt, words = s.recall_prompt.format(topic=document.title), (
@@ -336,6 +338,10 @@ def recitations(dreamer: Dreamer, document) -> list[Dream]:
     dreams.append(Dream('recall', prompt, ' '.join(words[first:at]),
                         tuple(encode(end)[:s.completion_tokens])))
     at = end
+  stop = chat.tokenizer.stop_ids[:1]
+  dreams += [Dream('recall', prompt, '', tuple(
+      (*chat.tokenizer.encode(sentence), *stop)[:s.completion_tokens]))
+             for sentence in documents.split_sentences(document.text)]
   return dreams
 
 

@@ -36,8 +36,8 @@ def fisher_diagonal(config: ModelConfig, part: Trainable, frozen, tree,
                     rows: Rows, index=0, segments: tuple[Segment, ...] = ()):
   """F_i = mean over rows of (∂ log p(completion | prompt) / ∂θ_i)².
 
-  With completions that the model itself sampled this estimates the Fisher
-  matrix; with others, the empirical Fisher.
+  With completions that the model itself sampled at temperature 1 this estimates
+  the Fisher matrix; with others it is an empirical one.
 
   Args:
     config, frozen: the model, in either layout.

@@ -36,7 +36,7 @@ _ADVANTAGES = {
 class SeedingConfig:
   """Every choice of knowledge seeding, with the reason for its default.
 
-  steps: updates of the slot in one sleep.
+  steps: batches in one sleep; one update each, but for updates_per_rollout.
   rows: dreams, or rollouts, per update.
   on_policy: λ, the chance that an update learns from the student's own
     rollouts (GKD finds ≥ 0.25 enough; a rollout costs several plain updates).
@@ -56,7 +56,8 @@ class SeedingConfig:
   divergence: D.
   target: 'teacher', its distributions; 'tokens', the completions themselves
     (supervised fine-tuning: D is their cross-entropy).
-  masked_first_tokens: of each completion that D does not see: where a teacher
+  masked_first_tokens: of each completion (and of each rollout, wherever it
+    starts) that D does not see: where a teacher
     with a text in view begins with "according to the text", its first tokens
     teach that (self-distillation fine-tuning, arXiv 2601.19897).
   estimator: of D: 'exact', over the whole vocabulary at the positions of a
@@ -67,7 +68,7 @@ class SeedingConfig:
   updates_per_rollout, clip: more than one update on the same rollouts clips
     their ratios (`policy_gradient.clipped_policy_gradient_loss`).
   teacher: 'frozen', the old self; 'ema', its slot follows the student's, and
-    the text and the rows are read anew with it at every update.
+    the text and the rows about it are read anew with it at every update.
   ema_decay: of that teacher, per update.
   ewc: λ of elastic weight consolidation (Kirkpatrick et al. 2017, arXiv
     1612.00796), λ/2 Σ F Δ², for deltas to all layers; 0 switches it off.
@@ -97,6 +98,12 @@ class SeedingConfig:
   teacher: str = 'frozen'
   ema_decay: float = 0.99
   ewc: float = 0.0
+
+  @property
+  def updates(self) -> int:
+    """Of the slot, as many as are expected."""
+    return round(self.steps * (
+        1 + self.on_policy * (self.updates_per_rollout - 1)))
 
   def __post_init__(self):
     for name in ('on_policy', 'alpha', 'gamma', 'prefix', 'ema_decay'):
@@ -180,7 +187,7 @@ def make_optimizer(settings: SeedingConfig) -> optax.GradientTransformation:
   schedule = optax.warmup_cosine_decay_schedule(
       settings.learning_rate / max(settings.warmup_steps, 1),
       settings.learning_rate, settings.warmup_steps,
-      max(settings.steps, settings.warmup_steps + 1),
+      max(settings.updates, settings.warmup_steps + 1),
       end_value=settings.learning_rate / 10)
   return optax.chain(
       optax.clip_by_global_norm(settings.clip_norm),

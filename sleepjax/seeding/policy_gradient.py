@@ -2,8 +2,9 @@
 
 For every prefix the student samples K completions. Each completion's baseline
 comes from the others of its group, and one gradient step is taken per batch of
-samples, so the samples are on-policy and nothing needs clipping. The paper
-(arXiv 2606.03979) leaves the estimator open; this one is unbiased.
+samples, so the samples are on-policy and nothing needs clipping; where several
+are taken, `clipped_policy_gradient_loss` clips. The paper (arXiv 2606.03979)
+leaves the estimator open; this one is unbiased.
 
 It serves the imitation reward, one number a completion, and the reverse KL of
 whole completions, which is a cost at every token.

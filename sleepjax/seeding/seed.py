@@ -119,11 +119,12 @@ def _rollout(config, frozen, slot, index, head, prompt, mask, key, *, part,
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames='part')
-def _moved_teacher(config, frozen, slot, index, document, *, part):
+def _moved_teacher(config, frozen, slot, index, ids, mask, *, part):
   """The teacher with its own slot, and what it makes of the document."""
   teacher = part.insert(config, frozen, slot, index)
-  _, segment = transformer.hidden_states(config, teacher, document[None])
-  return teacher, (segment,)
+  if ids is None:
+    return teacher, ()
+  return teacher, (transformer.hidden_states(config, teacher, ids, mask)[1],)
 
 
 _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
@@ -169,7 +170,8 @@ class Seeder:
   def __post_init__(self):
     if self.judge is not None and self.tokenizer is None:
       raise ValueError('a judge reads texts: it needs the tokenizer.')
-    if self.settings.teacher == 'ema' and not self.document:
+    if (self.settings.teacher == 'ema' and self.segments
+        and not self.document):
       raise ValueError(
           'an EMA teacher reads the document anew: it needs its ids.')
     if self.settings.ewc and self.importance is None:
@@ -184,7 +186,8 @@ class Seeder:
     if self.rehearsal is None or not self.settings.rehearsal:
       return None, None
     return self.rehearsal.take(rng.choice(
-        len(self.rehearsal), self.settings.rehearsal_rows, replace=False))
+        len(self.rehearsal), self.settings.rehearsal_rows,
+        replace=len(self.rehearsal) < self.settings.rehearsal_rows))
 
   def _verdicts(self, *ids_and_masks):
     """The judge's word [B] on continuations and the teacher's, if it is asked.
@@ -204,9 +207,13 @@ class Seeder:
     if state.teacher is None:
       return (self.frozen if self.teacher is None else self.teacher,
               self.segments)
+    document = (None, None)
+    if self.segments:
+      document = rows_lib.pad_right(
+          [self.document], rows_lib.bucket(len(self.document), 128))
     return _moved_teacher(
-        self.config, self.frozen, state.teacher, self.index,
-        np.asarray(self.document, np.int32), part=self.part)
+        self.config, self.frozen, state.teacher, self.index, *document,
+        part=self.part)
 
   def _off_policy(self, state: SlotState, rng):
     """Some of the teacher's dreams."""
