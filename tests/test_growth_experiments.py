@@ -19,8 +19,8 @@ from experiments.growth_training import ARMS, DROPPED, MOMENTS, NONE
 from sleepjax import pretraining
 from sleepjax.data import sources
 from sleepjax.errors import UserError
-from sleepjax.growth import expansion
 from sleepjax.models import transformer
+from sleepjax.models.named_leaves import named_leaves
 from sleepjax.pretraining import PretrainingConfig
 from tests.conftest import CONFIG
 
@@ -94,9 +94,9 @@ def test_random_models_use_every_part():
       CONFIG, qkv_bias=True, qk_norm=True, tie_embeddings=False)
   params = growth_parity.random_params(config, 0)
   shapes = transformer.abstract_params(config)
-  for path, leaf in expansion._flat(params).items():
+  for path, leaf in named_leaves(params).items():
     assert np.std(leaf) > 0.05, path
-    assert leaf.shape == expansion._flat(shapes)[path].shape
+    assert leaf.shape == named_leaves(shapes)[path].shape
 
 
 @pytest.fixture(scope='module')

@@ -25,6 +25,7 @@ from sleepjax.growth.operators import (
 from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.named_leaves import named_leaves
 from tests.conftest import CONFIG
 
 TOKENS = np.random.default_rng(0).integers(0, 61, (2, 9))
@@ -92,8 +93,9 @@ def test_parity_and_gradients(operator, name, measured):
       lambda leaf: jnp.zeros(leaf.shape, bool), model[1]))
   gathers = {c.path: c for c in step.changes if isinstance(c, lib.Gather)}
   fresh = 0.0
-  for path, old in lib._flat(expected).items():
-    new, mask = lib._flat(larger)[path], np.asarray(lib._flat(masks)[path])
+  for path, old in named_leaves(expected).items():
+    new = named_leaves(larger)[path]
+    mask = np.asarray(named_leaves(masks)[path])
     if not is_float(new):
       continue
     fresh = max(fresh, np.abs(np.where(mask, new, 0)).max())
