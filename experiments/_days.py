@@ -101,30 +101,29 @@ class Exam:
   def right(self, model, form) -> list[list[bool]]:
     """Of each day, which questions are answered exactly, closed book."""
     asked = [day.questions(form) for day in self.days]
-    flat = [q for questions in asked for q in questions]
-    given = questions_lib.greedy_answers(*model, self.chat, flat, self.answers)
-    right = iter([g == q.answer for g, q in zip(given, flat, strict=True)])
+    right = iter(self._answered(model, sum(asked, [])))
     return [[next(right) for _ in questions] for questions in asked]
 
   def known(self, model) -> float:
-    given = questions_lib.greedy_answers(
-        *model, self.chat, self.known_questions, self.answers)
-    return float(np.mean([g == q.answer for g, q in zip(
-        given, self.known_questions, strict=True)]))
+    return float(np.mean(self._answered(model, self.known_questions)))
 
   def in_context(self, model, day) -> float:
-    segment = context.read_document(*model, self.chat, day.text)
-    asked = day.questions('direct')
-    given = questions_lib.greedy_answers(
-        *model, self.chat, asked, self.answers, segment)
-    return float(np.mean([g == q.answer for g, q in zip(
-        given, asked, strict=True)]))
+    return float(np.mean(self._answered(
+        model, day.questions('direct'), self._read(model, day))))
 
   def nll(self, model, day, in_context=False) -> float:
-    segment = context.read_document(
-        *model, self.chat, day.text) if in_context else None
     return questions_lib.answer_nll(
-        *model, self.chat, day.questions('direct'), self.answers, segment)
+        *model, self.chat, day.questions('direct'), self.answers,
+        self._read(model, day) if in_context else None)
+
+  def _read(self, model, day):
+    return context.read_document(*model, self.chat, day.text)
+
+  def _answered(self, model, asked, segment=None) -> list[bool]:
+    """Which of the questions get exactly the gold answer."""
+    given = questions_lib.greedy_answers(
+        *model, self.chat, asked, self.answers, segment)
+    return [g == q.answer for g, q in zip(given, asked, strict=True)]
 
 
 def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,

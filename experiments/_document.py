@@ -187,6 +187,13 @@ def run(model: Pretrained, document: Document, questions, controls,
   return report
 
 
+def finished(workdir: pathlib.Path, config: dict) -> dict | None:
+  """The report of a run of this configuration, if it has ended."""
+  path = workdir / 'report.json'
+  report = json.loads(path.read_text()) if path.exists() else {}
+  return report if report.get('config') == config else None
+
+
 def _resume(folder, lineage):
   """The model of an earlier run of the same command, or None."""
   if not checkpoints.is_saved(folder):

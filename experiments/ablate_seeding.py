@@ -97,13 +97,9 @@ def run_squad(model, config, settings, seed, folder, number):
   passages, controls = read_passages(config['split'], 0, number)
   reports = []
   for n, passage in enumerate(passages):
-    done = folder / f'{n:03d}/report.json'
-    report = json.loads(done.read_text()) if done.exists() else {}
-    if report.get('config') != config:
-      report = _document.run(
-          model, *to_exam(passage), controls, config, settings, exam, seed,
-          folder / f'{n:03d}')
-    reports.append(report)
+    own = folder / f'{n:03d}'
+    reports.append(_document.finished(own, config) or _document.run(
+        model, *to_exam(passage), controls, config, settings, exam, seed, own))
   summary = summarise(reports)
   return {**summary,
           'seed_tokens': sum(

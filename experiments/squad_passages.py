@@ -141,9 +141,9 @@ def main(argv):
   model, reports = load_pretrained(config.model), []
   for n, passage in enumerate(passages, _FIRST.value):
     folder = pathlib.Path(_WORKDIR.value) / f'{n:03d}'
-    done = folder / 'report.json'
-    if done.exists() and json.loads(done.read_text())['config'] == resolved:
-      reports.append(json.loads(done.read_text()))
+    report = _document.finished(folder, resolved)
+    if report is not None:
+      reports.append(report)
       continue
     document, questions = to_exam(passage)
     print(f'passage {n}: {document.title}', flush=True)

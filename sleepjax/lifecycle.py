@@ -89,7 +89,8 @@ class SleepConfig:
     if self.judge not in ('stand_in', *judge_by_name.KINDS):
       raise ValueError(f'judge={self.judge!r} must be one of stand_in, '
                        f'{", ".join(judge_by_name.KINDS)}.')
-    for name, known in (('trained', ('slot', 'static_slot', *trainable.DELTAS)),
+    for name, known in (('trained', (
+        'slot', 'static_slot', 'low_rank', 'all_layers')),
                         ('source', ('dreams', 'text'))):
       if getattr(self, name) not in known:
         raise ValueError(f'{name}={getattr(self, name)!r} must be one of '

@@ -49,7 +49,7 @@ ARMS = {
 }
 
 # Learning rates of AdamW where it is not a slot that learns.
-_RATES = {'low_rank': 3e-4, 'all_layers': 2e-5}
+RATES = {'low_rank': 3e-4, 'all_layers': 2e-5}
 
 
 def with_arm(sleep: ConfigDict, name: str, rates) -> ConfigDict:
@@ -72,5 +72,5 @@ def with_arm(sleep: ConfigDict, name: str, rates) -> ConfigDict:
 def get_config(name: str = 'seeding') -> ConfigDict:
   c = smollm2.get_config()
   c.sleep.dreaming = None
-  c.sleep = with_arm(c.sleep, name, _RATES)
+  c.sleep = with_arm(c.sleep, name, RATES)
   return c

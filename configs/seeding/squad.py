@@ -7,6 +7,7 @@
 from ml_collections import ConfigDict
 
 from configs.consolidate import smollm2
+from configs.seeding import arms
 
 
 def get_config() -> ConfigDict:
@@ -19,5 +20,5 @@ def get_config() -> ConfigDict:
   c.arms = ('seeding', 'no_imitation', 'no_rehearsal', 'no_growth',
             'self_distillation', 'text_slot', 'text_low_rank', 'text_full')
   c.seeds = (0, 1, 2)
-  c.rates = ConfigDict(dict(low_rank=3e-4, all_layers=2e-5))
+  c.rates = ConfigDict(arms.RATES)
   return c

@@ -26,8 +26,6 @@ class WorldRows:
   templates: of every attribute's statements, how many are used.
   bare_share: of the rows, those whose statements and questions are nothing but
     names and values: what a model learns to look up first.
-  repeat_share: of the rows, those whose context is told twice, the second time
-    in another order; there the loss of values counts in full.
   known_share: of the turns of a row with a context, those about long-known
     people.
   closed_share: of the rows, those without a context.
@@ -45,7 +43,6 @@ class WorldRows:
   max_attributes: int = 8
   templates: int = 3
   bare_share: float = 0.0
-  repeat_share: float = 0.0
   known_share: float = 0.15
   closed_share: float = 0.2
   context_weight: float = 0.1
@@ -237,24 +234,16 @@ def sample_rows(c: WorldRows, seed) -> PackedRows:
   facts = _draw_facts(c, rng)
   template = _style(c, facts.bare[:, None], facts.person.shape, rng)
   told = t.statement[facts.attribute, template]
-  weight = np.full(told.shape, c.context_weight)
   filled = _filled(told, t.name[facts.person],
                    t.value[facts.attribute, facts.value])
   filled[~facts.real()] = _NONE
   user = np.full((c.rows, 1), _encode()(world_tokenizer.USER)[0])
-  context, weights = [user, filled.reshape(c.rows, -1)], [
-      np.zeros(user.shape), weight.reshape(c.rows, -1)]
-  if c.repeat_share:
-    order = rng.random(facts.person.shape).argsort(1)[..., None]
-    again = np.take_along_axis(filled, order, 1)
-    again[rng.random(c.rows) >= c.repeat_share] = _NONE
-    is_value = np.take_along_axis(told == _VALUE, order, 1)
-    context.append(again.reshape(c.rows, -1))
-    weights.append(np.where(
-        is_value, 1.0, c.context_weight).reshape(c.rows, -1))
+  context = np.concatenate([user, filled.reshape(c.rows, -1)], 1)
+  weight = np.full(context.shape, c.context_weight)
+  weight[:, 0] = 0
   turns, learnt = _turn_tokens(
       c, _draw_subjects(c, facts, rng), facts.bare, rng)
   return packed.pack(
-      np.concatenate(context, 1), turns,
+      context, turns,
       np.broadcast_to(learnt, turns.shape), empty=_NONE, length=c.length,
-      context_weight=np.concatenate(weights, 1))
+      context_weight=weight)

@@ -249,23 +249,20 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   hidden = rows_lib.completion_hidden(config, student, batch.rows, segments)
   mask = batch.rows.completion_mask
   seen = mask & (jnp.arange(mask.shape[1]) >= settings.masked_first_tokens)
-  log_probs = None
+  log_probs_of = lambda hidden: chunked.sequence_log_probs_from_hidden(
+      hidden, head, batch.rows.completion,
+      chunk_rows=settings.divergence.chunk_rows,
+      matmul=layout.head_matmul(config))
   if (settings.target == 'tokens' or settings.estimator == 'sampled'
       or batch.advantage is not None):
-    log_probs = chunked.sequence_log_probs_from_hidden(
-        hidden, head, batch.rows.completion,
-        chunk_rows=settings.divergence.chunk_rows,
-        matmul=layout.head_matmul(config))
+    log_probs = log_probs_of(hidden)
   if settings.target == 'tokens':
     weight = jnp.maximum(seen.sum(dtype=jnp.float32), 1.0)
     metrics = {'divergence': -jnp.where(seen, log_probs, 0).sum() / weight}
   elif settings.estimator == 'sampled':
     total, weight, _ = policy_gradient.sampled_reverse_kl(
-        log_probs, chunked.sequence_log_probs_from_hidden(
-            batch.teacher_hidden, head, batch.rows.completion,
-            chunk_rows=settings.divergence.chunk_rows,
-            matmul=layout.head_matmul(config)),
-        seen, settings.group_size)
+        log_probs, log_probs_of(batch.teacher_hidden), seen,
+        settings.group_size)
     metrics = {'divergence': total / jnp.maximum(weight, 1.0)}
   else:
     total, weight, aux = _divergence(

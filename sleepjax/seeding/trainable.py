@@ -7,6 +7,7 @@ into canonical parameters they have become the model's own weights.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +76,7 @@ class LowRank:
     tree = {}
     for i, name in enumerate(self.matrices):
       inner, outer = shapes[name]
-      fan_in = _size(inner)
+      fan_in = math.prod(inner)
       tree[name] = {
           'a': jax.random.normal(jax.random.fold_in(key, i), (
               L, *inner, self.rank)) * fan_in ** -0.5,
@@ -133,14 +134,6 @@ class AllLayers:
 
 Trainable = Slot | LowRank | AllLayers
 OWN_MLP_SLOT = Slot()
-DELTAS = {'low_rank': LowRank, 'all_layers': AllLayers}
-
-
-def _size(shape):
-  size = 1
-  for n in shape:
-    size *= n
-  return size
 
 
 def _check_matrices(names):
