@@ -29,6 +29,7 @@ from sleepjax.evals import report as report_lib
 from sleepjax.evals import world_scores
 from sleepjax.models import export, transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.lookup_init import lookup_init
 from sleepjax.pretraining import PretrainingConfig
 from sleepjax.training import checkpoints
 from sleepjax.training.compilation_cache import enable_compilation_cache
@@ -117,6 +118,10 @@ def main(argv):
     raise UserError(f'config.model.vocab_size={model.vocab_size}: the world '
                     f'has {tokenizer.vocab_size} words.')
   params = transformer.init(model, jax.random.key(config.seed))
+  if config.lookup_start:
+    params = lookup_init(
+        model, params, world_tokenizer.is_content(model.vocab_size),
+        jax.random.fold_in(jax.random.key(config.seed), 1))
   state = [params, pretraining.make_optimizer(settings).init(params)]
   folder, start, tokens, seconds = workdir / 'progress', 0, 0, 0.0
   if checkpoints.is_saved(folder):

@@ -16,6 +16,8 @@ def get_config() -> ConfigDict:
   c.save_every = 100
   c.exam_days = 64  # Each of 8 facts, asked in every form.
 
+  c.lookup_start = True  # See sleepjax.models.lookup_init.
+
   m = c.model = ConfigDict()
   m.vocab_size = 512
   m.num_layers = 3
@@ -23,30 +25,30 @@ def get_config() -> ConfigDict:
   m.mlp_dim = 192
   m.num_heads = 4
   m.num_kv_heads = 4
-  m.head_dim = 24
+  m.head_dim = 32
   m.max_context = 512
-  m.rope_theta = 100.0  # Sentences and contexts are short.
+  m.rope_theta = 10_000.0
 
   p = c.pretraining = ConfigDict()
   p.steps = 2000
   p.learning_rate = 6e-3
-  p.matrix_learning_rate = 0.02
+  p.matrix_learning_rate = 0.01
   p.final_rate = 0.05
   p.warmup_steps = 30
   p.b2 = 0.98
 
-  asked, mixed = (4.0, 1.0, 3.0, 0.5, 1.0, 0.5), (3.0, 2.0, 2.0, 1.0, 1.0, 1.0)
+  asked, mixed = (3.0, 1.0, 2.0, 2.0, 0.5, 0.5), (3.0, 2.0, 2.0, 3.0, 1.0, 1.0)
   c.stages = ConfigDict({
       'two': _stage(
-          until=0.25, rows=47, length=76, turns=6, facts=(2, 3), attributes=2,
+          until=0.08, rows=47, length=76, turns=6, facts=(2, 3), attributes=2,
           templates=1, known_share=0.05, closed_share=0.04, context_weight=0.2,
           kinds=asked),
       'some': _stage(
-          until=0.6, rows=32, length=110, turns=8, facts=(2, 6), attributes=4,
+          until=0.3, rows=32, length=110, turns=8, facts=(2, 6), attributes=4,
           templates=2, known_share=0.1, closed_share=0.08, context_weight=0.1,
           kinds=asked),
       'day': _stage(
-          until=1.0, rows=24, length=150, turns=9, facts=(5, 10), attributes=8,
+          until=1.0, rows=24, length=160, turns=10, facts=(5, 10), attributes=8,
           templates=3, known_share=0.15, closed_share=0.25, context_weight=0.1,
           kinds=mixed)})
   return c

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
@@ -55,3 +56,13 @@ def build_tokenizer() -> Tokenizer:
   return Tokenizer(
       backend, CHAT_TEMPLATE, {'eos_token': END, 'pad_token': PAD},
       (vocabulary[END],), vocabulary[PAD])
+
+
+def is_content(vocab_size: int) -> np.ndarray:
+  """Which ids [V] are names or values, bool."""
+  content = {*world.KNOWN_NAMES, *world.NEW_NAMES}
+  for attribute in world.ATTRIBUTES:
+    content |= set(attribute.values)
+  every = [*SPECIAL, *words()]
+  return np.array([word in content for word in every]
+                  + [False] * (vocab_size - len(every)))
