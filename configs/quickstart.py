@@ -18,18 +18,22 @@ def get_config() -> ConfigDict:
   c.days.facts = 8
   c.days.people = 5
   c.days.rehearsal_texts = 8
-  c.days.remembered = 48
+  c.days.remembered = 192
+  c.days.elder = True
 
   c.sleep.answer_prompt = '{question}'
   c.sleep.context_tokens = 256
   c.sleep.slot_rank = 32
   c.sleep.rehearsal_per_text = 4
   c.sleep.rehearsal_tokens = 128
+  c.sleep.rehearse_asking = True
+  c.sleep.memories = 192
+  c.sleep.memory_prompt = 'Ask a question.'
   c.sleep.matmul_dtype = 'float32'
   c.sleep.low_rank = 6  # About as many parameters as the slot.
 
   d = c.sleep.dreams
-  d.question_prompt = 'Ask a question.'
+  d.question_prompt = 'Ask a question about this: {sentence}'
   d.openings = ('',)
   d.recall_prompt = 'Tell me a fact.'
   d.open_prompts = ()
@@ -47,7 +51,8 @@ def get_config() -> ConfigDict:
   s.steps = 120
   s.rows = 16  # A multiple of group_size.
   s.on_policy = 0.25
-  s.rehearsal_rows = 16
+  s.rehearsal_rows = 8
+  s.retention_rows = 32
   s.learning_rate = 1e-2
   s.divergence.chunk_rows = 1024
 

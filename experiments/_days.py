@@ -34,9 +34,12 @@ class DaysConfig:
 
   days: days and nights.
   facts, people: told each day, and whom they are about.
-  rehearsal_texts: other days, for the rehearsal term.
-  remembered: prompts of earlier nights that each night rehearses, drawn anew;
+  rehearsal_texts: other days, for the rehearsal term; other ones every night.
+  remembered: prompts of earlier nights that each night retains, drawn anew;
     0 for none.
+  elder: whether it is the pretrained self whose answers are rehearsed, and
+    whose memories are retained, on every night; else it is the old self of each
+    night, which is no longer quite what it was.
   """
 
   days: int = 10
@@ -44,6 +47,7 @@ class DaysConfig:
   people: int = 5
   rehearsal_texts: int = 8
   remembered: int = 32
+  elder: bool = True
 
   def __post_init__(self):
     if not 1 <= self.days <= world.number_of_days(self.people):
@@ -144,8 +148,6 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   workdir.mkdir(parents=True, exist_ok=True)
   d, chat, key = days_config, ChatPrompts(model.tokenizer), jax.random.key(seed)
   days = [world.day(seed, n, d.facts, d.people) for n in range(d.days)]
-  texts = [world.day(_REHEARSAL_SEED + n, 0, d.facts, d.people).text
-           for n in range(d.rehearsal_texts)]
   for day in days:
     room = len(chat.document(day.text))
     if room > settings.context_tokens:
@@ -157,6 +159,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   if settings.trained == 'slot':
     current, params = slots.allocate_pool(
         current, params, d.days, settings.slot_rank)
+  first = (current, params) if d.elder else None
   lineage = {'base': model.name, 'config': config, 'nights': 0, 'seconds': {},
              'tokens': {}}
   saved = _resume(workdir / 'model', lineage)
@@ -181,6 +184,9 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
           phase.advance(in_context_accuracy=progress.in_context[-1])
     for n in range(lineage['nights'], d.days):
       night = jax.random.fold_in(key, n)
+      texts = [world.day(_REHEARSAL_SEED + n * d.rehearsal_texts + i, 0,
+                         d.facts, d.people).text
+               for i in range(d.rehearsal_texts)]
       current, params, report = lifecycle.sleep(
           current, params, chat, days[n].document, texts, settings, night,
           display, metrics,
@@ -188,7 +194,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
           avoid=[q.question for day in days
                  for q in day.questions('paraphrase')],
           remembered=_remembered(progress.prompts, d.remembered, seed, n),
-          earlier=[day.document for day in days[:n]])
+          earlier=[day.document for day in days[:n]], first=first)
       progress.prompts.append(sorted({
           t['prompt'] for t in report.texts if t['kind'] != 'recall'}))
       slept = exam.compute(current, params)

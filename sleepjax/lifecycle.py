@@ -28,6 +28,7 @@ from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import dreams as dreams_lib
 from sleepjax.seeding import ewc, judge_by_name, objective, seed, trainable
+from sleepjax.seeding import rehearsal as rehearsal_lib
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
 
@@ -43,6 +44,9 @@ class SleepConfig:
   slot_layers: layers whose slot is open; empty for all.
   rehearsal_per_text: questions tried for each rehearsal text.
   rehearsal_tokens: longest prompt of a rehearsal row, its text included.
+  rehearse_asking: whether rehearsal includes how those questions are written.
+  memories: questions that it asks itself closed book for retention, with
+    `memory_prompt`.
   matmul_dtype, unroll: see `sleepjax.models.layout.for_compute`. On a CPU,
     scanned layers (unroll=False) compile several times faster and run slower:
     right for a short run on a new machine.
@@ -69,6 +73,9 @@ class SleepConfig:
   slot_layers: tuple[int, ...] = ()
   rehearsal_per_text: int = 4
   rehearsal_tokens: int = 288
+  rehearse_asking: bool = False
+  memories: int = 0
+  memory_prompt: str = 'Ask a question.'
   matmul_dtype: str = 'auto'
   unroll: bool | None = None
   judge: str = 'stand_in'
@@ -227,7 +234,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           settings: SleepConfig, key, display: Display,
           metrics: MetricsWriter, avoid: Sequence[str] = (),
           remembered: Sequence[str] = (),
-          earlier: Sequence[documents.Document] = ()):
+          earlier: Sequence[documents.Document] = (), first=None):
   """Reads one stretch of text, then sleeps on it.
 
   Args:
@@ -241,9 +248,12 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     metrics: one line per step of seeding and part of dreaming.
     avoid: questions that no dream may ask.
     remembered: prompts about earlier texts. What the old self answers to them,
-      closed book, is rehearsed besides.
+      closed book, is retained.
     earlier: texts of earlier sleeps, for the baselines that may keep them:
       replayed, or what elastic weight consolidation protects.
+    first: (config, params) of the self before all sleeps, if rehearsal and
+      memories are to be that one's: what every sleep but a little is then not
+      lost in many. `params` as they are, if None.
 
   Returns:
     (config, params, SleepReport): canonical. Nothing but the new slot differs
@@ -291,24 +301,36 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     else:
       dreams, held_out = dreams_lib.write_dreams(
           dreamer, document, segment, write_key, settings.answer_prompt, avoid)
-    pairs, rehearsal, importance = [], None, None
+    elder = dreamer if first is None else dataclasses.replace(
+        dreamer, **dict(zip(('config', 'params'), layout.for_compute(
+            *first, settings.matmul_dtype, settings.unroll), strict=True)))
+    pairs, memories, kept, importance = [], [], [], None
     if rehearsal_texts and settings.rehearsal_per_text and (
         settings.seeding.rehearsal or settings.seeding.ewc):
-      pairs = dreams_lib.write_rehearsal(
-          dreamer, rehearsal_texts, rehearsal_key, settings.answer_prompt,
-          settings.rehearsal_per_text, settings.rehearsal_tokens)
-    if settings.seeding.rehearsal and remembered:
-      pairs += dreams_lib.write_closed_book(
-          dreamer, remembered, jax.random.fold_in(rehearsal_key, 1))
+      pairs = rehearsal_lib.write_rehearsal(
+          elder, rehearsal_texts, rehearsal_key, settings.answer_prompt,
+          settings.rehearsal_per_text, settings.rehearsal_tokens,
+          settings.rehearse_asking)
+    if settings.seeding.retention and settings.seeding.retention_rows:
+      if settings.memories:
+        memories = rehearsal_lib.write_memories(
+            elder, settings.memory_prompt, settings.memories,
+            jax.random.fold_in(rehearsal_key, 2), settings.answer_prompt)
+      if remembered:
+        kept = rehearsal_lib.write_closed_book(
+            dreamer, remembered, jax.random.fold_in(rehearsal_key, 1))
     head = rows_lib.shared_prefix(
-        [d.student_ids(chat) for d in dreams] + [prompt for prompt, _ in pairs])
+        [d.student_ids(chat) for d in dreams]
+        + [prompt for prompt, _ in (*pairs, *memories, *kept)])
     examples = seed.dream_examples(
         compute, frozen, chat, dreams, segment, s.completion_tokens, head)
-    phase.advance(tokens=rows_lib.num_tokens(examples.student))
-    if pairs:
-      rehearsal = seed.rehearsal_examples(
-          compute, frozen, pairs, s.completion_tokens, head)
-      phase.advance(tokens=rows_lib.num_tokens(rehearsal.student))
+    def scored(writer, pairs):
+      return [seed.paired_examples(writer.config, writer.params, pairs,
+                                   s.completion_tokens, head)] if pairs else []
+    rehearsal = scored(elder, pairs)
+    retention = scored(elder, memories) + scored(dreamer, kept)
+    for scored_rows in (examples, *rehearsal, *retention):
+      phase.advance(tokens=rows_lib.num_tokens(scored_rows.student))
     if settings.seeding.ewc:
       protected = pairs + [(d.student_ids(chat), d.completion) for d in again]
       importance = ewc.fisher_diagonal(
@@ -317,10 +339,12 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
                   jax.tree.map(jnp.zeros_like, slot))
 
   seeder = seed.Seeder(
-      compute, frozen, index, settings.seeding, examples, (segment,), rehearsal,
+      compute, frozen, index, settings.seeding, examples, (segment,),
+      rehearsal[0] if rehearsal else None,
       chat.tokenizer.stop_ids, seed.content_free_tokens(chat.tokenizer),
       head=tuple(head), judge=judge, tokenizer=chat.tokenizer, part=part,
       importance=importance,
+      retention=seed.joined(*retention) if retention else None,
       document=tuple(chat.document(document.text)))
   with display.phase('seed', total=settings.seeding.steps) as phase:
     def report_seeding(step, values, tokens):

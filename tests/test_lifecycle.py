@@ -14,7 +14,7 @@ from sleepjax import lifecycle
 from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.models.load import load_pretrained
-from sleepjax.seeding import dreams
+from sleepjax.seeding import rehearsal
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 
@@ -137,7 +137,7 @@ def test_a_judge_by_name_rewards_rollouts(tmp_path):
     'no_sleep', 'ema_teacher', 'static_slot', 'text_low_rank', 'ewc'])
 def test_baselines_change_what_they_name(tmp_path, arm, monkeypatch):
   # A random model writes no question that passes for one.
-  monkeypatch.setattr(dreams, 'write_rehearsal', lambda *_: [
+  monkeypatch.setattr(rehearsal, 'write_rehearsal', lambda *_: [
       ([5, 6, 7], [8, 9]), ([5, 9], [4, 3, 2])])
   changes = {name: value for name, value in arms.ARMS[arm].items()
              if name != 'seeding.rehearsal'}

@@ -19,6 +19,9 @@ def get_config() -> ConfigDict:
   c.sleep.slot_layers = ()  # Empty for all.
   c.sleep.rehearsal_per_text = 6
   c.sleep.rehearsal_tokens = 288
+  c.sleep.rehearse_asking = False
+  c.sleep.memories = 0
+  c.sleep.memory_prompt = 'Ask a question.'
   c.sleep.judge = 'stand_in'  # See configs/judges/smollm2.py.
   c.sleep.matmul_dtype = 'auto'
   c.sleep.unroll = config_dict.placeholder(bool)  # None: on a CPU.
@@ -60,6 +63,8 @@ def get_config() -> ConfigDict:
   s.prefix = 0.5
   s.rehearsal = 1.0
   s.rehearsal_rows = 1
+  s.retention = 1.0
+  s.retention_rows = 4
   s.learning_rate = 1.5e-3
   s.warmup_steps = 5
   s.clip_norm = 1.0

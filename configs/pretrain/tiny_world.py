@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
   p.warmup_steps = 30
   p.b2 = 0.98
 
-  asked, mixed = (3.0, 1.0, 2.0, 2.0, 0.5, 0.5), (3.0, 2.0, 2.0, 3.0, 1.0, 1.0)
+  asked, mixed = (3.0, 1.0, 2.0, 2.0, 0.5, 0.5), (3.0, 2.0, 2.5, 2.5, 1.0, 1.0)
   c.stages = ConfigDict({
       'two': _stage(
           until=0.08, rows=47, length=76, turns=6, facts=(2, 3), attributes=2,

@@ -28,6 +28,7 @@ FORMS = ('direct', 'paraphrase', 'reversed')
 
 # What a model of this world is asked besides questions.
 ASK = 'Ask a question.'
+ASK_ABOUT = 'Ask a question about this: {sentence}'
 RECALL = 'Tell me a fact.'
 TELL = 'Tell me about {name}.'
 
@@ -182,8 +183,9 @@ def number_of_days(people: int = 5) -> int:
 def day(seed: int, number: int, facts: int = 8, people: int = 5) -> Day:
   """A day of new facts; days of one seed have no person in common.
 
-  Within a day no value occurs twice, so a question for a name has one answer.
-  Every person has as many facts as the others or one more.
+  No value of an attribute comes again before all have come, so that a question
+  for a name has one answer, in the first ten days or so of eight facts. Every
+  person of a day has as many facts as the others or one more.
 
   Args:
     seed: of a sequence of days.
@@ -206,15 +208,22 @@ def day(seed: int, number: int, facts: int = 8, people: int = 5) -> Day:
         f'{people * len(ATTRIBUTES)}.')
   names = np.random.default_rng((seed, 0)).permutation(len(NEW_NAMES))
   names = names[number * people:(number + 1) * people]
-  rng = np.random.default_rng((seed, 1, number))
-  attributes = np.stack([rng.permutation(len(ATTRIBUTES)) for _ in names])
-  values = [rng.permutation(len(a.values)) for a in ATTRIBUTES]
+  def draw_attributes(number):
+    rng = np.random.default_rng((seed, 1, number))
+    drawn = np.stack([rng.permutation(len(ATTRIBUTES)) for _ in range(people)])
+    return drawn.T.reshape(-1)[:facts], rng
+
+  used = np.zeros(len(ATTRIBUTES), int)
+  for earlier in range(number):
+    np.add.at(used, draw_attributes(earlier)[0], 1)
+  attributes, rng = draw_attributes(number)
   told = []
-  for i in range(facts):
-    a = attributes[i % people, i // people]
-    at = sum(fact.attribute == ATTRIBUTES[a].name for fact in told)
-    told.append(Fact(NEW_NAMES[names[i % people]], ATTRIBUTES[a].name,
-                     ATTRIBUTES[a].values[values[a][at]]))
+  for i, a in enumerate(attributes):
+    attribute = ATTRIBUTES[a]
+    values = np.random.default_rng((seed, 2, a)).permutation(attribute.values)
+    told.append(Fact(NEW_NAMES[names[i % people]], attribute.name,
+                     str(values[used[a] % len(values)])))
+    used[a] += 1
   told = tuple(told[i] for i in rng.permutation(facts))
   text = ' '.join(fact.statement(rng.integers(len(
       _BY_NAME[fact.attribute].statements))) for fact in told)

@@ -31,7 +31,8 @@ class WorldRows:
   closed_share: of the rows, those without a context.
   context_weight: of the loss of a context's own tokens.
   kinds: relative frequencies of turns: direct question, paraphrase, reversed,
-    ask a question, tell about someone, tell a fact.
+    ask a question, tell about someone, tell a fact. What is to be asked about
+    is said, but for half of the rows without a context.
   """
 
   rows: int = 64
@@ -54,6 +55,7 @@ class _Tables(NamedTuple):
   value: np.ndarray  # [A, values]
   statement: np.ndarray  # [A, templates, W], the last one bare.
   question: np.ndarray  # [A, forms, W], those of `world`, then the same bare.
+  about: np.ndarray  # [L] what stands before a statement to be asked about.
   known: np.ndarray  # [known people, A] index of a value
 
 
@@ -86,6 +88,7 @@ def _tables() -> _Tables:
       np.array([[*(_template(getattr(a, form)) for form in world.FORMS),
                  bare(_NAME), bare(_NAME), bare(_VALUE)]
                 for a in world.ATTRIBUTES]),
+      np.array(_encode()(world.ASK_ABOUT.format(sentence=''))),
       known.reshape(len(world.KNOWN_NAMES), -1))
 
 
@@ -147,12 +150,14 @@ class _Subjects(NamedTuple):
   """What turns are about, each [B, J].
 
   kind: of the turn.
+  about: whether what to ask about is said.
   known: about a long-known person.
   person, attribute, value: a fact.
   more, attribute_2, value_2: whether there is another about the person.
   """
 
   kind: np.ndarray
+  about: np.ndarray
   known: np.ndarray
   person: np.ndarray
   attribute: np.ndarray
@@ -168,7 +173,9 @@ def _draw_subjects(c: WorldRows, facts: _Facts, rng) -> _Subjects:
   kind = rng.choice(len(c.kinds), shape, p=np.divide(c.kinds, sum(c.kinds)))
   known = rng.random(shape) < c.known_share
   known &= np.isin(kind, (DIRECT, PARAPHRASE, TELL))
-  known |= (facts.count == 0)[:, None]
+  closed = (facts.count == 0)[:, None]
+  about = (kind == ASK) & (~closed | (np.arange(c.rows) % 2 == 0)[:, None])
+  known |= closed
   # Many long-known people share a value.
   kind = np.where(known & (kind == REVERSED), DIRECT, kind)
   pick = lambda x, at: np.take_along_axis(x, at, 1)
@@ -185,7 +192,7 @@ def _draw_subjects(c: WorldRows, facts: _Facts, rng) -> _Subjects:
   value, value_2 = (
       np.where(known, table[row, a], pick(facts.value, i))
       for a, i in ((attribute, at), (attribute_2, other)))
-  return _Subjects(kind, known, person, attribute, value,
+  return _Subjects(kind, about, known, person, attribute, value,
                    known | others.any(2), attribute_2, value_2)
 
 
@@ -201,21 +208,24 @@ def _turn_tokens(c: WorldRows, subjects: _Subjects, bare, rng):
   statements = [
       _filled(t.statement[a, _style(c, bare, a.shape, rng)], name,
               t.value[a, v])
-      for a, v in ((s.attribute, s.value), (s.attribute_2, s.value_2))]
-  k = s.kind[..., None]
+      for a, v in ((s.attribute, s.value), (s.attribute_2, s.value_2),
+                   (s.attribute, s.value))]
+  k, about = s.kind[..., None], s.about[..., None]
+  before = np.where(about, t.about, _NONE)
   prompt = np.select(
-      [k == ASK, k == TELL, k == RECALL],
-      [_filled(np.array(_template(text)), name, word)
-       for text in (world.ASK, world.TELL, world.RECALL)], question)
+      [about, k == ASK, k == TELL, k == RECALL],
+      [statements[2], *(
+          _filled(np.array(_template(text)), name, word)
+          for text in (world.ASK, world.TELL, world.RECALL))], question)
   answer = np.full(question.shape, _NONE)
   answer[..., 0] = np.where(s.kind == REVERSED, name, word)
   reply = np.select([k == ASK, k >= TELL], [question, statements[0]], answer)
   more = np.where((k == TELL) & s.more[..., None], statements[1], _NONE)
   mark = lambda token: np.full((*k.shape[:2], 1), _encode()(token)[0])
   turns = np.concatenate([
-      prompt, mark(world_tokenizer.ASSISTANT), reply, more,
+      before, prompt, mark(world_tokenizer.ASSISTANT), reply, more,
       mark(world_tokenizer.END)], 2)
-  return turns, np.arange(turns.shape[2]) > _WORDS
+  return turns, np.arange(turns.shape[2]) > before.shape[2] + _WORDS
 
 
 def _style(c, bare, shape, rng):

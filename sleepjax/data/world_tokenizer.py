@@ -30,7 +30,8 @@ CHAT_TEMPLATE = """\
 
 def words() -> list[str]:
   """Every word and mark of the world, names and values first."""
-  templates = [world.ASK, world.RECALL, world.TELL.format(name='')]
+  templates = [world.ASK, world.ASK_ABOUT.format(sentence=''), world.RECALL,
+               world.TELL.format(name='')]
   ordered = [*world.KNOWN_NAMES, *world.NEW_NAMES]
   for attribute in world.ATTRIBUTES:
     ordered += attribute.values

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from sleepjax.data import world
+from sleepjax.data import documents, world
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.evals import answers, questions
 from sleepjax.evals.questions import AnswerConfig
@@ -54,26 +54,30 @@ def known_accuracy(config: ModelConfig, params,
 
 
 def written_questions(config: ModelConfig, params, chat: ChatPrompts,
-                      text: str | None, key, count: int = 32,
+                      day: world.Day | None, key, count: int = 4,
                       temperature: float = 1.0) -> list[str]:
-  """Questions that the model writes when asked to, about a text or without.
+  """Questions that the model writes when asked to.
 
   Args:
     config, params, chat: the model.
-    text: in its context; None asks closed book.
+    day: in its context, which it asks about sentence by sentence; None asks
+      closed book about anything.
     key: typed PRNG key.
-    count: how many.
+    count: how many, about each sentence.
     temperature: of sampling.
   """
-  if text is None:
-    segments, prompt = (), chat.closed_book(world.ASK)
+  if day is None:
+    segments, prompts = (), [chat.closed_book(world.ASK)]
   else:
-    segments = (context.read_document(config, params, chat, text),)
-    prompt = chat.after_document(world.ASK)
+    segments = (context.read_document(config, params, chat, day.text),)
+    prompts = [
+        chat.after_document(world.ASK_ABOUT.format(sentence=sentence))
+        for sentence in documents.split_sentences(day.text)]
+  prompts = [prompt for prompt in prompts for _ in range(count)]
   rollout = sampler.jitted_sample(
       config, params,
-      *rows_lib.pad_left([prompt] * count, rows_lib.prompt_bucket([prompt])),
-      key, max_new_tokens=16, stop_ids=chat.tokenizer.stop_ids,
+      *rows_lib.pad_left(prompts, rows_lib.prompt_bucket(prompts)), key,
+      max_new_tokens=16, stop_ids=chat.tokenizer.stop_ids,
       method=sampler.Sampling(temperature), segments=segments)
   tokens, mask = np.asarray(rollout.tokens), np.asarray(rollout.mask)
   return [chat.tokenizer.decode(t[m].tolist()).strip()
@@ -85,14 +89,17 @@ def question_validity(config: ModelConfig, params, chat: ChatPrompts,
   """Shares of written questions that have exactly one answer.
 
   Returns:
-    {'in_context': of those about a day in context, 'closed_book': of those
-    without, about long-known facts}.
+    {'in_context': of those about a sentence of a day in context, where the
+    answer must be that sentence's, 'closed_book': of those without, about
+    long-known facts}.
   """
   valid = []
   for i, day in enumerate(days):
     written = written_questions(
-        config, params, chat, day.text, jax.random.fold_in(key, i))
-    valid += [world.answer_to(q, day.facts) is not None for q in written]
+        config, params, chat, day, jax.random.fold_in(key, i))
+    each = len(written) // len(day.facts)
+    valid += [world.answer_to(q, [day.facts[n // each]]) is not None
+              for n, q in enumerate(written)]
   written = written_questions(
       config, params, chat, None, jax.random.fold_in(key, len(days)), 64)
   closed = [world.answer_to(q, world.known_facts()) is not None

@@ -164,7 +164,7 @@ def write_topic(dreamer: Dreamer, document, segment: Segment) -> str:
   return dreamer.texts(completion)[0].split('\n')[0].rstrip('.')
 
 
-def _question_requests(dreamer: Dreamer, text: str):
+def question_requests(dreamer: Dreamer, text: str):
   """For every sentence, (request ids, opening) of openings and repetitions."""
   s, chat = dreamer.settings, dreamer.chat
   sentences = documents.split_sentences(text)
@@ -186,7 +186,7 @@ def write_questions(dreamer: Dreamer, text: str, segment: Segment, key,
   ask_key, order_key = jax.random.split(key)
   longest = s.prompt_tokens + 40  # The sentence stands in the request.
   asked = []
-  for i, requests in enumerate(_question_requests(dreamer, text)):
+  for i, requests in enumerate(question_requests(dreamer, text)):
     requests = [r for r in requests if len(r[0]) <= longest]
     replies = dreamer.texts(dreamer.write(
         [ids for ids, _ in requests], jax.random.fold_in(ask_key, i),
@@ -343,61 +343,3 @@ def recitations(dreamer: Dreamer, document) -> list[Dream]:
       (*chat.tokenizer.encode(sentence), *stop)[:s.completion_tokens]))
              for sentence in documents.split_sentences(document.text)]
   return dreams
-
-
-def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
-                    answer_prompt: str, per_text: int, prompt_tokens: int):
-  """Answers of the old self about other texts, each with its text in front.
-
-  Args:
-    dreamer: the old self.
-    texts: short texts that have nothing to do with the document.
-    key: PRNG key.
-    answer_prompt: how questions are put, with {question}.
-    per_text: questions tried for each text.
-    prompt_tokens: longest prompt, the text included.
-
-  Returns:
-    list of (prompt ids with the text, completion ids).
-
-  Raises:
-    UserError: if no text fits with a question.
-  """
-  chat, tried = dreamer.chat, []
-  for n, text in enumerate(texts):
-    requests = list(itertools.chain(*_question_requests(dreamer, text)))
-    context = chat.document(text)
-    # A step of one more than the openings visits all of them, and sentences.
-    step = len(dreamer.settings.openings) + 1
-    chosen = [requests[(n + i * step) % len(requests)] for i in range(per_text)]
-    tried += [(text, context, opening, context + ids)
-              for ids, opening in chosen]
-  tried = [t for t in tried if len(t[3]) <= prompt_tokens]
-  replies = dreamer.texts(dreamer.write(
-      [ids for *_, ids in tried], key,
-      temperature=dreamer.settings.question_temperature), strip=False)
-  prompts = []
-  for (text, context, opening, _), reply in zip(tried, replies, strict=True):
-    question = clean_question(
-        opening + reply, text, dreamer.settings.forbidden)
-    if question is not None:
-      prompt = context + chat.after_document(
-          answer_prompt.format(question=question))
-      if len(prompt) <= prompt_tokens:
-        prompts.append(prompt)
-  if not prompts:
-    raise UserError(
-        f'no rehearsal text fits into rehearsal.prompt_tokens={prompt_tokens} '
-        'with a question: use shorter texts or a larger number.')
-  completions = dreamer.write(prompts, jax.random.fold_in(key, 1))
-  return list(zip(prompts, completions, strict=True))
-
-
-def write_closed_book(dreamer: Dreamer, prompts: Sequence[str], key):
-  """What the old self answers without any text: (prompt ids, completion ids).
-
-  Prompts longer than `prompt_tokens` are left out.
-  """
-  asked = [dreamer.chat.closed_book(prompt) for prompt in prompts]
-  asked = [ids for ids in asked if len(ids) <= dreamer.settings.prompt_tokens]
-  return list(zip(asked, dreamer.write(asked, key), strict=True))

@@ -3,9 +3,10 @@
 Seeding maximises (1 − α)·E[r] − α·D over a new slot (arXiv 2606.03979, section
 3.3), D a divergence of the student from its smaller self on a λ-mixture of the
 teacher's samples and the student's own, r the imitation reward. To it comes a
-rehearsal term (ours): the same divergence on answers that the old self wrote
+two terms of ours: rehearsal, the same divergence on what the old self wrote
 about *other* texts, with those texts in both contexts, which keeps the new slot
-from teaching the model to look at its context less.
+from teaching the model to look at its context less; and retention, the same on
+what it answered closed book about other things that it knows.
 
 The baselines are settings of the same step: `target='tokens'` is supervised
 fine-tuning, `ewc` adds its penalty, and `trainable` names what may change.
@@ -51,6 +52,8 @@ class SeedingConfig:
     [0, prefix].
   rehearsal: weight of the rehearsal term; 0 switches it off.
   rehearsal_rows: rehearsed answers per update.
+  retention: weight of the retention term; 0 switches it off.
+  retention_rows: its answers per update.
   learning_rate, warmup_steps, clip_norm: AdamW with linear warm-up and cosine
     decay to a tenth; the gradient is clipped to a global norm.
   divergence: D.
@@ -85,6 +88,8 @@ class SeedingConfig:
   prefix: float = 0.5
   rehearsal: float = 1.0
   rehearsal_rows: int = 1
+  retention: float = 1.0
+  retention_rows: int = 4
   learning_rate: float = 1.5e-3
   warmup_steps: int = 5
   clip_norm: float = 1.0
@@ -152,8 +157,9 @@ class Batch(NamedTuple):
   advantage: [B] for the student's own rollouts, or None for teacher samples.
   rehearsal: rows whose prompts contain their own text, or None.
   rehearsal_hidden: [B', N', D] of the old self for them.
-  head: [P'] ids that all prompts, rehearsed ones too, go on from, or None. They
-    are read once for all rows.
+  retention, retention_hidden: the same of rows without a text.
+  head: [P'] ids that all prompts go on from, or None. They are read once for
+    all rows.
   importance: diagonal of the Fisher matrix, shaped like what is trained, for
     elastic weight consolidation; see `sleepjax.seeding.ewc`.
   sampled_log_probs: [B, N] of rollouts when they were sampled, if several
@@ -165,6 +171,8 @@ class Batch(NamedTuple):
   advantage: jax.Array | None = None
   rehearsal: Rows | None = None
   rehearsal_hidden: jax.Array | None = None
+  retention: Rows | None = None
+  retention_hidden: jax.Array | None = None
   head: jax.Array | None = None
   importance: dict | None = None
   sampled_log_probs: jax.Array | None = None
@@ -227,7 +235,8 @@ def _divergence(config, settings, head, teacher_hidden, student_hidden, mask):
 
 def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
               batch: Batch, part: Trainable = OWN_MLP_SLOT):
-  """Loss of one batch: α·D − (1 − α)·(reward surrogate) + w·D_rehearsal + EWC.
+  """Loss of one batch: α·D − (1 − α)·(reward surrogate) + w·D_rehearsal +
+  w'·D_retention + EWC.
 
   Args:
     config: the grown model's shape.
@@ -282,14 +291,15 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
           settings.clip)
       metrics['clipped'] = aux['clipped'] / jnp.maximum(pg_weight, 1.0)
     loss += (1 - settings.alpha) * pg / jnp.maximum(pg_weight, 1.0)
-  if batch.rehearsal is not None:
-    hidden = rows_lib.completion_hidden(
-        config, student, batch.rehearsal, segments)
-    total, weight, _ = _divergence(
-        config, settings, head, batch.rehearsal_hidden, hidden,
-        batch.rehearsal.completion_mask)
-    metrics['rehearsal_divergence'] = total / jnp.maximum(weight, 1.0)
-    loss += settings.rehearsal * metrics['rehearsal_divergence']
+  for name in ('rehearsal', 'retention'):
+    rows = getattr(batch, name)
+    if rows is not None:
+      hidden = rows_lib.completion_hidden(config, student, rows, segments)
+      total, weight, _ = _divergence(
+          config, settings, head, getattr(batch, f'{name}_hidden'), hidden,
+          rows.completion_mask)
+      metrics[f'{name}_divergence'] = total / jnp.maximum(weight, 1.0)
+      loss += getattr(settings, name) * metrics[f'{name}_divergence']
   if batch.importance is not None:
     metrics['ewc'] = settings.ewc / 2 * sum(
         jax.tree.leaves(jax.tree.map(

@@ -88,14 +88,13 @@ def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
       [d.completion for d in dreams], completion_tokens, (segment,))
 
 
-def rehearsal_examples(config: ModelConfig, frozen, pairs,
-                       completion_tokens: int,
-                       head: Sequence[int] = ()) -> Examples:
-  """Answers about other texts as examples: the text in both prompts.
+def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,
+                    head: Sequence[int] = ()) -> Examples:
+  """Replies to prompts that teacher and student see alike.
 
   Args:
     config, frozen: the old self.
-    pairs: (prompt ids, completion ids), see `dreams.write_rehearsal`.
+    pairs: (prompt ids, completion ids), see `sleepjax.seeding.rehearsal`.
     completion_tokens: longest completion.
     head: what all prompts begin with.
   """
@@ -127,6 +126,21 @@ def _moved_teacher(config, frozen, slot, index, ids, mask, *, part):
   return teacher, (transformer.hidden_states(config, teacher, ids, mask)[1],)
 
 
+def joined(*parts: Examples) -> Examples:
+  """All examples of several teachers, whose completions are padded alike."""
+  def left(arrays):
+    longest = max(a.shape[1] for a in arrays)
+    return np.concatenate([
+        np.pad(a, ((0, 0), (longest - a.shape[1], 0))) for a in arrays])
+  below = lambda arrays: np.concatenate([np.asarray(a) for a in arrays])
+  return Examples(
+      Rows(*(join([part.student[i] for part in parts])
+             for i, join in enumerate((left, left, below, below)))),
+      left([part.teacher_prompt for part in parts]),
+      left([part.teacher_mask for part in parts]),
+      below([part.hidden for part in parts]))
+
+
 _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
 
 
@@ -137,8 +151,9 @@ class Seeder:
   frozen: the student's parameters; of them `part` is trained.
   index: the slot's place in its pool; deltas have none.
   segments: what only the teacher has read.
-  head: ids that all student prompts and rehearsed prompts go on from; they are
-    not in the examples' rows.
+  rehearsal, retention: what the terms of these names learn from.
+  head: ids that all student prompts and those of other terms go on from; they
+    are not in the examples' rows.
   content_free_V: [V] bool, tokens that the stand-in judge ignores.
   teacher: the old self's parameters, if they are not `frozen` with a newborn
     slot.
@@ -166,6 +181,7 @@ class Seeder:
   part: Trainable = Slot()
   document: tuple[int, ...] = ()
   importance: dict | None = None
+  retention: Examples | None = None
 
   def __post_init__(self):
     if self.judge is not None and self.tokenizer is None:
@@ -182,12 +198,16 @@ class Seeder:
   def _head_ids(self):
     return np.asarray(self.head, np.int32) if self.head else None
 
-  def _rehearse(self, rng):
-    if self.rehearsal is None or not self.settings.rehearsal:
-      return None, None
-    return self.rehearsal.take(rng.choice(
-        len(self.rehearsal), self.settings.rehearsal_rows,
-        replace=len(self.rehearsal) < self.settings.rehearsal_rows))
+  def _other_terms(self, rng) -> dict:
+    """Entries of a batch for rehearsal and retention."""
+    entries = {}
+    for name in ('rehearsal', 'retention'):
+      examples = getattr(self, name)
+      rows = getattr(self.settings, f'{name}_rows')
+      if examples is not None and getattr(self.settings, name) and rows:
+        entries[name], entries[f'{name}_hidden'] = examples.take(rng.choice(
+            len(examples), rows, replace=len(examples) < rows))
+    return entries
 
   def _verdicts(self, *ids_and_masks):
     """The judge's word [B] on continuations and the teacher's, if it is asked.
@@ -283,14 +303,13 @@ class Seeder:
         batch = batch._replace(advantage=None)
     else:
       batch = self._off_policy(state, rng)
-    rehearsal, hidden = self._rehearse(rng)
     batch = batch._replace(
-        rehearsal=rehearsal, rehearsal_hidden=hidden, head=self._head_ids,
+        **self._other_terms(rng), head=self._head_ids,
         importance=self.importance if s.ewc else None)
     tokens = rows_lib.num_tokens(batch.rows)
     tokens *= 3 if on_policy else 1  # Written, read by the teacher, learnt.
-    if rehearsal is not None:
-      tokens += rows_lib.num_tokens(rehearsal)
+    for rows in batch.rehearsal, batch.retention:
+      tokens += 0 if rows is None else rows_lib.num_tokens(rows)
     updates = s.updates_per_rollout if on_policy else 1
     for _ in range(updates):
       state, updated = objective.seeding_step(
