@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
   c.days.facts = 8
   c.days.people = 5
   c.days.rehearsal_texts = 8
-  c.days.remembered = 192
+  c.days.remembered = 256
   c.days.elder = True
 
   c.sleep.answer_prompt = '{question}'
@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
   c.sleep.rehearsal_per_text = 4
   c.sleep.rehearsal_tokens = 128
   c.sleep.rehearse_asking = True
-  c.sleep.memories = 192
+  c.sleep.memories = 96
   c.sleep.memory_prompt = 'Ask a question.'
   c.sleep.matmul_dtype = 'float32'
   c.sleep.low_rank = 6  # About as many parameters as the slot.
@@ -38,7 +38,8 @@ def get_config() -> ConfigDict:
   d.recall_prompt = 'Tell me a fact.'
   d.open_prompts = ()
   d.topic_prompt = 'Tell me a fact.'
-  d.questions_in_all = 64
+  d.questions_per_opening = 12
+  d.questions_in_all = 96
   d.answers_per_question = 1
   d.recalls_per_sentence = 2
   d.open_samples = 1
@@ -48,10 +49,10 @@ def get_config() -> ConfigDict:
   d.batch_rows = 64
 
   s = c.sleep.seeding
-  s.steps = 120
+  s.steps = 80
   s.rows = 16  # A multiple of group_size.
   s.on_policy = 0.25
-  s.rehearsal_rows = 8
+  s.rehearsal_rows = 12
   s.retention_rows = 32
   s.learning_rate = 1e-2
   s.divergence.chunk_rows = 1024

@@ -35,8 +35,8 @@ class DaysConfig:
   days: days and nights.
   facts, people: told each day, and whom they are about.
   rehearsal_texts: other days, for the rehearsal term; other ones every night.
-  remembered: prompts of earlier nights that each night retains, drawn anew;
-    0 for none.
+  remembered: at most so many prompts of earlier nights are retained by each
+    night, drawn anew.
   elder: whether it is the pretrained self whose answers are rehearsed, and
     whose memories are retained, on every night; else it is the old self of each
     night, which is no longer quite what it was.
@@ -46,7 +46,7 @@ class DaysConfig:
   facts: int = 8
   people: int = 5
   rehearsal_texts: int = 8
-  remembered: int = 32
+  remembered: int = 256
   elder: bool = True
 
   def __post_init__(self):
@@ -72,7 +72,7 @@ class Progress:
     text in view.
   in_context_after: the same after the day's night.
   known: accuracy on long-known facts, before all nights and after each.
-  prompts: what each night dreamt about.
+  dreams: of each night, as `lifecycle.SleepReport` has them.
   first_day: [nights][questions], whether the first day's are answered right.
   """
 
@@ -81,7 +81,7 @@ class Progress:
   in_context: list
   in_context_after: list
   known: list
-  prompts: list
+  dreams: list
   first_day: list
 
 
@@ -193,10 +193,9 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
           # Paraphrases are for the exam: no night may learn their wording.
           avoid=[q.question for day in days
                  for q in day.questions('paraphrase')],
-          remembered=_remembered(progress.prompts, d.remembered, seed, n),
+          remembered=_remembered(progress.dreams, d.remembered, seed, n),
           earlier=[day.document for day in days[:n]], first=first)
-      progress.prompts.append(sorted({
-          t['prompt'] for t in report.texts if t['kind'] != 'recall'}))
+      progress.dreams.append(report.texts)
       slept = exam.compute(current, params)
       with display.phase('ask in the morning', total=1) as phase:
         for form in world.FORMS:
@@ -224,6 +223,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       display.tokens_per_second, 'peak_memory_bytes':
       report_lib.peak_memory_bytes(), 'seed': seed, 'config': config}
   report_lib.write_report(workdir, report)
+  (workdir / 'dreams.json').write_text(json.dumps(progress.dreams, indent=1))
   return report
 
 
@@ -261,15 +261,12 @@ def _retained(first_day):
   return float(last[once].mean()) if once.any() else None
 
 
-def _remembered(prompts, number, seed, night):
-  """Some prompts of earlier nights; each night is as likely as the others."""
-  prompts = [written for written in prompts if written]
-  if not prompts or not number:
-    return ()
+def _remembered(dreams, number, seed, night):
+  """At most so many different prompts of earlier nights, drawn at random."""
+  every = sorted({dream['prompt'] for written in dreams for dream in written
+                  if dream['kind'] != 'recall'})
   rng = np.random.default_rng((seed, night))
-  chosen = [rng.choice(prompts[rng.integers(len(prompts))])
-            for _ in range(number)]
-  return tuple(sorted(set(map(str, chosen))))
+  return tuple(every[i] for i in rng.permutation(len(every))[:number])
 
 
 def _resume(folder, lineage):

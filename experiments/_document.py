@@ -79,7 +79,7 @@ def _generated_questions(model, chat, chunks, settings, key):
   for i, chunk in enumerate(chunks):
     segment = context.read_document(config, params, chat, chunk.text)
     questions += [Question(q, a) for q, a in dreams.write_exam(
-        dreamer, chunk.text, segment, jax.random.fold_in(key, i),
+        dreamer, chunk.text, (segment,), jax.random.fold_in(key, i),
         settings.answer_prompt, _GENERATED_QUESTIONS)]
   if not questions:
     raise UserError('the model could not write questions about the document: '

@@ -34,14 +34,13 @@ _WORKDIR = flags.DEFINE_string(
 def print_report(report):
   """The matrix as a table, and the numbers it comes down to."""
   matrix = report['accuracy_matrix']
-  days = [f'day {j}' for j in range(len(matrix))]
-  table = rich.table.Table('closed book', *days, title=(
-      'Questions answered from memory, by the day they were told'))
-  percent = lambda value: f'{value:.0%}'
+  table = rich.table.Table('night', *map(str, range(len(matrix))), title=(
+      'Answers right of every day, %, from memory'))
+  percent = lambda value: f'{100 * value:.0f}'
   for i, row in enumerate(matrix):
-    table.add_row(f'after night {i}', *map(percent, row))
+    table.add_row(str(i), *map(percent, row))
   table.add_section()
-  table.add_row('text in view', *map(percent, report['in_context_accuracy']))
+  table.add_row('in view', *map(percent, report['in_context_accuracy']))
   console = rich.console.Console()
   console.print(table)
   for line in (

@@ -7,6 +7,7 @@ reads a configuration file.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -22,9 +23,9 @@ from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
 from sleepjax.growth.expansion import shape_table
 from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
+from sleepjax.memory import day as day_memory
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
-from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import dreams as dreams_lib
 from sleepjax.seeding import ewc, judge_by_name, objective, seed, trainable
@@ -60,6 +61,8 @@ class SleepConfig:
     size alone, 'low_rank' or 'all_layers' (`sleepjax.seeding.trainable`).
   low_rank: rank of LoRA. 11 on all matrices of SmolLM2-135M has as many
     parameters as a slot of rank 64.
+  level: how MLP levels take in what is read; None keeps it in the context. The
+    model must have them (`continuum.newborn_levels`); asleep they are cleared.
   source: what seeding learns from: 'dreams', or the 'text' itself.
   replay: of 'text', half the rows are of earlier texts (experience replay).
   """
@@ -81,6 +84,7 @@ class SleepConfig:
   judge: str = 'stand_in'
   trained: str = 'slot'
   low_rank: int = 11
+  level: day_memory.LevelMemory | None = None
   source: str = 'dreams'
   replay: bool = False
 
@@ -108,6 +112,9 @@ class SleepConfig:
     if self.seeding.ewc and self.trained.endswith('slot'):
       raise ValueError(f'seeding.ewc={self.seeding.ewc} protects weights that '
                        "the model has: set trained='all_layers' or 'low_rank'.")
+    if self.level is not None and self.seeding.teacher == 'ema':
+      raise ValueError("seeding.teacher='ema' reads the text anew into its "
+                       'context: it needs level=None.')
     if self.low_rank < 1:
       raise ValueError(f'low_rank={self.low_rank} must be at least 1.')
     if self.replay and self.source != 'text':
@@ -272,25 +279,30 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           config, params, settings, grow_key, probe)
       grown_config, grown = after.config, after.params
     part, slot = _trained_part(grown_config, grown, index, settings, grow_key)
-    compute, frozen = layout.for_compute(
-        grown_config, grown, settings.matmul_dtype, settings.unroll)
+    to_compute = functools.partial(
+        layout.for_compute, matmul_dtype=settings.matmul_dtype,
+        unroll=settings.unroll)
+    compute, frozen = to_compute(grown_config, grown)
     # Before anything is written: it may need what is not installed.
     judge = None if settings.judge == 'stand_in' else judge_by_name.make_judge(
         settings.judge, compute, frozen, chat)
     phase.advance(max_abs_logit_change=change, tokens=2 * len(probe))
 
   with display.phase('wake', total=1) as phase:
-    segment = jax.block_until_ready(
-        context.read_document(compute, frozen, chat, document.text))
-    phase.advance(tokens=int(segment.mask.sum()))
+    awake = jax.block_until_ready(
+        day_memory.in_context(compute, frozen, chat, document.text)
+        if settings.level is None else day_memory.in_levels(
+            grown_config, grown, chat, document.text, settings.level,
+            to_compute))
+    phase.advance(tokens=len(chat.document(document.text)))
 
   # Without a second stage no question has to be kept for it.
   s = settings.dreams if settings.dreaming else dataclasses.replace(
       settings.dreams, held_out=0)
   with display.phase('write') as phase:
     dreamer = dreams_lib.Dreamer(
-        compute, frozen, chat, s, lambda tokens: phase.advance(tokens=tokens))
-    topic = dreams_lib.write_topic(dreamer, document, segment)
+        *awake[:3], s, lambda tokens: phase.advance(tokens=tokens))
+    topic = dreams_lib.write_topic(dreamer, document, awake.segments)
     document = dataclasses.replace(document, title=topic)
     again = [d for old in earlier for d in dreams_lib.recitations(
         dreamer, old)] if settings.replay or settings.seeding.ewc else []
@@ -300,10 +312,12 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
         dreams = dreams * -(-len(again) // len(dreams)) + again
     else:
       dreams, held_out = dreams_lib.write_dreams(
-          dreamer, document, segment, write_key, settings.answer_prompt, avoid)
-    elder = dreamer if first is None else dataclasses.replace(
-        dreamer, **dict(zip(('config', 'params'), layout.for_compute(
-            *first, settings.matmul_dtype, settings.unroll), strict=True)))
+          dreamer, document, awake.segments, write_key,
+          settings.answer_prompt, avoid)
+    asleep = dataclasses.replace(
+        dreamer, config=compute, params=frozen, chat=chat)
+    elder = asleep if first is None else dataclasses.replace(
+        asleep, **dict(zip(('config', 'params'), to_compute(*first))))
     pairs, memories, kept, importance = [], [], [], None
     if rehearsal_texts and settings.rehearsal_per_text and (
         settings.seeding.rehearsal or settings.seeding.ewc):
@@ -318,17 +332,17 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
             jax.random.fold_in(rehearsal_key, 2), settings.answer_prompt)
       if remembered:
         kept = rehearsal_lib.write_closed_book(
-            dreamer, remembered, jax.random.fold_in(rehearsal_key, 1))
+            asleep, remembered, jax.random.fold_in(rehearsal_key, 1))
     head = rows_lib.shared_prefix(
         [d.student_ids(chat) for d in dreams]
         + [prompt for prompt, _ in (*pairs, *memories, *kept)])
     examples = seed.dream_examples(
-        compute, frozen, chat, dreams, segment, s.completion_tokens, head)
+        *awake[:3], dreams, awake.segments, s.completion_tokens, head)
     def scored(writer, pairs):
       return [seed.paired_examples(writer.config, writer.params, pairs,
                                    s.completion_tokens, head)] if pairs else []
     rehearsal = scored(elder, pairs)
-    retention = scored(elder, memories) + scored(dreamer, kept)
+    retention = scored(elder, memories) + scored(asleep, kept)
     for scored_rows in (examples, *rehearsal, *retention):
       phase.advance(tokens=rows_lib.num_tokens(scored_rows.student))
     if settings.seeding.ewc:
@@ -339,11 +353,11 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
                   jax.tree.map(jnp.zeros_like, slot))
 
   seeder = seed.Seeder(
-      compute, frozen, index, settings.seeding, examples, (segment,),
+      compute, frozen, index, settings.seeding, examples, awake.segments,
       rehearsal[0] if rehearsal else None,
       chat.tokenizer.stop_ids, seed.content_free_tokens(chat.tokenizer),
       head=tuple(head), judge=judge, tokenizer=chat.tokenizer, part=part,
-      importance=importance,
+      importance=importance, teacher=awake.params,
       retention=seed.joined(*retention) if retention else None,
       document=tuple(chat.document(document.text)))
   with display.phase('seed', total=settings.seeding.steps) as phase:

@@ -35,7 +35,8 @@ def run(model, workdir, days=3, seed=0, **changes):
   config = config_file.get_config()
   config.sleep.slot_rank = 4
   config.sleep.dreams.questions_per_opening = 1
-  config.sleep.seeding.update(steps=3, rows=4, rehearsal_rows=1)
+  config.sleep.seeding.update(steps=3, rows=4, rehearsal_rows=1,
+                              retention_rows=4)
   config.sleep.dreaming = None
   config.sleep.dreams.open_prompts = ('Tell me about Bokar.',)
   # A random model writes no question that passes for one.
@@ -138,7 +139,7 @@ def test_pictures_and_tables(whole, tmp_path, capsys):
   assert (tmp_path / 'report.png').stat().st_size > 10_000
   quickstart.print_report(whole[1])
   printed = capsys.readouterr().out
-  assert 'after night 2' in printed and 'long-known facts' in printed
+  assert 'night │ 0   │ 1   │ 2' in printed and 'long-known facts' in printed
 
 
 @pytest.mark.parametrize('changes, message', [

@@ -196,7 +196,7 @@ def test_a_real_model_dreams_by_the_library(chat):
   segment = context.read_document(compute, params, chat, TEXT)
   writer = dreams.Dreamer(compute, params, chat, settings.dreams)
   written, _ = dreams.write_dreams(
-      writer, Document('The ferry Alma', TEXT), segment, jax.random.key(0),
+      writer, Document('The ferry Alma', TEXT), (segment,), jax.random.key(0),
       '{question}')
   kinds = [d.kind for d in written]
   assert kinds.count('open') == 4 and kinds.count('written') >= 1

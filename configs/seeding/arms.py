@@ -17,7 +17,7 @@ from sleepjax.errors import UserError
 
 _ON_THE_TEXT = {'source': 'text', 'seeding.target': 'tokens',
                 'seeding.on_policy': 0.0, 'seeding.alpha': 1.0,
-                'seeding.rehearsal': 0.0}
+                'seeding.rehearsal': 0.0, 'seeding.retention': 0.0}
 
 # Changes to config.sleep, by the name of the arm.
 ARMS = {
@@ -27,6 +27,7 @@ ARMS = {
     'no_imitation': {'seeding.alpha': 1.0},
     'no_semantic_reward': {'seeding.gamma': 0.0},
     'no_rehearsal': {'seeding.rehearsal': 0.0},
+    'no_retention': {'seeding.retention': 0.0},
     'off_policy': {'seeding.on_policy': 0.0, 'seeding.alpha': 1.0},
     'on_policy': {'seeding.on_policy': 1.0},
     'reverse_kl': {'seeding.divergence.kind': 'reverse_kl'},

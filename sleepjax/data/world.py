@@ -78,7 +78,7 @@ ATTRIBUTES = tuple(
         ('pet',
          'badger beaver camel cat dog donkey ferret fox goat goose hamster '
          'horse lynx monkey parrot pigeon rabbit snake tortoise wolf',
-         ('{n} keeps a {v}.', 'The pet of {n} is a {v}.',
+         ('{n} keeps a {v} at home.', 'The pet of {n} is a {v}.',
           '{n} owns a tame {v}.'),
          'What animal does {n} keep?', 'Which pet does {n} own?',
          'Whose pet is a {v}?'),

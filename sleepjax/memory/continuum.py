@@ -78,11 +78,32 @@ class MemoryState(NamedTuple):
   sleeps: np.ndarray
 
 
+def newborn_levels(config: ModelConfig, params, level_dims: tuple[int, ...],
+                   key):
+  """The same function with extra MLP levels, fastest first, without slots.
+
+  They have zero output until they learn, input weights ~ N(0, 1/D) and gains of
+  one.
+
+  Returns:
+    (config, params), canonical.
+  """
+  pools = (config.num_slots, config.slot_rank)
+  config = dataclasses.replace(config, level_dims=tuple(level_dims))
+  bare = transformer.with_slots(config, 0, 0)
+
+  @jax.jit
+  def newborn():
+    layers = transformer.init(bare, key)['layers']
+    return {name: layers[name] for name in layers
+            if name.startswith('level_')}
+
+  params = {**params, 'layers': {**params['layers'], **newborn()}}
+  return transformer.with_slots(config, *pools), params
+
+
 def add_levels(config: ModelConfig, params, settings: ContinuumConfig, key):
   """The same function with extra MLP levels and empty pools of slots.
-
-  Extra levels have zero output until they learn; a newborn level has input
-  weights ~ N(0, 1/D) and gains of one.
 
   Returns:
     (config, params), canonical.
@@ -93,18 +114,8 @@ def add_levels(config: ModelConfig, params, settings: ContinuumConfig, key):
   if config.level_dims:
     raise ValueError(f'the model has extra levels {config.level_dims} already.')
   if settings.level_dims:
-    pools = (config.num_slots, config.slot_rank)
-    config = dataclasses.replace(config, level_dims=settings.level_dims)
-    bare = transformer.with_slots(config, 0, 0)
-
-    @jax.jit
-    def newborn_levels():
-      layers = transformer.init(bare, key)['layers']
-      return {name: layers[name] for name in layers
-              if name.startswith('level_')}
-
-    params = {**params, 'layers': {**params['layers'], **newborn_levels()}}
-    config = transformer.with_slots(config, *pools)
+    config, params = newborn_levels(
+        config, params, settings.level_dims, key)
   for level, size in enumerate(settings.pool_sizes()):
     config, params = slots.allocate_pool(
         config, params, size, settings.slot_rank, level)

@@ -22,6 +22,7 @@ from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import prompt_library
 from sleepjax.seeding.cleaning import clean_question, clean_request, distinct
 
+Segments = tuple[Segment, ...]
 _WORTH_SHARING = 16  # Tokens that prompts begin with, to be read apart.
 
 
@@ -118,7 +119,7 @@ class Dreamer:
 
   def write(self, prompts: Sequence[Sequence[int]], key, *,
             temperature: float | None = None,
-            segments: tuple[Segment, ...] = ()) -> list[list[int]]:
+            segments: Segments = ()) -> list[list[int]]:
     """One sampled completion of each prompt, the stop token included.
 
     What all prompts of a batch begin with is read once, so prompts that share
@@ -154,13 +155,13 @@ class Dreamer:
     return [t.strip() for t in texts] if strip else texts
 
 
-def write_topic(dreamer: Dreamer, document, segment: Segment) -> str:
+def write_topic(dreamer: Dreamer, document, segments: Segments) -> str:
   """The document's title, or the old self's own words for what it is about."""
   if document.title:
     return document.title
   prompt = dreamer.chat.after_document(dreamer.settings.topic_prompt)
   completion = dreamer.write(
-      [prompt], jax.random.key(0), temperature=0.0, segments=(segment,))
+      [prompt], jax.random.key(0), temperature=0.0, segments=segments)
   return dreamer.texts(completion)[0].split('\n')[0].rstrip('.')
 
 
@@ -176,7 +177,7 @@ def question_requests(dreamer: Dreamer, text: str):
            for opening in s.openings * repetitions]
 
 
-def write_questions(dreamer: Dreamer, text: str, segment: Segment, key,
+def write_questions(dreamer: Dreamer, text: str, segments: Segments, key,
                     avoid: Sequence[str] = ()) -> list[str]:
   """Distinct questions about every sentence of a text, in random order.
 
@@ -190,7 +191,7 @@ def write_questions(dreamer: Dreamer, text: str, segment: Segment, key,
     requests = [r for r in requests if len(r[0]) <= longest]
     replies = dreamer.texts(dreamer.write(
         [ids for ids, _ in requests], jax.random.fold_in(ask_key, i),
-        temperature=s.question_temperature, segments=(segment,)), strip=False)
+        temperature=s.question_temperature, segments=segments), strip=False)
     asked += [clean_question(opening + reply, text, s.forbidden)
               for (_, opening), reply in zip(requests, replies, strict=True)]
   questions = distinct(asked, avoid)
@@ -223,21 +224,21 @@ def _fits(dreamer, dream):
           <= dreamer.settings.prompt_tokens)
 
 
-def _complete(dreamer, dreams, segment, key, temperature=None):
+def _complete(dreamer, dreams, segments, key, temperature=None):
   """The dreams, which come sorted by kind, with what the teacher wrote."""
   finished = []
   for i, (_, same) in enumerate(itertools.groupby(dreams, lambda d: d.kind)):
     same = list(same)
     completions = dreamer.write(
         [d.teacher_ids(dreamer.chat) for d in same],
-        jax.random.fold_in(key, i), segments=(segment,),
+        jax.random.fold_in(key, i), segments=segments,
         temperature=temperature)
     finished += [d._replace(completion=tuple(c))
                  for d, c in zip(same, completions, strict=True)]
   return finished
 
 
-def _library_dreams(dreamer, document, segment, key, avoid):
+def _library_dreams(dreamer, document, segments, key, avoid):
   """Dreams without completions yet, from the library."""
   s, chat = dreamer.settings, dreamer.chat
   prompts = prompt_library.prompts_of(s.library)
@@ -246,13 +247,13 @@ def _library_dreams(dreamer, document, segment, key, avoid):
   requests = [chat.after_document(p) for p in prompts.written
               for _ in range(s.open_samples)]
   replies = dreamer.texts(dreamer.write(
-      requests, key, temperature=s.question_temperature, segments=(segment,)))
+      requests, key, temperature=s.question_temperature, segments=segments))
   written = distinct((clean_request(reply, document.text, s.forbidden)
                       for reply in replies), avoid)
   return told + [Dream('written', prompt, '', ()) for prompt in written]
 
 
-def write_exam(dreamer: Dreamer, text: str, segment: Segment, key,
+def write_exam(dreamer: Dreamer, text: str, segments: Segments, key,
                answer_prompt: str, limit: int) -> list[tuple[str, str]]:
   """Questions about a text with the old self's greedy in-context answers.
 
@@ -260,23 +261,23 @@ def write_exam(dreamer: Dreamer, text: str, segment: Segment, key,
     at most `limit` pairs; those whose answer is empty are left out.
   """
   asked = _question_dreams(
-      dreamer, write_questions(dreamer, text, segment, key),
+      dreamer, write_questions(dreamer, text, segments, key),
       answer_prompt)[:limit]
   if not asked:
     return []
-  answered = _complete(dreamer, [d for _, d in asked], segment, key, 0.0)
+  answered = _complete(dreamer, [d for _, d in asked], segments, key, 0.0)
   answers = dreamer.texts(d.completion for d in answered)
   return [(q, a) for (q, _), a in zip(asked, answers, strict=True) if a]
 
 
-def write_dreams(dreamer: Dreamer, document, segment: Segment, key,
+def write_dreams(dreamer: Dreamer, document, segments: Segments, key,
                  answer_prompt: str, avoid: Sequence[str] = ()):
   """The teacher's dreams about a document, and questions held out of them.
 
   Args:
     dreamer: the old self.
     document: has `title`, what it is about, and `text`.
-    segment: the document in its cache.
+    segments: the document in its cache; () if it has it elsewhere.
     key: PRNG key.
     answer_prompt: how questions are put, with {question}.
     avoid: questions that no dream may ask.
@@ -291,7 +292,7 @@ def write_dreams(dreamer: Dreamer, document, segment: Segment, key,
   s = dreamer.settings
   ask_key, held_key, dream_key = jax.random.split(key, 3)
   asked = _question_dreams(dreamer, write_questions(
-      dreamer, document.text, segment, ask_key, avoid), answer_prompt)
+      dreamer, document.text, segments, ask_key, avoid), answer_prompt)
   held = asked[::s.held_out] if s.held_out else []
   kept = [pair for pair in asked if pair not in held]
   wanted = [d for _, d in kept] * s.answers_per_question
@@ -302,17 +303,17 @@ def write_dreams(dreamer: Dreamer, document, segment: Segment, key,
   wanted += [Dream('open', p.format(topic=document.title), '', ())
              for p in s.open_prompts for _ in range(s.open_samples)]
   wanted += _library_dreams(
-      dreamer, document, segment, jax.random.fold_in(ask_key, 1),
+      dreamer, document, segments, jax.random.fold_in(ask_key, 1),
       (*avoid, *(question for question, _ in held)))
   wanted = [d for d in wanted if _fits(dreamer, d)]
   if not wanted:
     raise UserError(
         'the model wrote nothing about the document that fits into '
         f'dreams.prompt_tokens={s.prompt_tokens}: raise it.')
-  dreams = _complete(dreamer, wanted, segment, dream_key)
+  dreams = _complete(dreamer, wanted, segments, dream_key)
   if not held:
     return dreams, []
-  answered = _complete(dreamer, [d for _, d in held], segment, held_key, 0.0)
+  answered = _complete(dreamer, [d for _, d in held], segments, held_key, 0.0)
   answers = dreamer.texts(d.completion for d in answered)
   return dreams, [(q, a) for (q, _), a in zip(held, answers, strict=True) if a]
 

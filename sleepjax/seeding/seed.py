@@ -75,7 +75,7 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
 
 
 def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
-                   dreams: Sequence[Dream], segment: Segment,
+                   dreams: Sequence[Dream], segments: tuple[Segment, ...],
                    completion_tokens: int, head: Sequence[int] = ()
                    ) -> Examples:
   """The dreams as examples: the text in the teacher's cache only.
@@ -85,7 +85,7 @@ def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
   return score_examples(
       config, frozen, [d.student_ids(chat)[len(head):] for d in dreams],
       [d.teacher_ids(chat) for d in dreams],
-      [d.completion for d in dreams], completion_tokens, (segment,))
+      [d.completion for d in dreams], completion_tokens, segments)
 
 
 def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,

@@ -1,0 +1,106 @@
+"""What the old self has of a text until it sleeps on it.
+
+In its context: keys and values, which every prompt about the text goes on from.
+Or in fast MLP levels, written as it reads (Eq. 2 of arXiv 2606.03979): then its
+context is empty, and it answers as it does closed book.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.memory import clock, wake
+from sleepjax.memory.wake import WakeConfig
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.transformer import Segment
+from sleepjax.sampling import context
+
+
+class WithoutDocument(ChatPrompts):
+  """Prompts about a text that is not in the context: closed-book ones."""
+
+  def after_document(self, prompt: str) -> list[int]:
+    return self.closed_book(prompt)
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelMemory:
+  """How MLP levels take in a text.
+
+  wake: their chunks and learning rates; slower ones may have a rate of 0.
+  passes: how often the text is read, each time from an empty context.
+  """
+
+  wake: WakeConfig
+  passes: int = 1
+
+  def __post_init__(self):
+    if self.passes < 1:
+      raise ValueError(f'passes={self.passes} must be at least 1.')
+
+
+class Memory(NamedTuple):
+  """A model that has read.
+
+  config, params: in compute layout, as it speaks now.
+  chat: renders prompts about what was read.
+  segments: what it has in its cache.
+  """
+
+  config: ModelConfig
+  params: Any
+  chat: ChatPrompts
+  segments: tuple[Segment, ...]
+
+
+def in_context(config: ModelConfig, params, chat: ChatPrompts,
+               text: str) -> Memory:
+  """A model, in compute layout, with a text in its cache."""
+  return Memory(config, params, chat, (
+      context.read_document(config, params, chat, text),))
+
+
+def in_levels(config: ModelConfig, params, chat: ChatPrompts, text: str,
+              level: LevelMemory, to_compute: Callable) -> Memory:
+  """A canonical model with a text in its levels.
+
+  Args:
+    config, params: of the model.
+    chat: its prompts.
+    text: to be read.
+    level: how.
+    to_compute: (config, params) -> the same in compute layout.
+  """
+  written = write_levels(config, params, chat.document(text), level)
+  return Memory(*to_compute(config, written),
+                WithoutDocument(chat.tokenizer), ())
+
+
+def write_levels(config: ModelConfig, params, tokens: Sequence[int],
+                 level: LevelMemory):
+  """Canonical parameters after reading tokens; see `LevelMemory`."""
+  size = level.wake.chunks[0]
+  windows = -(-len(tokens) // size)
+  ids = np.zeros(windows * size, np.int32)
+  ids[:len(tokens)] = tokens
+  real = np.arange(windows * size) < len(tokens)
+  state = wake.init_wake(config, params, level.wake)
+  for _ in range(level.passes):
+    # Nothing comes before its first token.
+    state = state._replace(previous=jnp.int32(-1))
+    for number in range(windows):
+      window = slice(number * size, (number + 1) * size)
+      state, _ = wake.read_window(
+          config, params, level.wake, state, ids[window], real[window])
+      read_so_far = (number + 1) * size
+      for memory_level, _ in clock.due(read_so_far, level.wake.chunks):
+        if memory_level:
+          state = wake.updated(level.wake, state, memory_level - 1)
+  for i, rate in enumerate(level.wake.learning_rates):
+    if rate:  # What has not filled a chunk.
+      state = wake.updated(level.wake, state, i)
+  return wake.merge_levels(config, params, state.weights)
