@@ -23,14 +23,14 @@ def get_config() -> ConfigDict:
 
   c.sleep.answer_prompt = '{question}'
   c.sleep.context_tokens = 256
-  c.sleep.slot_rank = 32
+  c.sleep.slot_rank = 16
   c.sleep.rehearsal_per_text = 4
   c.sleep.rehearsal_tokens = 128
   c.sleep.rehearse_asking = True
-  c.sleep.memories = 96
+  c.sleep.memories = 192
   c.sleep.memory_prompt = 'Ask a question.'
   c.sleep.matmul_dtype = 'float32'
-  c.sleep.low_rank = 6  # About as many parameters as the slot.
+  c.sleep.low_rank = 3  # About as many parameters as the slot.
 
   d = c.sleep.dreams
   d.question_prompt = 'Ask a question about this: {sentence}'
@@ -52,7 +52,7 @@ def get_config() -> ConfigDict:
   s.steps = 80
   s.rows = 16  # A multiple of group_size.
   s.on_policy = 0.25
-  s.rehearsal_rows = 12
+  s.rehearsal_rows = 6
   s.retention_rows = 32
   s.learning_rate = 1e-2
   s.divergence.chunk_rows = 1024

@@ -49,6 +49,7 @@ COLUMNS = {
         'first day, in the end': ('first_day_in_the_end', '.0%'),
         'forgotten': ('forgetting', '.0%'),
         'long-known': ('known_after', '.0%'),
+        'in view': ('in_view_after', '.0%'),
         'tokens': ('seed_tokens', ',.0f')},
     'squad': {
         'recovered, net': ('context_recovered_net', '.0%'),
@@ -87,7 +88,8 @@ def run_world(model, config, settings, seed, folder, number):
   del number
   days = _main.to_dataclass(_days.DaysConfig, config['days'], 'config.days')
   report = _days.run(model, config, settings, days, seed, folder)
-  return {**report, 'known_after': report['known_accuracy'][-1]}
+  return {**report, 'known_after': report['known_accuracy'][-1],
+          'in_view_after': report['in_context_accuracy_after'][-1]}
 
 
 def run_squad(model, config, settings, seed, folder, number):

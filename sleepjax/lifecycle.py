@@ -333,7 +333,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       if remembered:
         kept = rehearsal_lib.write_closed_book(
             asleep, remembered, jax.random.fold_in(rehearsal_key, 1))
-    head = rows_lib.shared_prefix(
+    head = rows_lib.worth_sharing(
         [d.student_ids(chat) for d in dreams]
         + [prompt for prompt, _ in (*pairs, *memories, *kept)])
     examples = seed.dream_examples(

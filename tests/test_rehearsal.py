@@ -62,13 +62,10 @@ def test_no_room_for_a_text_is_an_error(dreamer):
 def test_memories_are_what_is_long_known(dreamer):
   pairs = rehearsal.write_memories(
       dreamer, world.ASK, 32, KEY, '{question}')
-  asked, answers = pairs[:len(pairs) // 2], pairs[len(pairs) // 2:]
-  assert len(asked) == len(answers) > 20
+  assert len(pairs) > 20
   known = world.known_facts()
-  assert np.mean([world.answer_to(question, known) is not None
-                  for _, question in texts(dreamer, asked)]) > 0.8
   assert np.mean([world.answer_to(question, known) == reply
-                  for question, reply in texts(dreamer, answers)]) > 0.8
+                  for question, reply in texts(dreamer, pairs)]) > 0.8
 
 
 def test_closed_book_answers_leave_out_what_is_too_long(dreamer):
@@ -80,7 +77,7 @@ def test_closed_book_answers_leave_out_what_is_too_long(dreamer):
 
 
 def test_examples_of_two_teachers_join(dreamer):
-  pair = lambda *lengths: [([5] * n, [6, 7]) for n in lengths]
+  pair = lambda *lengths: [([5] * n, [6, 7, 8] * (n // 3)) for n in lengths]
   short, long = (seed.paired_examples(
       dreamer.config, dreamer.params, pairs, 12)
                  for pairs in (pair(3, 5), pair(20,)))

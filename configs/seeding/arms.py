@@ -59,14 +59,14 @@ def with_arm(sleep: ConfigDict, name: str, rates) -> ConfigDict:
   Args:
     sleep: of the method itself.
     name: of the arm.
-    rates: learning rates by what is trained, if not a slot.
+    rates: learning rates by the name of the arm, or by what is trained.
   """
   if name not in ARMS:
     raise UserError(f'{name!r} is no arm: expected one of {", ".join(ARMS)}.')
   sleep = ConfigDict(sleep.to_dict())
   sleep.update_from_flattened_dict(ARMS[name])
-  if sleep.trained in rates:
-    sleep.seeding.learning_rate = rates[sleep.trained]
+  sleep.seeding.learning_rate = rates.get(
+      name, rates.get(sleep.trained, sleep.seeding.learning_rate))
   return sleep
 
 

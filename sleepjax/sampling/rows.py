@@ -16,6 +16,8 @@ from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 
+_WORTH_SHARING = 16  # Tokens.
+
 
 class Rows(NamedTuple):
   """prompt, completion: [B, P] and [B, N] int32; masks: bool, same shapes."""
@@ -62,7 +64,8 @@ def bucket(length: int, multiple: int = 32) -> int:
 def prompt_bucket(prompts: Sequence[Sequence[int]]) -> int:
   """A padded length for prompts: close to the longest, in few sizes."""
   longest = max(map(len, prompts))
-  return bucket(longest, 16 if longest <= 64 else 64)
+  return bucket(
+      longest, 16 if longest <= 64 else 32 if longest <= 128 else 64)
 
 
 def shared_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
@@ -74,6 +77,12 @@ def shared_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
   longest = min(map(len, prompts)) - 1
   different = (i for i, (a, b) in enumerate(zip(first, last)) if a != b)
   return list(first[:min(next(different, longest), longest)])
+
+
+def worth_sharing(prompts: Sequence[Sequence[int]]) -> list[int]:
+  """`shared_prefix`, or nothing if that is too short to be read apart."""
+  shared = shared_prefix(prompts)
+  return shared if len(shared) >= _WORTH_SHARING else []
 
 
 def rows_of(prompts: Sequence[Sequence[int]],

@@ -23,7 +23,6 @@ from sleepjax.seeding import prompt_library
 from sleepjax.seeding.cleaning import clean_question, clean_request, distinct
 
 Segments = tuple[Segment, ...]
-_WORTH_SHARING = 16  # Tokens that prompts begin with, to be read apart.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +132,8 @@ class Dreamer:
       real = len(batch)
       rows = min(s.batch_rows, rows_lib.bucket(real, 8))  # Few programs.
       batch += [batch[0]] * (rows - real)
-      read, shared = segments, rows_lib.shared_prefix(batch)
-      if len(shared) >= _WORTH_SHARING:
+      read, shared = segments, rows_lib.worth_sharing(batch)
+      if shared:
         read = (*segments, context.read_prefix(
             self.config, self.params, shared, segments))
         batch = [prompt[len(shared):] for prompt in batch]

@@ -89,17 +89,14 @@ def write_memories(dreamer: Dreamer, prompt: str, number: int, key,
     answer_prompt: how questions are put, with {question}.
 
   Returns:
-    list of (prompt ids, completion ids): of answers, and of as many questions.
+    list of (prompt ids of a question, completion ids).
   """
   s = dreamer.settings
   request = dreamer.chat.closed_book(prompt)
   replies = dreamer.write([request] * number, key,
                           temperature=s.question_temperature)
-  written = [clean_question(text, text, s.forbidden)
-             for text in dreamer.texts(replies)]
-  asked = [(request, reply) for reply, question in zip(
-      replies, written, strict=True) if question is not None]
-  questions = distinct(written)
-  return asked[:len(questions)] + write_closed_book(
+  questions = distinct(clean_question(text, text, s.forbidden)
+                       for text in dreamer.texts(replies))
+  return write_closed_book(
       dreamer, [answer_prompt.format(question=q) for q in questions],
       jax.random.fold_in(key, 1))

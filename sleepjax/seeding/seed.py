@@ -60,8 +60,9 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
   """
   pad = lambda prompts: rows_lib.pad_left(
       prompts, rows_lib.prompt_bucket(prompts))
-  student = Rows(*pad(student_prompts),
-                 *rows_lib.pad_right(completions, completion_tokens))
+  longest = rows_lib.bucket(max(map(len, completions)), 4)
+  student = Rows(*pad(student_prompts), *rows_lib.pad_right(
+      completions, min(completion_tokens, longest)))
   teacher_prompt, teacher_mask = pad(teacher_prompts)
   teacher = Rows(teacher_prompt, teacher_mask, *student[2:])
   n, hidden = len(completions), []
@@ -127,18 +128,18 @@ def _moved_teacher(config, frozen, slot, index, ids, mask, *, part):
 
 
 def joined(*parts: Examples) -> Examples:
-  """All examples of several teachers, whose completions are padded alike."""
-  def left(arrays):
+  """All examples of several teachers."""
+  def below(arrays, left):
     longest = max(a.shape[1] for a in arrays)
-    return np.concatenate([
-        np.pad(a, ((0, 0), (longest - a.shape[1], 0))) for a in arrays])
-  below = lambda arrays: np.concatenate([np.asarray(a) for a in arrays])
+    missing = lambda a: (longest - a.shape[1], 0)[::1 if left else -1]
+    return np.concatenate([np.pad(
+        a, ((0, 0), missing(a)) + ((0, 0),) * (a.ndim - 2)) for a in arrays])
   return Examples(
-      Rows(*(join([part.student[i] for part in parts])
-             for i, join in enumerate((left, left, below, below)))),
-      left([part.teacher_prompt for part in parts]),
-      left([part.teacher_mask for part in parts]),
-      below([part.hidden for part in parts]))
+      Rows(*(below([part.student[i] for part in parts], i < 2)
+             for i in range(4))),
+      below([part.teacher_prompt for part in parts], True),
+      below([part.teacher_mask for part in parts], True),
+      below([part.hidden for part in parts], False))
 
 
 _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
