@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
   c.days.rehearsal_texts = 8
   c.days.remembered = 256
   c.days.elder = True
+  c.days.level_dim = 0
 
   c.sleep.answer_prompt = '{question}'
   c.sleep.context_tokens = 256

@@ -17,9 +17,10 @@ from sleepjax.evals import questions as questions_lib
 from sleepjax.evals import report as report_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
+from sleepjax.memory import continuum
+from sleepjax.memory import day as day_memory
 from sleepjax.models import layout, transformer
 from sleepjax.models.load import Pretrained
-from sleepjax.sampling import context
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
@@ -40,6 +41,8 @@ class DaysConfig:
   elder: whether it is the pretrained self whose answers are rehearsed, and
     whose memories are retained, on every night; else it is the old self of each
     night, which is no longer quite what it was.
+  level_dim: hidden width of a fast MLP level that the model is given for
+    `sleep.level` to write to; 0 for none.
   """
 
   days: int = 10
@@ -48,6 +51,7 @@ class DaysConfig:
   rehearsal_texts: int = 8
   remembered: int = 256
   elder: bool = True
+  level_dim: int = 0
 
   def __post_init__(self):
     if not 1 <= self.days <= world.number_of_days(self.people):
@@ -69,7 +73,7 @@ class Progress:
     of the pretrained model, so that they are the same whatever sleep does;
     'after' the day's own night.
   in_context: accuracy of the pretrained model on each day's direct questions,
-    text in view.
+    text in view (or in its fast level, where that is the day's memory).
   in_context_after: the same after the day's night.
   known: accuracy on long-known facts, before all nights and after each.
   dreams: of each night, as `lifecycle.SleepReport` has them.
@@ -111,17 +115,26 @@ class Exam:
   def known(self, model) -> float:
     return float(np.mean(self._answered(model, self.known_questions)))
 
-  def in_context(self, model, day) -> float:
-    return float(np.mean(self._answered(
-        model, day.questions('direct'), self._read(model, day))))
+  def awake(self, canonical, model, day) -> tuple[float, float]:
+    """(accuracy, loss) on a day's direct questions after reading its text.
 
-  def nll(self, model, day, in_context=False) -> float:
+    Args:
+      canonical, model: (config, params) of the same model, canonical and as
+        `compute` has it.
+      day: what is read.
+    """
+    level, asked = self.settings.level, day.questions('direct')
+    memory = (day_memory.in_context(*model, self.chat, day.text)
+              if level is None else day_memory.in_levels(
+                  *canonical, self.chat, day.text, level, self.compute))
+    segment = memory.segments[0] if memory.segments else None
+    right = self._answered(memory[:2], asked, segment)
+    return float(np.mean(right)), questions_lib.answer_nll(
+        *memory[:2], self.chat, asked, self.answers, segment)
+
+  def nll(self, model, day) -> float:
     return questions_lib.answer_nll(
-        *model, self.chat, day.questions('direct'), self.answers,
-        self._read(model, day) if in_context else None)
-
-  def _read(self, model, day):
-    return context.read_document(*model, self.chat, day.text)
+        *model, self.chat, day.questions('direct'), self.answers)
 
   def _answered(self, model, asked, segment=None) -> list[bool]:
     """Which of the questions get exactly the gold answer."""
@@ -156,6 +169,9 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
           f'{settings.context_tokens}: raise it, or tell fewer facts.')
   exam = Exam(chat, days, settings)
   current, params = model.config, model.params
+  if d.level_dim:
+    current, params = continuum.newborn_levels(
+        current, params, (d.level_dim,), jax.random.fold_in(key, d.days))
   if settings.trained == 'slot':
     current, params = slots.allocate_pool(
         current, params, d.days, settings.slot_rank)
@@ -178,9 +194,10 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
         before = exam.compute(current, params)
         progress.known.append(exam.known(before))
         for day in days:
-          progress.in_context.append(exam.in_context(before, day))
+          accuracy, nll = exam.awake((current, params), before, day)
+          progress.in_context.append(accuracy)
+          progress.nll['in_context'].append(nll)
           progress.nll['before'].append(exam.nll(before, day))
-          progress.nll['in_context'].append(exam.nll(before, day, True))
           phase.advance(in_context_accuracy=progress.in_context[-1])
     for n in range(lineage['nights'], d.days):
       night = jax.random.fold_in(key, n)
@@ -204,7 +221,8 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
           if form == 'direct':
             progress.first_day.append(right[0])
         progress.nll['after'].append(exam.nll(slept, days[n]))
-        progress.in_context_after.append(exam.in_context(slept, days[n]))
+        progress.in_context_after.append(
+            exam.awake((current, params), slept, days[n])[0])
         progress.known.append(exam.known(slept))
         phase.advance(night=n, accuracy=progress.accuracy['direct'][n][n],
                       first_day=progress.accuracy['direct'][n][0])

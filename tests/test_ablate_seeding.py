@@ -66,7 +66,7 @@ def test_arms_and_seeds_are_run_in_turn_and_kept(tmp_path, monkeypatch):
   rate = world.get_config().sleep.seeding.learning_rate
   assert calls == [
       (arm, seed, trained, lr) for seed in (3, 5) for arm, trained, lr in (
-          ('seeding', 'slot', rate), ('text_full', 'all_layers', 1e-3))]
+          ('seeding', 'slot', rate), ('text_full', 'all_layers', 3e-4))]
   report = json.loads((tmp_path / 'report.json').read_text())
   assert report['arms']['seeding']['learnt']['values'] == [0.3, 0.5]
   assert report['arms']['text_full']['learnt']['mean'] == pytest.approx(0.4)

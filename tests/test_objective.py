@@ -124,6 +124,24 @@ def test_terms_combine_as_documented(grown, learnt, batch, parts):
   assert metrics['loss'] == loss
 
 
+def test_retention_is_a_term_of_its_own(grown, learnt, batch, parts):
+  """Rows of another length and weight; by hand, too."""
+  config, frozen = grown
+  settings = dataclasses.replace(SETTINGS, retention=0.25)
+  kept = batch._replace(
+      rehearsal=None, rehearsal_hidden=None, retention=batch.rehearsal,
+      retention_hidden=batch.rehearsal_hidden)
+  divergence, policy, rehearsed = parts
+  for given, want in ((kept, 0.25), (kept._replace(
+      rehearsal=batch.rehearsal, rehearsal_hidden=batch.rehearsal_hidden),
+                                     0.75)):
+    loss, metrics = value(config, settings, frozen, learnt, INDEX, given)
+    np.testing.assert_allclose(
+        metrics['retention_divergence'], rehearsed, rtol=1e-4)
+    np.testing.assert_allclose(
+        loss, 0.3 * divergence + 0.7 * policy + want * rehearsed, rtol=1e-4)
+
+
 def test_a_shared_head_is_read_once_and_counts_as_part_of_every_prompt(
     grown, learnt, batch):
   config, frozen = grown
