@@ -33,7 +33,8 @@ setuptools.setup(
     ],
     extras_require={
         'cuda': ['jax[cuda12]>=0.10'],
-        'dev': ['hypothesis', 'pytest', 'rapidfuzz', 'ruff'],
+        'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest',
+                'rapidfuzz', 'ruff'],
         'tpu': ['jax[tpu]>=0.10'],
     },
 )

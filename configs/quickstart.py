@@ -44,6 +44,7 @@ def get_config() -> ConfigDict:
   d.answers_per_question = 1
   d.recalls_per_sentence = 2
   d.open_samples = 1
+  d.held_out = 16
   d.question_temperature = 1.0
   d.prompt_tokens = 16
   d.completion_tokens = 12

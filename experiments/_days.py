@@ -15,6 +15,7 @@ from sleepjax.errors import UserError
 from sleepjax.evals import forgetting
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals import report as report_lib
+from sleepjax.evals.answers import exact_match
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
 from sleepjax.memory import continuum
@@ -107,7 +108,7 @@ class Exam:
         config, params, self.settings.matmul_dtype, self.settings.unroll)
 
   def right(self, model, form) -> list[list[bool]]:
-    """Of each day, which questions are answered exactly, closed book."""
+    """Of each day, which questions are answered right, closed book."""
     asked = [day.questions(form) for day in self.days]
     right = iter(self._answered(model, sum(asked, [])))
     return [[next(right) for _ in questions] for questions in asked]
@@ -137,10 +138,11 @@ class Exam:
         *model, self.chat, day.questions('direct'), self.answers)
 
   def _answered(self, model, asked, segment=None) -> list[bool]:
-    """Which of the questions get exactly the gold answer."""
+    """Which of the questions get the gold answer."""
     given = questions_lib.greedy_answers(
         *model, self.chat, asked, self.answers, segment)
-    return [g == q.answer for g, q in zip(given, asked, strict=True)]
+    return [exact_match(g, q.answer) == 1
+            for g, q in zip(given, asked, strict=True)]
 
 
 def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,

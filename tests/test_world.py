@@ -3,7 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sleepjax.data import packed, world, world_batches, world_tokenizer
+from sleepjax.data import (
+  documents,
+  packed,
+  world,
+  world_batches,
+  world_tokenizer,
+)
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.data.world_batches import WorldRows
@@ -80,6 +86,29 @@ def test_every_name_and_value_is_one_token_and_known():
     for form in world.FORMS:
       for question in day.questions(form):
         assert unknown not in TOKENIZER.encode(question.question)
+
+
+def test_names_and_values_are_content():
+  content = world_tokenizer.is_content(512)
+  assert content.shape == (512,) and content.sum() == 256 + 160
+  encode = lambda text: TOKENIZER.encode(text)
+  assert content[encode('Gaten doctor Bokar')].all()
+  assert not content[encode('works as a . Who <user> <end>')].any()
+  assert not content[TOKENIZER.vocab_size:].any()
+
+
+def test_every_statement_is_a_sentence_of_its_own():
+  for day in DAYS:
+    sentences = documents.split_sentences(day.text)
+    assert len(sentences) == len(day.facts)
+    for sentence, fact in zip(sentences, day.facts, strict=True):
+      assert sentence in [fact.statement(i) for i in range(3)]
+
+
+def test_values_do_not_come_back_in_eight_days():
+  for seed in range(20):
+    told = [fact for n in range(8) for fact in world.day(seed, n).facts]
+    assert len({(f.attribute, f.value) for f in told}) == len(told)
 
 
 def test_tokenizer_gives_the_text_back_also_after_saving(tmp_path):

@@ -4,7 +4,14 @@
       --workdir=runs/tiny_world
 
 The stages begin with two facts of one kind, where only the name tells the
-answers apart, and end with a day's document.
+answers apart, and end with a day's document. The first two layers start as a
+rough lookup (`sleepjax.models.lookup_init`).
+
+Six minutes on two cores of an AMD EPYC, 7.05 million tokens. On 64 days that
+training has not seen, in context: direct questions 100 %, paraphrases 99.8 %,
+reversed 99.8 %; long-known facts closed book 100 %; of the questions that it
+writes itself 99.8 % (about a sentence in view) and 98.4 % (closed book) have
+one answer. One seed, the model that the package has.
 """
 
 from ml_collections import ConfigDict

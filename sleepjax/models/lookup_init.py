@@ -32,6 +32,8 @@ class LookupStart:
     unrelated, if a token held nothing else.
   far_gain: of layer 1's attention to tokens far away, in nats between those
     and its own.
+  copied: how strongly layer 1 writes what it has found, relative to a token's
+    own embedding.
   final_scale: of the last norm, since embeddings are also the head.
   """
 
