@@ -10,6 +10,7 @@ import numpy as np
 
 from sleepjax import lifecycle
 from sleepjax.data import documents, sources
+from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
@@ -109,7 +110,7 @@ def run(model: Pretrained, document: Document, questions, controls,
   workdir.mkdir(parents=True, exist_ok=True)
   chat = ChatPrompts(model.tokenizer)
   key = jax.random.key(seed)
-  chunks = lifecycle.wake_chunks(
+  chunks = wake_chunks(
       chat, document, settings.context_tokens,
       model.config.max_context - settings.reply_tokens)
   lineage = {'base': model.name, 'base_architecture':

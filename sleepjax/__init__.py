@@ -1,5 +1,6 @@
 """Sleep for language models: read, grow, seed, dream (arXiv 2606.03979)."""
 
+from sleepjax.data.chunks import wake_chunks
 from sleepjax.dreaming.round import dream_round
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
@@ -7,7 +8,7 @@ from sleepjax.growth.fold import fold_slots
 from sleepjax.growth.grow import ModelState, grow
 from sleepjax.growth.slot_operators import AppendSlot, CloseSlot, OpenSlot
 from sleepjax.growth.slots import append_slot, new_slot
-from sleepjax.lifecycle import SleepConfig, sleep, wake_chunks
+from sleepjax.lifecycle import sleep
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.export import export_hf
 from sleepjax.models.layout import for_compute, insert_slot
@@ -16,6 +17,7 @@ from sleepjax.models.transformer import hidden_states, logits
 from sleepjax.sampling.sampler import Sampling, sample
 from sleepjax.seeding.dreams import DreamConfig, write_dreams
 from sleepjax.seeding.objective import SeedingConfig, seeding_step
+from sleepjax.sleep_config import SleepConfig
 
 __all__ = [
     'AppendSlot', 'CloseSlot', 'DreamConfig', 'DreamingConfig', 'ModelConfig',

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sleepjax import lifecycle
+from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
@@ -109,18 +110,18 @@ def test_wake_chunks_cover_the_text_in_order(chat):
   sentences = [f'Sentence number {i} tells of the harbour at dawn.'
                for i in range(60)]
   document = Document('Harbour', ' '.join(sentences))
-  chunks = lifecycle.wake_chunks(chat, document, 200, 8192)
+  chunks = wake_chunks(chat, document, 200, 8192)
   assert len(chunks) > 3
   assert ' '.join(c.text for c in chunks) == document.text
   for chunk in chunks:
     assert len(chat.document(chunk.text)) <= 200
     assert chunk.title == 'Harbour'
-  assert lifecycle.wake_chunks(chat, document, 8192, 8192) == [document]
+  assert wake_chunks(chat, document, 8192, 8192) == [document]
 
 
 def test_wake_chunks_cut_a_sentence_without_an_end(chat):
   document = Document('', 'word ' * 700)
-  chunks = lifecycle.wake_chunks(chat, document, 200, 8192)
+  chunks = wake_chunks(chat, document, 200, 8192)
   assert sum(len(c.text.split()) for c in chunks) == 700
   assert all(len(chat.document(c.text)) <= 200 for c in chunks)
 
@@ -129,7 +130,7 @@ def test_wake_chunks_cut_a_sentence_without_an_end(chat):
     (9000, 'more than the model allows'), (40, 'leaves')])
 def test_wake_chunks_refuse_a_context_that_cannot_be(chat, context, message):
   with pytest.raises(UserError, match=message):
-    lifecycle.wake_chunks(chat, Document('', TEXT), context, 8192)
+    wake_chunks(chat, Document('', TEXT), context, 8192)
 
 
 def test_sharing_what_prompts_begin_with_changes_no_token(

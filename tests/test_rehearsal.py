@@ -79,7 +79,7 @@ def test_closed_book_answers_leave_out_what_is_too_long(dreamer):
 def test_examples_of_two_teachers_join(dreamer):
   pair = lambda *lengths: [([5] * n, [6, 7, 8] * (n // 3)) for n in lengths]
   short, long = (seed.paired_examples(
-      dreamer.config, dreamer.params, pairs, 12)
+      dreamer.config, dreamer.params, pairs, 24)
                  for pairs in (pair(3, 5), pair(20,)))
   both = seed.joined(short, long)
   assert len(both) == 3

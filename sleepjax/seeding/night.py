@@ -1,0 +1,127 @@
+"""All that one night learns from, written before it learns."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from sleepjax.data.documents import Document
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.memory.day import Memory
+from sleepjax.models.config import ModelConfig
+from sleepjax.sampling import rows as rows_lib
+from sleepjax.seeding import dreams as dreams_lib
+from sleepjax.seeding import rehearsal as rehearsal_lib
+from sleepjax.seeding import seed
+from sleepjax.seeding.dreams import Dream
+from sleepjax.seeding.seed import Examples
+from sleepjax.sleep_config import SleepConfig
+
+
+class Night(NamedTuple):
+  """What was written, and as examples.
+
+  topic: of the document.
+  dreams: about it.
+  held_out: (question, answer) about it that no dream contains.
+  rehearsed: (prompt ids, completion ids) with other texts in view.
+  protected: what elastic weight consolidation protects, in the same form.
+  head: ids that all prompts of the examples go on from.
+  examples: the dreams.
+  rehearsal, retention: of these terms, or None.
+  """
+
+  topic: str
+  dreams: list[Dream]
+  held_out: list[tuple[str, str]]
+  rehearsed: list
+  protected: list
+  head: tuple[int, ...]
+  examples: Examples
+  rehearsal: Examples | None
+  retention: Examples | None
+
+
+def write_night(settings: SleepConfig, awake: Memory,
+                asleep: tuple[ModelConfig, Any],
+                first: tuple[ModelConfig, Any] | None, chat: ChatPrompts,
+                document: Document, rehearsal_texts: Sequence[str],
+                remembered: Sequence[str], earlier: Sequence[Document],
+                avoid: Sequence[str], keys, report: Callable[[int], None]
+                ) -> Night:
+  """Writes dreams, rehearsal and memories, and reads them with their teachers.
+
+  Args:
+    settings: of the sleep.
+    awake: the old self with the document in its memory.
+    asleep: the old self without it, (config, params) in compute layout.
+    first: who writes rehearsal and memories, if that is not the old self.
+    chat: prompts without a document.
+    document, rehearsal_texts, remembered, earlier, avoid: see
+      `sleepjax.lifecycle.sleep`.
+    keys: of the dreams, and of all else.
+    report: gets the number of tokens of everything written and read.
+  """
+  write_key, rehearsal_key = keys
+  # Without a second stage no question has to be kept for it.
+  s = settings.dreams if settings.dreaming else dataclasses.replace(
+      settings.dreams, held_out=0)
+  dreamer = dreams_lib.Dreamer(*awake[:3], s, report)
+  topic = dreams_lib.write_topic(dreamer, document, awake.segments)
+  document = dataclasses.replace(document, title=topic)
+  again = [d for old in earlier for d in dreams_lib.recitations(dreamer, old)
+           ] if settings.replay or settings.seeding.ewc else []
+  if settings.source == 'text':
+    dreams, held_out = dreams_lib.recitations(dreamer, document), []
+    if settings.replay and again:
+      dreams = dreams * -(-len(again) // len(dreams)) + again
+  else:
+    dreams, held_out = dreams_lib.write_dreams(
+        dreamer, document, awake.segments, write_key, settings.answer_prompt,
+        avoid)
+  alone, elder = (dataclasses.replace(
+      dreamer, config=config, params=params, chat=chat)
+                  for config, params in (asleep, first or asleep))
+  rehearsed = _rehearsal(settings, elder, rehearsal_texts, rehearsal_key)
+  memories, kept = _memories(
+      settings, elder, alone, remembered, rehearsal_key)
+  head = rows_lib.worth_sharing(
+      [d.student_ids(chat) for d in dreams]
+      + [prompt for prompt, _ in (*rehearsed, *memories, *kept)])
+  examples = seed.dream_examples(
+      *awake[:3], dreams, awake.segments, s.completion_tokens, head)
+  rehearsal, retention = (
+      [seed.paired_examples(writer.config, writer.params, pairs,
+                            s.completion_tokens, head)
+       for writer, pairs in parts if pairs]
+      for parts in ([(elder, rehearsed)], [(elder, memories), (alone, kept)]))
+  for part in (examples, *rehearsal, *retention):
+    report(rows_lib.num_tokens(part.student))
+  return Night(
+      topic, dreams, held_out, rehearsed,
+      rehearsed + [(d.student_ids(chat), d.completion) for d in again],
+      tuple(head), examples, rehearsal[0] if rehearsal else None,
+      seed.joined(*retention) if retention else None)
+
+
+def _rehearsal(settings, elder, texts, key):
+  """What is said with other texts in view."""
+  if not (texts and settings.rehearsal_per_text and (
+      settings.seeding.rehearsal or settings.seeding.ewc)):
+    return []
+  return rehearsal_lib.write_rehearsal(
+      elder, texts, key, settings.answer_prompt, settings.rehearsal_per_text,
+      settings.rehearsal_tokens, settings.rehearse_asking)
+
+
+def _memories(settings, elder, alone, remembered, key):
+  """What is said closed book: about anything, and about earlier texts."""
+  if not (settings.seeding.retention and settings.seeding.retention_rows):
+    return [], []
+  memories = rehearsal_lib.write_memories(
+      elder, settings.memory_prompt, settings.memories,
+      jax.random.fold_in(key, 2), settings.answer_prompt
+  ) if settings.memories else []
+  return memories, rehearsal_lib.write_closed_book(
+      alone, remembered, jax.random.fold_in(key, 1))
