@@ -37,6 +37,8 @@ ARMS = {
     # Growth without seeding: the new slot learns from the text itself, or from
     # the words of the dreams instead of their distributions.
     'text_slot': _ON_THE_TEXT,
+    'text_slot_kept': {**_ON_THE_TEXT, 'seeding.rehearsal': 1.0,
+                       'seeding.retention': 1.0},
     'dreams_as_text': {**_ON_THE_TEXT, 'source': 'dreams'},
     # Seeding without growth.
     'no_growth': {'trained': 'low_rank'},

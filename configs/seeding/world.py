@@ -19,5 +19,5 @@ def get_config() -> ConfigDict:
   # Each the best of three or four on seed 105, by what is learnt and kept.
   c.rates = ConfigDict(dict(
       low_rank=1e-2, text_low_rank=3e-3, all_layers=3e-4, text_slot=3e-3,
-      static_slot=3e-3))
+      text_slot_kept=3e-3, static_slot=3e-3))
   return c
