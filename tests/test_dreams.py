@@ -12,6 +12,7 @@ from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.models.load import packaged_file
 from sleepjax.sampling import context
+from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import cleaning, dreams, prompt_library, seed
 
 TEXT = ('The ferry Alma crossed the strait in 1911. Its captain, Ida Roe, '
@@ -73,7 +74,7 @@ def test_a_long_text_gets_fewer_questions_a_sentence(
       open_prompts=(), topic_prompt='', questions_per_opening=per_opening,
       questions_in_all=in_all)
   writer = dreams.Dreamer(None, None, ChatPrompts(byte_tokenizer), settings)
-  requests = list(dreams._question_requests(writer, TEXT))
+  requests = list(dreams.question_requests(writer, TEXT))
   assert [len(r) for r in requests] == [2 * expected] * 2
 
 
@@ -145,7 +146,7 @@ def test_sharing_what_prompts_begin_with_changes_no_token(
   write = lambda: writer.write(
       prompts, jax.random.key(0), segments=(segment,))
   shared = write()
-  monkeypatch.setattr(dreams, '_WORTH_SHARING', 1000)
+  monkeypatch.setattr(rows_lib, '_WORTH_SHARING', 1000)
   assert shared == write()
   assert len(set(map(tuple, shared))) > 1
 
