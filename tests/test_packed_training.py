@@ -95,7 +95,7 @@ def test_stages_follow_each_other():
 
 
 SMALL = [
-    '--config.model.num_layers=2', '--config.model.embed_dim=16',
+    '--config.model.num_layers=2', '--config.model.embed_dim=20',
     '--config.model.mlp_dim=24', '--config.model.num_heads=2',
     '--config.model.num_kv_heads=2', '--config.model.head_dim=8',
     '--config.pretraining.steps=16', '--config.pretraining.warmup_steps=2',
