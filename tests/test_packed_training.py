@@ -116,7 +116,7 @@ def test_a_run_learns_and_goes_on_where_it_was_interrupted(
   steps = [json.loads(line) for line in (
       tmp_path / 'whole/steps.jsonl').read_text().splitlines()]
   losses = [step['loss'] for step in steps]
-  assert len(losses) == 16 and losses[-1] < 0.96 * losses[0]
+  assert len(losses) == 16 and losses[-1] < losses[0] - 0.1
   assert set(report['in_context_accuracy']) == {
       'direct', 'paraphrase', 'reversed'}
   model = load_pretrained(str(tmp_path / 'whole/hf'))
