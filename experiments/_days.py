@@ -15,12 +15,11 @@ from sleepjax.errors import UserError
 from sleepjax.evals import forgetting
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals import report as report_lib
-from sleepjax.evals.answers import exact_match
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
 from sleepjax.memory import continuum
 from sleepjax.memory import day as day_memory
-from sleepjax.models import layout, transformer
+from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import MetricsWriter
@@ -103,10 +102,6 @@ class Exam:
     self.known_questions = world.questions(
         [every[i] for i in sorted(chosen)], 'direct')
 
-  def compute(self, config, params):
-    return layout.for_compute(
-        config, params, self.settings.matmul_dtype, self.settings.unroll)
-
   def right(self, model, form) -> list[list[bool]]:
     """Of each day, which questions are answered right, closed book."""
     asked = [day.questions(form) for day in self.days]
@@ -120,14 +115,14 @@ class Exam:
     """(accuracy, loss) on a day's direct questions after reading its text.
 
     Args:
-      canonical, model: (config, params) of the same model, canonical and as
-        `compute` has it.
+      canonical, model: (config, params) of the same model, canonical and in
+        compute layout.
       day: what is read.
     """
-    level, asked = self.settings.level, day.questions('direct')
-    memory = (day_memory.in_context(*model, self.chat, day.text)
-              if level is None else day_memory.in_levels(
-                  *canonical, self.chat, day.text, level, self.compute))
+    asked = day.questions('direct')
+    memory = day_memory.read(
+        canonical, model, self.chat, day.text, self.settings.level,
+        self.settings.for_compute)
     segment = memory.segments[0] if memory.segments else None
     right = self._answered(memory[:2], asked, segment)
     return float(np.mean(right)), questions_lib.answer_nll(
@@ -138,11 +133,8 @@ class Exam:
         *model, self.chat, day.questions('direct'), self.answers)
 
   def _answered(self, model, asked, segment=None) -> list[bool]:
-    """Which of the questions get the gold answer."""
-    given = questions_lib.greedy_answers(
+    return questions_lib.answered_right(
         *model, self.chat, asked, self.answers, segment)
-    return [exact_match(g, q.answer) == 1
-            for g, q in zip(given, asked, strict=True)]
 
 
 def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
@@ -177,7 +169,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   if settings.trained == 'slot':
     current, params = slots.allocate_pool(
         current, params, d.days, settings.slot_rank)
-  first = (current, params) if d.elder else None
+  untouched = settings.for_compute(current, params)
   lineage = {'base': model.name, 'config': config, 'nights': 0, 'seconds': {},
              'tokens': {}}
   saved = _resume(workdir / 'model', lineage)
@@ -193,13 +185,12 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
     display.tokens.update(lineage['tokens'])
     if saved is None:
       with display.phase('ask before', total=d.days) as phase:
-        before = exam.compute(current, params)
-        progress.known.append(exam.known(before))
+        progress.known.append(exam.known(untouched))
         for day in days:
-          accuracy, nll = exam.awake((current, params), before, day)
+          accuracy, nll = exam.awake((current, params), untouched, day)
           progress.in_context.append(accuracy)
           progress.nll['in_context'].append(nll)
-          progress.nll['before'].append(exam.nll(before, day))
+          progress.nll['before'].append(exam.nll(untouched, day))
           phase.advance(in_context_accuracy=progress.in_context[-1])
     for n in range(lineage['nights'], d.days):
       night = jax.random.fold_in(key, n)
@@ -213,9 +204,10 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
           avoid=[q.question for day in days
                  for q in day.questions('paraphrase')],
           remembered=_remembered(progress.dreams, d.remembered, seed, n),
-          earlier=[day.document for day in days[:n]], first=first)
+          earlier=[day.document for day in days[:n]],
+          first=untouched if d.elder else None)
       progress.dreams.append(report.texts)
-      slept = exam.compute(current, params)
+      slept = settings.for_compute(current, params)
       with display.phase('ask in the morning', total=1) as phase:
         for form in world.FORMS:
           right = exam.right(slept, form)

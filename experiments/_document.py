@@ -18,7 +18,7 @@ from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
-from sleepjax.models import layout, transformer
+from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.sampling import context
 from sleepjax.seeding import dreams
@@ -72,10 +72,8 @@ def params_sha256(params) -> str:
 
 def _generated_questions(model, chat, chunks, settings, key):
   """Questions that the model itself writes about each chunk while it has it."""
-  config, params = layout.for_compute(
-      model.config, model.params, settings.matmul_dtype, settings.unroll)
-  dreamer = dreams.Dreamer(
-      config, params, chat, settings.dreams)
+  config, params = settings.for_compute(model.config, model.params)
+  dreamer = dreams.Dreamer(config, params, chat, settings.dreams)
   questions = []
   for i, chunk in enumerate(chunks):
     segment = context.read_document(config, params, chat, chunk.text)
@@ -219,9 +217,7 @@ def _resume(folder, lineage):
 
 def _score(config, params, chat, exam, answer, settings):
   return sleep_scores.score_model(
-      *layout.for_compute(
-          config, params, settings.matmul_dtype, settings.unroll),
-      chat, exam, answer)
+      *settings.for_compute(config, params), chat, exam, answer)
 
 
 def _dreaming_entries(reports):

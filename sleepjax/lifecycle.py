@@ -7,7 +7,6 @@ reads a configuration file.
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -22,7 +21,6 @@ from sleepjax.growth import slots
 from sleepjax.growth.expansion import shape_table
 from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
 from sleepjax.memory import day as day_memory
-from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import ewc, judge_by_name, objective, seed, trainable
@@ -114,9 +112,9 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       closed book, is retained.
     earlier: texts of earlier sleeps, for the baselines that may keep them:
       replayed, or what elastic weight consolidation protects.
-    first: (config, params) of the self before all sleeps, if rehearsal and
-      memories are to be that one's: what every sleep but a little is then not
-      lost in many. `params` as they are, if None.
+    first: (config, params) of the self before all sleeps in compute layout
+      (`settings.for_compute`), if rehearsal and memories are to be that one's,
+      so that many small losses do not add up. The old self, if None.
 
   Returns:
     (config, params, SleepReport): canonical. Nothing but the new slot differs
@@ -135,27 +133,22 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           config, params, settings, grow_key, probe)
       grown_config, grown = after.config, after.params
     part, slot = _trained_part(grown_config, grown, index, settings, grow_key)
-    to_compute = functools.partial(
-        layout.for_compute, matmul_dtype=settings.matmul_dtype,
-        unroll=settings.unroll)
-    compute, frozen = to_compute(grown_config, grown)
+    compute, frozen = settings.for_compute(grown_config, grown)
     # Before anything is written: it may need what is not installed.
     judge = None if settings.judge == 'stand_in' else judge_by_name.make_judge(
         settings.judge, compute, frozen, chat)
     phase.advance(max_abs_logit_change=change, tokens=2 * len(probe))
 
   with display.phase('wake', total=1) as phase:
-    awake = jax.block_until_ready(
-        day_memory.in_context(compute, frozen, chat, document.text)
-        if settings.level is None else day_memory.in_levels(
-            grown_config, grown, chat, document.text, settings.level,
-            to_compute))
+    awake = jax.block_until_ready(day_memory.read(
+        (grown_config, grown), (compute, frozen), chat, document.text,
+        settings.level, settings.for_compute))
     phase.advance(tokens=len(chat.document(document.text)))
 
   with display.phase('write') as phase:
     night = write_night(
-        settings, awake, (compute, frozen), first and to_compute(*first), chat,
-        document, rehearsal_texts, remembered, earlier, avoid,
+        settings, awake, (compute, frozen), first, chat, document,
+        rehearsal_texts, remembered, earlier, avoid,
         (write_key, rehearsal_key), lambda tokens: phase.advance(tokens=tokens))
     importance = None
     if settings.seeding.ewc:

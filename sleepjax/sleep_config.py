@@ -4,6 +4,8 @@ import dataclasses
 
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.memory.day import LevelMemory
+from sleepjax.models import layout
+from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import judge_by_name
 from sleepjax.seeding.dreams import DreamConfig
 from sleepjax.seeding.objective import SeedingConfig
@@ -65,6 +67,10 @@ class SleepConfig:
   def reply_tokens(self) -> int:
     """What a prompt and its reply may take in context beside a document."""
     return self.dreams.prompt_tokens + self.dreams.completion_tokens
+
+  def for_compute(self, config: ModelConfig, params):
+    """Canonical (config, params) in the layout of `matmul_dtype`, `unroll`."""
+    return layout.for_compute(config, params, self.matmul_dtype, self.unroll)
 
   def __post_init__(self):
     if '{question}' not in self.answer_prompt:

@@ -78,11 +78,11 @@ def test_one_pass_is_the_levels_own_updates(tiny):
 
 def test_prompts_about_what_is_in_a_level_have_no_document(tiny):
   config, params, chat, _ = tiny
-  memory = day.in_levels(
-      config, params, chat, DAY.text, LEVEL, layout.for_compute)
+  models = (config, params), layout.for_compute(config, params)
+  memory = day.read(*models, chat, DAY.text, LEVEL, layout.for_compute)
   assert memory.segments == ()
   assert memory.chat.after_document('Who?') == chat.closed_book('Who?')
-  context = day.in_context(*layout.for_compute(config, params), chat, DAY.text)
+  context = day.read(*models, chat, DAY.text, None, layout.for_compute)
   assert context.chat is chat and len(context.segments) == 1
 
 

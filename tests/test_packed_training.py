@@ -98,6 +98,7 @@ SMALL = [
     '--config.model.num_layers=2', '--config.model.embed_dim=20',
     '--config.model.mlp_dim=24', '--config.model.num_heads=2',
     '--config.model.num_kv_heads=2', '--config.model.head_dim=8',
+    '--config.pretraining.matrix_learning_rate=0.05',
     '--config.pretraining.steps=16', '--config.pretraining.warmup_steps=2',
     '--config.save_every=4', '--config.exam_days=1',
     *(f'--config.stages.{stage}.rows.{value}'
@@ -116,7 +117,7 @@ def test_a_run_learns_and_goes_on_where_it_was_interrupted(
   steps = [json.loads(line) for line in (
       tmp_path / 'whole/steps.jsonl').read_text().splitlines()]
   losses = [step['loss'] for step in steps]
-  assert len(losses) == 16 and losses[-1] < losses[0] - 0.1
+  assert len(losses) == 16 and losses[-1] < 0.96 * losses[0]
   assert set(report['in_context_accuracy']) == {
       'direct', 'paraphrase', 'reversed'}
   model = load_pretrained(str(tmp_path / 'whole/hf'))

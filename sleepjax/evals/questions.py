@@ -108,6 +108,15 @@ def greedy_answers(config: ModelConfig, params, chat: ChatPrompts,
   return texts
 
 
+def answered_right(config: ModelConfig, params, chat: ChatPrompts,
+                   questions: Sequence[Question], settings: AnswerConfig,
+                   segment: Segment | None = None) -> list[bool]:
+  """Which questions get exactly the gold answer, normalised, greedily."""
+  texts = greedy_answers(config, params, chat, questions, settings, segment)
+  return [answers.exact_match(text, q.answer) == 1
+          for text, q in zip(texts, questions, strict=True)]
+
+
 def answer_accuracy(config: ModelConfig, params, chat: ChatPrompts,
                     questions: Sequence[Question], settings: AnswerConfig,
                     segment: Segment | None = None) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sleepjax.data import documents, world
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.evals import answers, questions
+from sleepjax.evals import questions
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import context, sampler
@@ -25,10 +25,8 @@ def accuracy(config: ModelConfig, params, chat: ChatPrompts,
   """Share of questions answered right, with a text in context or without."""
   segment = None if text is None else context.read_document(
       config, params, chat, text)
-  texts = questions.greedy_answers(
-      config, params, chat, asked, _ANSWERS, segment)
-  return float(np.mean([answers.exact_match(have, q.answer)
-                        for have, q in zip(texts, asked)]))
+  return float(np.mean(questions.answered_right(
+      config, params, chat, asked, _ANSWERS, segment)))
 
 
 def in_context_accuracy(config: ModelConfig, params, chat: ChatPrompts,
@@ -38,10 +36,10 @@ def in_context_accuracy(config: ModelConfig, params, chat: ChatPrompts,
   for day in days:
     segment = context.read_document(config, params, chat, day.text)
     asked = [(form, q) for form in world.FORMS for q in day.questions(form)]
-    texts = questions.greedy_answers(
+    right = questions.answered_right(
         config, params, chat, [q for _, q in asked], _ANSWERS, segment)
-    for (form, q), text in zip(asked, texts):
-      scores[form].append(answers.exact_match(text, q.answer))
+    for (form, _), is_right in zip(asked, right, strict=True):
+      scores[form].append(is_right)
   return {form: float(np.mean(score)) for form, score in scores.items()}
 
 

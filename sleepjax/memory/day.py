@@ -57,24 +57,22 @@ class Memory(NamedTuple):
   segments: tuple[Segment, ...]
 
 
-def in_context(config: ModelConfig, params, chat: ChatPrompts,
-               text: str) -> Memory:
-  """A model, in compute layout, with a text in its cache."""
-  return Memory(config, params, chat, (
-      context.read_document(config, params, chat, text),))
-
-
-def in_levels(config: ModelConfig, params, chat: ChatPrompts, text: str,
-              level: LevelMemory, to_compute: Callable) -> Memory:
-  """A canonical model with a text in its levels.
+def read(canonical: tuple[ModelConfig, Any], compute: tuple[ModelConfig, Any],
+         chat: ChatPrompts, text: str, level: LevelMemory | None,
+         to_compute: Callable) -> Memory:
+  """A model that has read a text, into its context or into its levels.
 
   Args:
-    config, params: of the model.
+    canonical, compute: (config, params) of one model in both layouts.
     chat: its prompts.
     text: to be read.
-    level: how.
-    to_compute: (config, params) -> the same in compute layout.
+    level: how levels take it in; None reads it into the context.
+    to_compute: (config, params) from the first layout into the second.
   """
+  if level is None:
+    return Memory(*compute, chat, (
+        context.read_document(*compute, chat, text),))
+  config, params = canonical
   written = write_levels(config, params, chat.document(text), level)
   return Memory(*to_compute(config, written),
                 WithoutDocument(chat.tokenizer), ())

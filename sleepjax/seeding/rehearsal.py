@@ -48,10 +48,10 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
   replies = dreamer.write([ids for *_, ids in tried], key,
                           temperature=dreamer.settings.question_temperature)
   prompts, asked = [], []
-  for (text, context, opening, ids), reply in zip(tried, replies, strict=True):
+  for (text, context, opening, ids), reply, written in zip(
+      tried, replies, dreamer.texts(replies, strip=False), strict=True):
     question = clean_question(
-        opening + dreamer.chat.tokenizer.decode(reply), text,
-        dreamer.settings.forbidden)
+        opening + written, text, dreamer.settings.forbidden)
     if question is not None:
       prompt = context + chat.after_document(
           answer_prompt.format(question=question))

@@ -129,17 +129,24 @@ def _moved_teacher(config, frozen, slot, index, ids, mask, *, part):
 
 def joined(*parts: Examples) -> Examples:
   """All examples of several teachers."""
-  def below(arrays, left):
-    longest = max(a.shape[1] for a in arrays)
-    missing = lambda a: (longest - a.shape[1], 0)[::1 if left else -1]
-    return np.concatenate([np.pad(
-        a, ((0, 0), missing(a)) + ((0, 0),) * (a.ndim - 2)) for a in arrays])
+  def below(arrays, padded_left):
+    longest, padded = max(a.shape[1] for a in arrays), []
+    for a in map(np.asarray, arrays):
+      missing = longest - a.shape[1]
+      width = np.zeros((a.ndim, 2), int)
+      width[1] = (missing, 0) if padded_left else (0, missing)
+      padded.append(np.pad(a, width))
+    return np.concatenate(padded)
+
+  prompts = lambda pick: below([pick(part) for part in parts], True)
+  replies = lambda pick: below([pick(part) for part in parts], False)
   return Examples(
-      Rows(*(below([part.student[i] for part in parts], i < 2)
-             for i in range(4))),
-      below([part.teacher_prompt for part in parts], True),
-      below([part.teacher_mask for part in parts], True),
-      below([part.hidden for part in parts], False))
+      Rows(prompts(lambda e: e.student.prompt),
+           prompts(lambda e: e.student.prompt_mask),
+           replies(lambda e: e.student.completion),
+           replies(lambda e: e.student.completion_mask)),
+      prompts(lambda e: e.teacher_prompt), prompts(lambda e: e.teacher_mask),
+      replies(lambda e: e.hidden))
 
 
 _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
