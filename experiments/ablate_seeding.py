@@ -11,8 +11,9 @@ on SQuAD, SmolLM2 sleeps on each of a few passages
 lifecycle with parts switched, at equal updates and rows; `tokens` says what
 seeding read and wrote for them. Writes a folder for each arm and seed, and
 after each of them DIR/report.json and DIR/table.md with means and 95 %
-intervals over seeds. On SQuAD all seeds have the same passages: the intervals
-do not cover the choice of passages. What is finished is not repeated.
+intervals over seeds. On SQuAD every seed has passages of its own, the same for
+all arms, so that intervals cover the choice of passages too. What is finished
+is not repeated.
 """
 
 import dataclasses
@@ -93,10 +94,10 @@ def run_world(model, config, settings, seed, folder, number):
 
 
 def run_squad(model, config, settings, seed, folder, number):
-  """The mean over passages, with what the table needs."""
+  """The mean over the seed's own passages, with what the table needs."""
   exam = _main.to_dataclass(
       _document.ExamConfig, config['exam'], 'config.exam')
-  passages, controls = read_passages(config['split'], 0, number)
+  passages, controls = read_passages(config['split'], seed * number, number)
   reports = []
   for n, passage in enumerate(passages):
     own = folder / f'{n:03d}'
