@@ -47,6 +47,7 @@ PARAM_RULES: Rules = (
     (r'(^|/)(o|down)/b$', P(None, FSDP)),
     # Small: [D], [K], [N], [N, D].
     (r'(^|/)(scale|q_norm|k_norm|open|router)$', P()),
+    (r'(^|/)ns_coeffs$', P()),  # Of Muon's polynomial.
 )
 
 # A spec names the *first* axes of an array that many rows are in.
