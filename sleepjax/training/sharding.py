@@ -292,3 +292,15 @@ def whole_axes(tree, mesh, rules: Rules = PARAM_RULES) -> dict[str, str]:
     if missing:
       left[path] = ', '.join(name for name in AXES if name in missing)
   return left
+
+
+def to_host(leaf) -> np.ndarray:
+  """A whole numpy array of one that may be split, also between processes.
+
+  Every process has to call it, and each gets the whole array.
+  """
+  if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+    return np.asarray(leaf)
+  whole = NamedSharding(leaf.sharding.mesh, P())
+  leaf = jax.jit(lambda x: x, out_shardings=whole)(leaf)
+  return np.asarray(leaf.addressable_data(0))

@@ -1,0 +1,152 @@
+"""Several processes, one program: starting, waiting for each other, writing.
+
+Each process of a run sees its own devices and computes its part of every array;
+whatever they exchange, they exchange inside jitted functions. Outside of these
+they only meet at named barriers, and process 0 alone writes what people read.
+"""
+
+import functools
+import glob
+import importlib.util
+import logging
+import os
+from collections.abc import Mapping
+
+import jax
+import orbax.checkpoint as ocp
+
+from sleepjax.errors import UserError
+
+COORDINATOR, PROCESSES, PROCESS = (
+    'JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
+_SLURM = ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_PROCID',
+          'SLURM_LOCALID', 'SLURM_NTASKS')
+_HEARTBEAT = 30  # Seconds after which a silent process counts as dead.
+
+
+def initialize(environ: Mapping[str, str] = os.environ,
+               timeout: int = 120) -> bool:
+  """Joins the other processes of this run, if the environment names any.
+
+  To be called once, before anything asks for a device. In this order:
+
+  * JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID:
+    as they say.
+  * A step of SLURM (`srun`) with several tasks: one process a task.
+  * A host with TPUs: all hosts of its slice. libtpu knows them.
+
+  A process that stops answering ends all others within half a minute.
+
+  Args:
+    environ: where to look.
+    timeout: seconds to wait for the others.
+
+  Returns:
+    Whether there are others: false where nothing was found.
+
+  Raises:
+    UserError: some of the three variables are missing or wrong.
+  """
+  how = _explicit(environ) or _slurm(environ) or _tpu(environ)
+  if how is None:
+    return False
+  jax.distributed.initialize(
+      **how, initialization_timeout=timeout,
+      heartbeat_timeout_seconds=_HEARTBEAT,
+      shutdown_timeout_seconds=2 * _HEARTBEAT)
+  return jax.process_count() > 1
+
+
+def _explicit(environ):
+  names = COORDINATOR, PROCESSES, PROCESS
+  missing = [name for name in names if not environ.get(name)]
+  if len(missing) == 3:
+    return None
+  if missing:
+    raise UserError(
+        f'{", ".join(missing)} not set: a process of several needs '
+        f'{COORDINATOR}=HOST:PORT of process 0, {PROCESSES} and {PROCESS}.')
+  numbers = {}
+  for name in (PROCESSES, PROCESS):
+    try:
+      numbers[name] = int(environ[name])
+    except ValueError:
+      raise UserError(
+          f'{name}={environ[name]!r}: expected a whole number.') from None
+  if not 0 <= numbers[PROCESS] < numbers[PROCESSES]:
+    raise UserError(
+        f'{PROCESS}={numbers[PROCESS]} must be between 0 and '
+        f'{PROCESSES} - 1 = {numbers[PROCESSES] - 1}.')
+  return dict(coordinator_address=environ[COORDINATOR],
+              num_processes=numbers[PROCESSES], process_id=numbers[PROCESS])
+
+
+def _slurm(environ):
+  """Inside `srun`; a batch script itself has no step and runs alone."""
+  if not all(environ.get(name) for name in _SLURM):
+    return None
+  if int(environ['SLURM_NTASKS']) < 2:
+    return None
+  return dict(cluster_detection_method='slurm')
+
+
+def _tpu(environ):
+  if 'cpu' in environ.get('JAX_PLATFORMS', ''):
+    return None
+  here = glob.glob('/dev/accel*') or glob.glob('/dev/vfio/[0-9]*')
+  if not here or not importlib.util.find_spec('libtpu'):
+    return None
+  return {}
+
+
+def is_first() -> bool:
+  """Whether this is the process that writes what people read."""
+  return jax.process_index() == 0
+
+
+def barrier(name: str, timeout: float = 600) -> None:
+  """Waits until every process is here; nothing with one process.
+
+  Args:
+    name: the same in all of them; processes that wait under different names
+      both time out.
+    timeout: seconds.
+
+  Raises:
+    TimeoutError: some process did not come; the message names the barrier.
+  """
+  if jax.process_count() == 1:
+    return
+  log(f'barrier {name}')
+  try:
+    ocp.multihost.get_barrier_sync_fn()(
+        key=name, timeout_ms=int(1000 * timeout))
+  except jax.errors.JaxRuntimeError as error:
+    raise TimeoutError(
+        f'process {jax.process_index()} waited up to {timeout:g} s at barrier '
+        f'{name!r} of {jax.process_count()} processes. One of them has died or '
+        'is stuck: the last line that it logged says where. '
+        f'({str(error).splitlines()[0]})') from error
+
+
+def log(phase: str, step: int | None = None) -> None:
+  """Says on stderr where this process is, before it waits for others.
+
+  When a run hangs, the process whose last line is behind is the one to look at.
+  Silent with one process.
+  """
+  if jax.process_count() > 1:
+    _logger().info('%s%s', phase, '' if step is None else f' step {step}')
+
+
+@functools.cache
+def _logger():
+  logger = logging.getLogger('sleepjax.process')
+  handler = logging.StreamHandler()
+  handler.setFormatter(logging.Formatter(
+      f'%(asctime)s process {jax.process_index()}/{jax.process_count()}: '
+      '%(message)s'))
+  logger.addHandler(handler)
+  logger.setLevel(logging.INFO)
+  logger.propagate = False
+  return logger
