@@ -15,7 +15,11 @@ import pytest
 from sleepjax.errors import UserError
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig, RopeScaling
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, saved_folder
+from tests.conftest import random_params
+from tests.golden import make_checkpoints
+
+VERSIONS = sorted(make_checkpoints.FOLDER.iterdir())
 
 
 @pytest.fixture
@@ -128,8 +132,11 @@ def edit_manifest(folder, **changes):
 
 def test_newer_format(saved):
   edit_manifest(saved, format_version=2)
-  with pytest.raises(UserError, match='format version 2.*Install a newer'):
-    checkpoints.load_model(saved)
+  for read in (checkpoints.load_model, checkpoints.describe,
+               lambda folder: checkpoints.check_same_architecture(
+                   folder, make_checkpoints.CONFIG)):
+    with pytest.raises(UserError, match='format version 2.*Install a newer'):
+      read(saved)
 
 
 def test_arrays_of_another_architecture(saved, every_part):
@@ -145,10 +152,34 @@ def test_arrays_of_another_architecture(saved, every_part):
   assert 'embed/table' not in message
 
 
+@pytest.mark.parametrize('folder', VERSIONS, ids=lambda path: path.name)
+def test_every_released_format_is_read(folder):
+  """Old checkpoints are read; their folders are never written again."""
+  golden = make_checkpoints
+  model = checkpoints.load_model(folder / 'model')
+  assert model.config == golden.CONFIG
+  assert model.metadata == golden.METADATA
+  assert_same_arrays(model.params, random_params(golden.CONFIG))
+  assert model.tokenizer.vocab_size == golden.CONFIG.vocab_size
+  progress = checkpoints.load_progress(folder / 'progress')
+  assert (progress.step, progress.metadata) == (
+      golden.STEP, golden.STATE_METADATA)
+  state = golden.run_state()
+  assert_same_arrays(
+      checkpoints.with_structure(state, progress.tree),
+      jax.tree.map(np.asarray, state))
+
+
+def test_the_present_format_is_among_those_that_are_read():
+  assert f'v{saved_folder.FORMAT_VERSION}' in [path.name for path in VERSIONS]
+
+
 @pytest.mark.parametrize('changes', [
     {'architecture': None}, {'architecture': {'num_layers': 2}},
     {'arrays': None}, {'arrays': {'embed/table': {}}}, {'metadata': 1},
-    {'format_version': 'one'}], ids=str)
+    {'format_version': 'one'}, {'format_version': 0}, {'format_version': True},
+    {'arrays': {'embed/table': {'dtype': 'float32', 'shape': [-1]}}},
+    {'arrays': {'embed/table': {'dtype': 'object', 'shape': [1]}}}], ids=str)
 def test_damaged_manifest(saved, changes):
   edit_manifest(saved, **changes)
   with pytest.raises(UserError, match='model.json: missing or damaged'):

@@ -1,45 +1,33 @@
-"""Models and unfinished runs on disk; the one module that touches Orbax.
+"""Models and unfinished runs on disk.
 
-A saved folder is complete or not there. It holds
+A saved folder is complete or not there (`sleepjax.training.saved_folder`). It
+holds
 
   arrays/              an Orbax checkpoint of the tree, keys as written here
   model.json           of a model: architecture and metadata
   progress.json        of an unfinished run: step and metadata
   tokenizer*.json, generation_config.json       of a model: its tokenizer
 
-and the JSON file lists dtype, shape and checksum of every array. The files are
-written to `NAME.writing` beside the folder. When all are there, the folder
-that is replaced steps aside to `NAME.old` and the new one takes its name, so
-that a process killed at any moment leaves a complete version, which the
-functions here find under either name.
+and the JSON file lists dtype, shape and checksum of every array.
 """
 
 import dataclasses
-import itertools
-import json
 import os
 import pathlib
-import shutil
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import orbax.checkpoint as ocp
 
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig, RopeScaling
 from sleepjax.models.named_leaves import named_leaves, nested
-
-FORMAT_VERSION = 1
+from sleepjax.training import saved_folder
 
 _MODEL, _PROGRESS = 'model.json', 'progress.json'
-_ARRAYS = 'arrays'
-_BARRIERS = itertools.count()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +63,27 @@ class Progress:
   metadata: dict
 
 
+@dataclasses.dataclass(frozen=True)
+class Description:
+  """What a saved folder says of itself.
+
+  Attributes:
+    folder: where it is: `NAME.old` if a replacement was killed.
+    format_version: of the way it is written.
+    config: architecture of a model; None of a run's state.
+    step: of a run's state; None of a model.
+    metadata: what was saved with it.
+    arrays: path -> (dtype, shape).
+  """
+
+  folder: pathlib.Path
+  format_version: int
+  config: ModelConfig | None
+  step: int | str | None
+  metadata: dict
+  arrays: saved_folder.Specs
+
+
 def save_model(folder: str | os.PathLike, config: ModelConfig, params,
                tokenizer: Tokenizer, metadata: Mapping[str, Any]) -> None:
   """Writes a model that needs nothing but its folder to be loaded again.
@@ -94,11 +103,13 @@ def save_model(folder: str | os.PathLike, config: ModelConfig, params,
   """
   specs = {name: (leaf.dtype.name, tuple(leaf.shape))
            for name, leaf in named_leaves(params).items()}
-  misfits = _misfits(specs, _model_specs(config, specs))
+  misfits = saved_folder.misfits(specs, _model_specs(config, specs))
   if misfits:
     raise ValueError(f'params do not fit config:\n{misfits}')
-  _write(pathlib.Path(folder), _MODEL, params, tokenizer, {
-      'architecture': config.architecture(), 'metadata': dict(metadata)})
+  saved_folder.write(
+      folder, _MODEL, params,
+      {'architecture': config.architecture(), 'metadata': dict(metadata)},
+      tokenizer.save)
 
 
 def load_model(folder: str | os.PathLike) -> SavedModel:
@@ -108,16 +119,16 @@ def load_model(folder: str | os.PathLike) -> SavedModel:
     UserError: no model is there, a file is missing or damaged, or the arrays
       are not those of the architecture.
   """
-  folder, manifest = _read_manifest(folder, (_MODEL,))
-  config = _config(manifest.get('architecture'), folder / _MODEL)
-  have = _specs(manifest, folder / _MODEL)
-  misfits = _misfits(have, _model_specs(config, have))
+  path, manifest = saved_folder.read_manifest(folder, (_MODEL,))
+  config = _config(manifest.get('architecture'), path)
+  have = saved_folder.specs_of(manifest, path)
+  misfits = saved_folder.misfits(have, _model_specs(config, have))
   if misfits:
     raise UserError(
-        f'{folder}: its arrays do not fit the architecture in its {_MODEL}. '
-        f'Copy the whole folder of one model.\n{misfits}')
-  params = nested(_read_arrays(folder, manifest, have))
-  return SavedModel(config, params, Tokenizer.from_folder(folder),
+        f'{path.parent}: its arrays do not fit the architecture in its '
+        f'{_MODEL}. Copy the whole folder of one model.\n{misfits}')
+  params = nested(saved_folder.read_arrays(path.parent, manifest, have))
+  return SavedModel(config, params, Tokenizer.from_folder(path.parent),
                     manifest['metadata'])
 
 
@@ -137,8 +148,8 @@ def save_progress(folder: str | os.PathLike, step: int | str, tree,
   Raises:
     UserError: the folder holds something else.
   """
-  _write(pathlib.Path(folder), _PROGRESS, tree, None, {
-      'step': step, 'metadata': dict(metadata)})
+  saved_folder.write(folder, _PROGRESS, tree,
+                     {'step': step, 'metadata': dict(metadata)})
 
 
 def load_progress(folder: str | os.PathLike) -> Progress:
@@ -147,15 +158,31 @@ def load_progress(folder: str | os.PathLike) -> Progress:
   Raises:
     UserError: nothing was saved there, or a file is missing or damaged.
   """
-  folder, manifest = _read_manifest(folder, (_PROGRESS,))
-  arrays = _read_arrays(
-      folder, manifest, _specs(manifest, folder / _PROGRESS))
+  path, manifest = saved_folder.read_manifest(folder, (_PROGRESS,))
+  arrays = saved_folder.read_arrays(
+      path.parent, manifest, saved_folder.specs_of(manifest, path))
   return Progress(manifest.get('step'), nested(arrays), manifest['metadata'])
+
+
+def describe(folder: str | os.PathLike) -> Description:
+  """What is saved in a folder, as its JSON file says; no array is read.
+
+  Raises:
+    UserError: nothing is saved there, its JSON file is damaged or of a newer
+      format.
+  """
+  path, manifest = saved_folder.read_manifest(folder, (_MODEL, _PROGRESS))
+  config = None
+  if path.name == _MODEL:
+    config = _config(manifest.get('architecture'), path)
+  return Description(
+      path.parent, manifest['format_version'], config, manifest.get('step'),
+      manifest['metadata'], saved_folder.specs_of(manifest, path))
 
 
 def is_saved(folder: str | os.PathLike) -> bool:
   """True if a complete model or state of a run is there."""
-  folder = _settled(pathlib.Path(folder))
+  folder = saved_folder.settled(folder)
   return any((folder / name).is_file() for name in (_MODEL, _PROGRESS))
 
 
@@ -177,8 +204,9 @@ def with_structure(like, tree, what: str = 'the saved state'):
   """
   spec = lambda leaf: (jnp.dtype(leaf.dtype).name, tuple(leaf.shape))
   have, want = named_leaves(tree), named_leaves(like)
-  misfits = _misfits({name: spec(leaf) for name, leaf in have.items()},
-                     {name: spec(leaf) for name, leaf in want.items()})
+  misfits = saved_folder.misfits(
+      {name: spec(leaf) for name, leaf in have.items()},
+      {name: spec(leaf) for name, leaf in want.items()})
   if misfits:
     raise UserError(
         f'{what} is not what this run needs; it was saved with other settings '
@@ -204,7 +232,7 @@ def check_same_architecture(
   """
   if not is_saved(folder):
     return
-  folder, manifest = _read_manifest(folder, (_MODEL, _PROGRESS))
+  path, manifest = saved_folder.read_manifest(folder, (_MODEL, _PROGRESS))
   have = manifest['metadata'].get(
       'base_architecture', manifest.get('architecture'))
   if have is None:
@@ -214,129 +242,9 @@ def check_same_architecture(
           if have.get(name) != value]
   if rows:
     raise UserError(
-        f'{folder} was written by a run of another model. Use another folder, '
-        'or the model and settings that it was started with.\n'
+        f'{path.parent} was written by a run of another model. Use another '
+        'folder, or the model and settings that it was started with.\n'
         + ';\n'.join(rows))
-
-
-def _write(folder, manifest_name, tree, tokenizer, manifest):
-  """Writes beside the folder what is to be in it, then renames."""
-  folder = folder.expanduser().resolve()
-  writing, old = _beside(folder, 'writing'), _beside(folder, 'old')
-  arrays = {name: _on_host(leaf) for name, leaf in named_leaves(tree).items()}
-  manifest = {'format_version': FORMAT_VERSION, **manifest, 'arrays': {
-      name: {'dtype': leaf.dtype.name, 'shape': list(leaf.shape),
-             'crc32': _checksum(leaf)} for name, leaf in arrays.items()}}
-  text = json.dumps(manifest, indent=2) + '\n'
-  first = jax.process_index() == 0
-  _check_replaceable(folder, manifest_name)
-  _barrier()
-  if first:
-    if not folder.exists() and old.exists():
-      old.rename(folder)
-    for leftover in (writing, old):
-      if leftover.exists():
-        shutil.rmtree(leftover)
-    writing.mkdir(parents=True)
-  _barrier()
-  # Orbax refuses arrays without elements; the manifest says all about them.
-  stored = {name: leaf for name, leaf in arrays.items() if leaf.size}
-  if stored:
-    with ocp.PyTreeCheckpointer() as checkpointer:
-      checkpointer.save(writing / _ARRAYS, nested(stored))
-  if first:
-    if tokenizer is not None:
-      tokenizer.save(writing)
-    (writing / manifest_name).write_text(text, encoding='utf-8')
-    for path in filter(pathlib.Path.is_file, writing.iterdir()):
-      with path.open('rb') as file:
-        os.fsync(file.fileno())
-    if folder.exists():
-      folder.rename(old)
-    writing.rename(folder)
-    if old.exists():
-      shutil.rmtree(old)
-  _barrier()
-
-
-def _check_replaceable(folder, manifest_name):
-  """Only what this module wrote may be deleted."""
-  if folder.is_dir() and (
-      (folder / manifest_name).is_file() or not any(folder.iterdir())):
-    return
-  if folder.exists():
-    raise UserError(
-        f'{folder}: would be replaced, but holds something other than an '
-        f'earlier save (it has no {manifest_name}). Choose another folder.')
-
-
-def _beside(folder, suffix):
-  return folder.with_name(f'{folder.name}.{suffix}')
-
-
-def _settled(folder):
-  """The folder, or where its last version is if a replacement was killed."""
-  folder = folder.expanduser().resolve()
-  old = _beside(folder, 'old')
-  return old if old.exists() and not folder.exists() else folder
-
-
-def _read_manifest(folder, names):
-  """(folder to read from, contents of its JSON file)."""
-  asked, folder = folder, _settled(pathlib.Path(folder))
-  if not folder.is_dir():
-    raise UserError(
-        f'{asked}: no such folder; expected one that holds {names[0]}.')
-  paths = [folder / name for name in names if (folder / name).is_file()]
-  if not paths:
-    raise UserError(
-        f'{asked}: not a checkpoint: it has no {" or ".join(names)}.')
-  try:
-    manifest = json.loads(paths[0].read_text(encoding='utf-8'))
-    version = manifest['format_version']
-    newer = version > FORMAT_VERSION
-    if not newer and not isinstance(manifest['metadata'], dict):
-      raise TypeError('metadata is not an object')
-  except (OSError, ValueError, KeyError, TypeError) as e:
-    raise _damaged(paths[0], e) from e
-  if newer:
-    raise UserError(
-        f'{paths[0]}: has format version {version}, and this sleepjax reads '
-        f'versions up to {FORMAT_VERSION}. Install a newer sleepjax.')
-  return folder, manifest
-
-
-def _read_arrays(folder, manifest, specs):
-  """{name: array}, every one compared with its entry in the manifest."""
-  arrays = {name: np.zeros(shape, jnp.dtype(dtype))
-            for name, (dtype, shape) in specs.items() if 0 in shape}
-  stored = [name for name in specs if name not in arrays]
-  if stored:
-    as_numpy = nested({
-        name: ocp.RestoreArgs(restore_type=np.ndarray) for name in stored})
-    try:
-      with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.restore(folder / _ARRAYS, restore_args=as_numpy)
-    except MemoryError:
-      raise
-    except Exception as e:  # A damaged checkpoint fails in many ways.
-      raise _damaged(folder / _ARRAYS, e) from e
-    arrays |= named_leaves(tree)
-  for name, (dtype, shape) in specs.items():
-    array = arrays.get(name)
-    if array is None or (array.dtype.name, array.shape) != (dtype, shape):
-      raise _damaged(folder / _ARRAYS, f'{name} is missing or has another form')
-    if manifest['arrays'][name].get('crc32') not in (None, _checksum(array)):
-      raise _damaged(folder / _ARRAYS, f'{name} has another checksum')
-  return {name: arrays[name] for name in specs}
-
-
-def _damaged(path, error) -> UserError:
-  if isinstance(error, Exception):
-    error = f'{type(error).__name__}: {error}'
-  return UserError(
-      f'{path}: missing or damaged. Restore the folder from a copy, or delete '
-      f'it and run again. ({" ".join(error.split())[:200]})')
 
 
 def _config(architecture, path) -> ModelConfig:
@@ -345,16 +253,7 @@ def _config(architecture, path) -> ModelConfig:
     return ModelConfig(**{
         **architecture, 'rope_scaling': scaling and RopeScaling(**scaling)})
   except (TypeError, KeyError, ValueError) as e:
-    raise _damaged(path, e) from e
-
-
-def _specs(manifest, path):
-  """{name: (dtype, shape)} of a manifest's arrays."""
-  try:
-    return {name: (jnp.dtype(array['dtype']).name, tuple(array['shape']))
-            for name, array in manifest['arrays'].items()}
-  except (KeyError, TypeError, AttributeError) as e:
-    raise _damaged(path, e) from e
+    raise saved_folder.damaged(path, e) from e
 
 
 def _model_specs(config, have):
@@ -370,32 +269,3 @@ def _model_specs(config, have):
       dtype = leaf.dtype.name
     specs[name] = dtype, tuple(leaf.shape)
   return specs
-
-
-def _misfits(have, want) -> str:
-  """A line for each array that is not as wanted; '' if all are."""
-  show = lambda spec: 'nothing' if spec is None else (
-      f'{spec[0]}[{", ".join(map(str, spec[1]))}]')
-  return ';\n'.join(
-      f'  {name}: have {show(have.get(name))}, want {show(want.get(name))}'
-      for name in sorted({*have, *want}) if have.get(name) != want.get(name))
-
-
-def _on_host(leaf):
-  """A numpy array, except of arrays whose parts lie on other hosts."""
-  spread = isinstance(leaf, jax.Array) and not (
-      leaf.is_fully_addressable or leaf.is_fully_replicated)
-  return leaf if spread else np.asarray(leaf)
-
-
-def _checksum(array) -> int | None:
-  if not isinstance(array, np.ndarray):
-    return None  # Its other parts are not here.
-  return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-
-
-def _barrier():
-  """Waits until all hosts are here."""
-  if jax.process_count() > 1:
-    # Every barrier of a process needs a name of its own.
-    ocp.multihost.sync_global_processes(f'sleepjax_save_{next(_BARRIERS)}')
