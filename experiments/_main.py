@@ -17,8 +17,10 @@ import dataclasses
 import difflib
 import importlib.util
 import inspect
+import os
 import pathlib
 import re
+import signal
 import sys
 import types
 import typing
@@ -29,9 +31,10 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from sleepjax.errors import UserError
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, preemption
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+_BROKEN_PIPE = 128 + signal.SIGPIPE
 _OVERRIDE = re.compile(r'--?(no)?config\.([^=]*)')
 
 
@@ -40,17 +43,28 @@ def run(main: Callable[[Sequence[str]], int | None],
   """Calls `main(argv)` and ends the process with the status that fits.
 
   0, or what `main` returns, when it finishes; 2 after a UserError, printed
-  without a traceback; 130 after an interrupt. Every other exception keeps its
-  traceback: it is a bug, not a wrong input.
+  without a traceback; 130 after an interrupt; 143 after SIGTERM, also where the
+  run has saved its state first (`sleepjax.training.preemption`); 141 if nobody
+  reads its output any more. Every other exception keeps its traceback: it is a
+  bug, not a wrong input.
   """
   try:
     status = main(argv) or 0
+    sys.stdout.flush()
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     status = 2
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)
     status = 130
+  except preemption.Preempted:
+    print('SIGTERM: stopped, and what was finished is saved. The same command '
+          'goes on from there.', file=sys.stderr)
+    status = preemption.EXIT_STATUS
+  except BrokenPipeError:
+    # As in `command --help | head`; Python would complain again at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    status = _BROKEN_PIPE
   sys.exit(status)
 
 

@@ -17,7 +17,7 @@ from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.load import Pretrained
 from sleepjax.pretraining import PretrainingConfig
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,9 @@ def trained(config, folder: pathlib.Path, display) -> Pretrained:
       params, opt_state, metrics = pretraining.pretraining_step(
           model, settings, params, opt_state, stream,
           jax.random.fold_in(key, step))
-      phase.advance(tokens=settings.rows * settings.window,
-                    loss=float(metrics['loss']))
+      loss = float(metrics['loss'])
+      finite.check_loss('pretrain', step, loss, params,
+                        'Lower pretraining.learning_rate.')
+      phase.advance(tokens=settings.rows * settings.window, loss=loss)
   checkpoints.save_model(folder, model, params, tokenizer, recipe)
   return Pretrained(model, params, tokenizer, 'scratch')

@@ -37,6 +37,7 @@ from sleepjax.growth import grow, operators
 from sleepjax.growth.grow import ModelState
 from sleepjax.models import transformer
 from sleepjax.pretraining import PretrainingConfig
+from sleepjax.training import finite
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.progress import Display
@@ -150,7 +151,10 @@ def train(state: ModelState, settings: PretrainingConfig, stream, key, steps,
         jax.random.fold_in(key, step))
     if warm_up:
       params, scaled = slowed(old, params, scaled)
-    heard(step, float(metrics['loss']))
+    loss = float(metrics['loss'])
+    finite.check_loss('train', step, loss, params,
+                      'Lower pretraining.learning_rate.')
+    heard(step, loss)
   return state.replace(params=params, opt_state=opt_state)
 
 

@@ -31,7 +31,7 @@ from sleepjax.models import export, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.lookup_init import lookup_init
 from sleepjax.pretraining import PretrainingConfig
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, finite, preemption
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
@@ -132,20 +132,26 @@ def main(argv):
     state = checkpoints.with_structure(state, saved.tree)
     start, tokens, seconds = saved.step, *saved.metadata['spent']
   began = time.process_time() - seconds
-  with Display() as display, MetricsWriter(workdir / 'steps.jsonl') as writer:
+  with (Display() as display, MetricsWriter(workdir / 'steps.jsonl') as writer,
+        preemption.listen() as notice):
     with display.phase('pretrain', total=settings.steps - start) as phase:
 
       def heard(step, state, metrics, row_tokens):
         nonlocal tokens
         tokens += row_tokens
+        loss = float(metrics['loss'])
+        finite.check_loss('pretrain', step, loss, state,
+                          'Lower pretraining.learning_rate.')
         writer.write('pretrain', step, metrics)
-        phase.advance(tokens=row_tokens, loss=float(metrics['loss']))
-        if (step + 1) % config.save_every == 0:
+        phase.advance(tokens=row_tokens, loss=loss)
+        if notice.came(step) or (step + 1) % config.save_every == 0:
           checkpoints.save_progress(folder, step + 1, state, {
               'config': resolved,
               'spent': [tokens, time.process_time() - began]})
+        notice.check()
 
-      params, _ = train(model, settings, stages, config.seed, state,
+      with notice.held():
+        params, _ = train(model, settings, stages, config.seed, state,
                         range(start, settings.steps), heard)
     seconds = time.process_time() - began
     params = jax.tree.map(np.asarray, params)

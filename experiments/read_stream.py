@@ -27,7 +27,7 @@ from sleepjax.evals import report as report_lib
 from sleepjax.memory import clock, continuum, wake
 from sleepjax.memory.continuum import ContinuumConfig
 from sleepjax.models.load import load_pretrained
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, preemption
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.progress import Display
@@ -151,35 +151,40 @@ def main(argv):
       state = checkpoints.with_structure(state, saved.tree)
     rows = [r for r in read_metrics(log) if r['tokens_read'] <= start] if (
         log.exists()) else []
-    log.unlink(missing_ok=True)
+    rewritten = log.with_name(f'{log.name}.part')
+    rewritten.unlink(missing_ok=True)
+    with MetricsWriter(rewritten) as writer:
+      for row in rows:
+        writer.write('read', row['step'], {
+            k: v for k, v in row.items() if k not in ('phase', 'step')})
+    rewritten.replace(log)
     with display.phase('context only', total=1) as phase:
       still = context_only_losses(
           grown, params, settings, tokens)
       phase.advance(tokens=len(tokens))
-    with MetricsWriter(log) as writer, display.phase(
-        'read', total=len(tokens) // window) as phase:
-      for row in rows:
-        writer.write('read', row['step'], {
-            k: v for k, v in row.items() if k not in ('phase', 'step')})
-        phase.advance()
+    with (MetricsWriter(log) as writer, preemption.listen() as notice,
+          display.phase('read', total=len(tokens) // window) as phase):
+      phase.advance(len(rows))
       for n in range(start // window, len(tokens) // window):
         began, heard = time.perf_counter(), []
-        state = continuum.read(
-            grown, settings, state, tokens[n * window:(n + 1) * window], key,
-            heard.append)
-        jax.block_until_ready(state)
-        row = {'loss': float(heard[0]['loss']), 'loss_context_only': still[n],
-               'tokens_read': heard[0]['tokens_read'],
-               'hand_overs': len(heard[0]['due']),
-               'sleeps': heard[0]['sleeps'],
-               'seconds': time.perf_counter() - began,
-               'resident_gib': _resident_gib()}
-        writer.write('read', n, row)
-        rows.append(row)
-        phase.advance(tokens=window, loss=row['loss'])
-        if row['tokens_read'] % config.save_every == 0:
-          checkpoints.save_progress(
-              folder, row['tokens_read'], state, {'config': resolved})
+        with notice.held():
+          state = continuum.read(
+              grown, settings, state, tokens[n * window:(n + 1) * window], key,
+              heard.append)
+          jax.block_until_ready(state)
+          row = {'loss': float(heard[0]['loss']), 'loss_context_only': still[n],
+                 'tokens_read': heard[0]['tokens_read'],
+                 'hand_overs': len(heard[0]['due']),
+                 'sleeps': heard[0]['sleeps'],
+                 'seconds': time.perf_counter() - began,
+                 'resident_gib': _resident_gib()}
+          writer.write('read', n, row)
+          rows.append(row)
+          phase.advance(tokens=window, loss=row['loss'])
+          if notice.came(n) or row['tokens_read'] % config.save_every == 0:
+            checkpoints.save_progress(
+                folder, row['tokens_read'], state, {'config': resolved})
+        notice.check()
   report = {**summarise(rows, settings.wake.chunks, len(tokens)),
             'peak_memory_bytes': report_lib.peak_memory_bytes(),
             'config': resolved}

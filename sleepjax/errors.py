@@ -4,3 +4,7 @@ class UserError(ValueError):
   Its message names the input, what was expected and what to do. The commands
   in `experiments` print it without a traceback and exit with status 2.
   """
+
+
+class NotFiniteError(UserError, FloatingPointError):
+  """A run has met NaN or infinity; its message says where."""

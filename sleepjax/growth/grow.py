@@ -22,6 +22,7 @@ from sleepjax.growth.expansion import Expansion
 from sleepjax.growth.fold import fold_slots
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.training import finite
 
 Operator = Callable[[ModelConfig], Expansion]
 
@@ -199,10 +200,18 @@ def warm_up_new(masks, steps: int) -> optax.GradientTransformation:
 
 
 def max_logit_change(before: ModelState, after: ModelState, tokens) -> float:
-  """max |Δlogit| on token ids [T], in float32: what growth must keep small."""
+  """max |Δlogit| on token ids [T], in float32: what growth must keep small.
+
+  Raises:
+    NotFiniteError: of the larger model, naming the leaves.
+  """
   tokens = jnp.asarray(tokens, jnp.int32)[None]
-  return float(jnp.abs(_logits(before.config, before.params, tokens)
-                       - _logits(after.config, after.params, tokens)).max())
+  change = float(jnp.abs(_logits(before.config, before.params, tokens)
+                         - _logits(after.config, after.params, tokens)).max())
+  finite.check_loss('grow', len(after.lineage), change, after.params,
+                    'The model that grew was no better, or too large numbers '
+                    'were duplicated.')
+  return change
 
 
 _logits = jax.jit(transformer.logits, static_argnums=0)

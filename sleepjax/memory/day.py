@@ -92,8 +92,9 @@ def write_levels(config: ModelConfig, params, tokens: Sequence[int],
     state = state._replace(previous=jnp.int32(-1))
     for number in range(windows):
       window = slice(number * size, (number + 1) * size)
-      state, _ = wake.read_window(
+      state, metrics = wake.read_window(
           config, params, level.wake, state, ids[window], real[window])
+      wake.check_read(state, metrics)
       read_so_far = (number + 1) * size
       for memory_level, _ in clock.due(read_so_far, level.wake.chunks):
         if memory_level:

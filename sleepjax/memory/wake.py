@@ -21,12 +21,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from sleepjax.memory import clock
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import chunked
+from sleepjax.training import finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +195,20 @@ def read_window(config: ModelConfig, params, settings: WakeConfig,
   if tokens.ndim == 2:
     read = jax.vmap(read)
   return read(state, tokens, mask)
+
+
+def check_read(state: WakeState, metrics) -> None:
+  """Stops a run that has read what makes its levels NaN.
+
+  Raises:
+    NotFiniteError: naming the window and the leaves.
+  """
+  read = int(np.max(state.tokens_read))
+  for loss in np.atleast_1d(metrics['loss']):
+    finite.check_loss(
+        'wake', f'window up to token {read}', float(loss),
+        {'weights': state.weights, 'gradients': state.gradients},
+        'Lower the learning rates of the levels, or clip_norm.')
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))

@@ -26,6 +26,7 @@ import orbax.checkpoint as ocp
 
 from sleepjax.errors import UserError
 from sleepjax.models.named_leaves import named_leaves, nested
+from sleepjax.training import finite
 
 FORMAT_VERSION = 1
 
@@ -50,10 +51,12 @@ def write(folder: str | os.PathLike, manifest_name: str, tree,
     add_files: called with the folder to put further files into.
 
   Raises:
+    NotFiniteError: a float of the tree is NaN or infinite.
     UserError: the folder holds something else, or cannot be written; what was
       saved in it before is still there.
   """
   folder = pathlib.Path(folder).expanduser().resolve()
+  finite.check_leaves(str(folder), tree)
   arrays = {name: _on_host(leaf) for name, leaf in named_leaves(tree).items()}
   manifest = {'format_version': FORMAT_VERSION, **manifest, 'arrays': {
       name: {'dtype': leaf.dtype.name, 'shape': list(leaf.shape),

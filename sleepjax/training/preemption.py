@@ -1,0 +1,92 @@
+"""Ending early without losing work: SIGTERM, as schedulers send it.
+
+  with preemption.listen() as notice:
+    for step in steps:
+      with notice.held():             # A notice waits until the end.
+        ...
+        if notice.came(step) or step % every == 0:
+          save()
+      notice.check()                  # Here the run ends.
+
+Outside of `held` a notice ends the run at once: nothing that is not saved is
+lost but what has to be computed again anyway. A command that does not listen is
+ended by the signal as usual.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+import jax
+import orbax.checkpoint as ocp
+
+EXIT_STATUS = 128 + signal.SIGTERM  # As a shell reports an ended process.
+
+
+class Preempted(BaseException):
+  """The run ends because it was told to; the same command goes on.
+
+  Not an Exception, so that nothing takes it for a failure to recover from.
+  """
+
+
+class Notice:
+  """Whether this run was told to end.
+
+  On several hosts all of them have to save the same step: there the runtime
+  spreads the news, every process has to ask `came` after every step, and
+  nothing ends at once.
+  """
+
+  def __init__(self):
+    self._came, self._held = False, 0
+
+  def hear(self, *_) -> None:
+    """The signal handler."""
+    again, self._came = self._came, True
+    if again or not self._held:
+      raise Preempted
+
+  @contextlib.contextmanager
+  def held(self) -> Iterator[None]:
+    """Inside, the first notice waits for `check`; a second one does not."""
+    self._held += 1
+    try:
+      yield
+    finally:
+      self._held -= 1
+
+  def came(self, step: int = 0) -> bool:
+    """True from the notice on; with several hosts, at the same step on all.
+
+    Args:
+      step: number of this call, larger every time, the same on all hosts.
+    """
+    if jax.process_count() > 1:
+      self._came = self._came or ocp.utils.reached_preemption(step)
+    return self._came
+
+  def check(self) -> None:
+    """Ends the run if the notice has come.
+
+    Raises:
+      Preempted: it has.
+    """
+    if self._came:
+      raise Preempted
+
+
+@contextlib.contextmanager
+def listen() -> Iterator[Notice]:
+  """Listens to SIGTERM for as long as the block lasts."""
+  notice = Notice()
+  if (jax.process_count() > 1
+      or threading.current_thread() is not threading.main_thread()):
+    yield notice
+    return
+  before = signal.signal(signal.SIGTERM, notice.hear)
+  try:
+    yield notice
+  finally:
+    signal.signal(signal.SIGTERM, before)
