@@ -77,6 +77,8 @@ def read_questions(path: str | os.PathLike) -> tuple[Question, ...]:
     raise UserError(
         f'{path}, line {error.lineno}: not JSON ({error.msg}); expected {form}.'
     ) from None
+  except (ValueError, RecursionError) as error:  # Numbers, nesting.
+    raise UserError(f'{path}: not JSON ({error}); expected {form}.') from None
   if not isinstance(items, list):
     raise UserError(f'{path}: expected a list, {form}.')
   if not items:

@@ -1,7 +1,7 @@
 """Opening the files that pretrained models come in.
 
-A damaged or cut-short file is told apart here, before memory is spent on it:
-all three readers compare what a file declares with what it holds.
+A damaged, cut-short or malicious file is told apart here, before memory is
+spent on it: all three readers compare what a file declares with what it holds.
 """
 
 import dataclasses
@@ -12,9 +12,12 @@ import pathlib
 from typing import Any
 
 import gguf
+import numpy as np
 import safetensors
 
 from sleepjax.errors import UserError
+
+_MOST_ELEMENTS = 2**24  # Of a list in a GGUF header: larger than vocabularies.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +25,7 @@ class GgufFile:
   """An open (memory-mapped) GGUF file."""
 
   path: pathlib.Path
-  reader: gguf.GGUFReader
+  reader: 'BoundedGgufReader'
 
   @functools.cached_property
   def metadata(self) -> dict[str, Any]:
@@ -43,6 +46,43 @@ class GgufFile:
           'or load its Hugging Face folder.')
     return value
 
+  def positive(self, key: str, default: float | None = None) -> int:
+    """A metadata value that must be a positive whole number."""
+    value = self.metadata.get(key, default)
+    if type(value) is not int or value < 1:
+      raise UserError(
+          f'{self.path}: metadata key {key!r} is '
+          f'{"missing" if value is None else repr(value)[:80]}; expected a '
+          'positive whole number. Convert the model again.')
+    return value
+
+
+class BoundedGgufReader(gguf.GGUFReader):
+  """A reader that believes no length that the file itself is too short for.
+
+  The base class takes what is left of the file for a value that goes beyond its
+  end, so that a large number of elements keeps it busy for ever.
+  """
+
+  def _get(self, offset, dtype, count=1, override_order=None):
+    end = int(offset) + np.dtype(dtype).itemsize * int(count)
+    if end > len(self.data):
+      raise ValueError(f'a value ends at byte {end} of {len(self.data)}')
+    return super()._get(int(offset), dtype, count, override_order)
+
+  def _get_field_parts(self, orig_offs, raw_type):
+    if raw_type == gguf.GGUFValueType.ARRAY:
+      length = int(self._get(orig_offs + 4, np.uint64)[0])
+      if length > _MOST_ELEMENTS:
+        raise ValueError(f'a list of {length} elements')
+    return super()._get_field_parts(orig_offs, raw_type)
+
+  def _build_tensors(self, start_offs, fields):
+    super()._build_tensors(start_offs, fields)
+    total = sum(tensor.n_bytes for tensor in self.tensors)
+    if total > len(self.data):
+      raise ValueError(f'tensors of {total} bytes overlap')
+
 
 def open_gguf(path: str | os.PathLike) -> GgufFile:
   """Opens a GGUF file and checks that all it declares is inside it.
@@ -54,7 +94,7 @@ def open_gguf(path: str | os.PathLike) -> GgufFile:
   if not path.is_file():
     raise UserError(f'{path}: no such file; expected a GGUF file.')
   try:
-    return GgufFile(path, gguf.GGUFReader(path))
+    return GgufFile(path, BoundedGgufReader(path))
   except Exception as e:  # The parser fails in many ways on a damaged file.
     raise _unreadable(path, e, 'GGUF') from e
 
@@ -83,7 +123,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     raise UserError(
         f'{path}: no such file; a Hugging Face model folder has one.'
     ) from None
-  except (OSError, ValueError) as e:
+  except (OSError, ValueError, RecursionError) as e:
     raise UserError(f'{path}: cannot be read as JSON: {e}') from e
   if not isinstance(contents, dict):
     raise UserError(

@@ -9,6 +9,7 @@ together are the tokens of the whole message.
 import dataclasses
 
 from sleepjax.data.tokenizer import Tokenizer
+from sleepjax.errors import UserError
 
 _SEPARATOR = '\n\n'
 _MARK = '\u241f'  # Never in a real prompt: finds where the template put it.
@@ -25,8 +26,12 @@ class ChatPrompts:
         [{'role': 'user', 'content': content}], add_generation_prompt=True)
 
   def _split(self):
-    before, after = self._render(_MARK).split(_MARK)
-    return before, after
+    parts = self._render(_MARK).split(_MARK)
+    if len(parts) != 2:
+      raise UserError(
+          f'the chat template writes a message {len(parts) - 1} times instead '
+          'of once: see chat_template in tokenizer_config.json.')
+    return parts
 
   def closed_book(self, prompt: str) -> list[int]:
     """The prompt alone."""

@@ -18,6 +18,7 @@ import gzip
 import json
 import os
 import pathlib
+import zlib
 from typing import Any
 
 from sleepjax.errors import UserError
@@ -98,7 +99,7 @@ def _read(path: pathlib.Path) -> str:
     if path.suffix == '.gz':
       content = gzip.decompress(content)
     return content.decode('utf-8')
-  except (OSError, EOFError, UnicodeDecodeError) as error:
+  except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
     raise UserError(
         f'{path}: cannot be read ({error}); get the file again.') from None
 
@@ -114,7 +115,7 @@ def _read_passages(path: pathlib.Path) -> list[Passage]:
         Passage(item['title'], item['context'], tuple(
             (q['question'], q['answer']) for q in item['questions']))
         for item in items]
-  except (json.JSONDecodeError, KeyError, TypeError) as error:
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
     raise UserError(
         f'{path}: not in the expected form ({type(error).__name__}: {error}); '
         'expected passages {"title", "context", "questions": [{"question", '

@@ -1,5 +1,6 @@
 """Text to token ids and back, and conversations to text."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -37,6 +38,7 @@ PLAIN_TEMPLATE = """\
 # models of these families list only the end of a text as their `eos`.
 _TURN_ENDS = ('<|im_end|>', '<|eot_id|>')
 
+_MOST_TOKENS = 2**31  # Ids are int32.
 _CONTROL = 3  # The type of special tokens in GGUF files.
 
 
@@ -78,10 +80,8 @@ class Tokenizer:
       raise UserError(
           f'{folder}: has no tokenizer.json. Download the tokenizer files of '
           'the model into this folder, too.')
-    try:
+    with _library_errors(f'{path}: cannot be read as a tokenizer'):
       backend = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as e:  # The library raises plain Exception.
-      raise UserError(f'{path}: cannot be read as a tokenizer: {e}') from e
     settings, generation = (
         model_files.read_json(folder / name) if (folder / name).exists() else {}
         for name in ('tokenizer_config.json', 'generation_config.json'))
@@ -90,13 +90,13 @@ class Tokenizer:
       token = settings.get(role)
       if isinstance(token, dict):
         token = token.get('content')
-      if token:
+      if token and isinstance(token, str):
         special[role] = token
     ends = generation.get('eos_token_id')
     ends = ends if isinstance(ends, list) else [ends]
     return _finished(
         backend, _folder_template(folder, settings), special,
-        [i for i in ends if isinstance(i, int)], str(folder))
+        [i for i in ends if type(i) is int], str(folder))
 
   @classmethod
   def from_gguf(
@@ -125,26 +125,24 @@ class Tokenizer:
     tokens = file.need('tokenizer.ggml.tokens', list)
     merges = file.need('tokenizer.ggml.merges', list)
     types = file.need('tokenizer.ggml.token_type', list)
-    try:
+    with _library_errors(f'{file.path}: its vocabulary is damaged'):
       control = [token for token, kind in zip(tokens, types, strict=True)
                  if kind == _CONTROL]
       backend = tokenizers.Tokenizer(models.BPE(
           vocab={token: i for i, token in enumerate(tokens)},
           merges=[tuple(merge.split(' ')) for merge in merges]))
-    except Exception as e:  # The library raises plain Exception.
-      raise UserError(f'{file.path}: its vocabulary is damaged: {e}') from e
-    backend.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([
-        tokenizers.AddedToken(token, special=True, normalized=False)
-        for token in control])
+      backend.pre_tokenizer = pre_tokenizers.Sequence([
+          pre_tokenizers.Digits(individual_digits=True),
+          pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+      backend.decoder = decoders.ByteLevel()
+      backend.add_special_tokens([
+          tokenizers.AddedToken(token, special=True, normalized=False)
+          for token in control])
     special = {}
     for role, key in (('bos_token', 'bos'), ('eos_token', 'eos'),
                       ('pad_token', 'padding')):
       index = file.metadata.get(f'tokenizer.ggml.{key}_token_id')
-      if index is not None and 0 <= index < len(tokens):
+      if type(index) is int and 0 <= index < len(tokens):
         special[role] = tokens[index]
     template = file.metadata.get('tokenizer.chat_template', PLAIN_TEMPLATE)
     return _finished(backend, template, special, [], str(file.path))
@@ -215,7 +213,7 @@ class Tokenizer:
       return _compiled(self.chat_template).render(
           messages=messages, add_generation_prompt=add_generation_prompt,
           tools=None, documents=None, **self.special_tokens)
-    except (jinja2.TemplateError, TypeError) as e:
+    except Exception as e:  # A template computes: it may fail in any way.
       raise UserError(
           f'the chat template cannot render these messages: {e}. It got '
           f'{str(messages)[:200]}') from e
@@ -243,9 +241,11 @@ class Tokenizer:
 
 def _finished(backend, template, special, ends, where) -> Tokenizer:
   """Derives the ids and checks the parts against each other."""
-  backend.no_truncation()
-  backend.no_padding()
-  ids = {role: backend.token_to_id(token) for role, token in special.items()}
+  with _library_errors(f'{where}: its tokenizer cannot read a text'):
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode('A text.\n')
+    ids = {role: backend.token_to_id(token) for role, token in special.items()}
   for role, index in ids.items():
     if index is None:
       raise UserError(
@@ -253,9 +253,13 @@ def _finished(backend, template, special, ends, where) -> Tokenizer:
   turn_ends = [backend.token_to_id(token) for token in _TURN_ENDS]
   stops = [ids.get('eos_token'), *ends, *turn_ends]
   stops = tuple(dict.fromkeys(i for i in stops if i is not None))
+  for i in stops:
+    if not 0 <= i < _MOST_TOKENS:
+      raise UserError(f'{where}: eos_token_id={i} is no token.')
   try:
+    template.encode()
     _compiled(template)
-  except jinja2.TemplateError as e:
+  except Exception as e:  # Whatever the compiler makes of it.
     raise UserError(f'{where}: its chat template is not valid: {e}') from e
   pad = ids.get('pad_token', stops[0] if stops else 0)
   return Tokenizer(backend, template, special, stops, pad)
@@ -264,12 +268,26 @@ def _finished(backend, template, special, ends, where) -> Tokenizer:
 def _folder_template(folder: pathlib.Path, settings: dict[str, Any]) -> str:
   path = folder / 'chat_template.jinja'
   if path.is_file():
-    return path.read_text(encoding='utf-8')
+    try:
+      return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as e:
+      raise UserError(f'{path}: not UTF-8 text: {e}') from e
   template = settings.get('chat_template')
   if isinstance(template, list):  # Several, by name.
-    template = {t.get('name'): t.get('template') for t in template}.get(
-        'default')
+    template = {str(t.get('name')): t.get('template') for t in template
+                if isinstance(t, dict)}.get('default')
   return template if isinstance(template, str) else PLAIN_TEMPLATE
+
+
+@contextlib.contextmanager
+def _library_errors(what: str):
+  """The tokenizers library raises plain Exception, and panics beside them."""
+  try:
+    yield
+  except BaseException as e:
+    if not isinstance(e, Exception) and 'Panic' not in type(e).__name__:
+      raise
+    raise UserError(f'{what}: {e}') from e
 
 
 @functools.lru_cache(maxsize=8)

@@ -77,10 +77,10 @@ def config_from_gguf(file: model_files.GgufFile) -> ModelConfig:
   if 'token_embd.weight' not in tensors:
     raise UserError(f'{file.path}: has no tensor token_embd.weight.')
 
-  embed_dim = file.need('llama.embedding_length', int)
-  num_heads = file.need('llama.attention.head_count', int)
-  head_dim = file.metadata.get(
-      'llama.attention.key_length', embed_dim // max(num_heads, 1))
+  embed_dim = file.positive('llama.embedding_length')
+  num_heads = file.positive('llama.attention.head_count')
+  head_dim = file.positive(
+      'llama.attention.key_length', embed_dim // num_heads)
   rotated = file.metadata.get('llama.rope.dimension_count', head_dim)
   if rotated != head_dim:
     raise UserError(
@@ -89,14 +89,14 @@ def config_from_gguf(file: model_files.GgufFile) -> ModelConfig:
   try:
     return ModelConfig(
         vocab_size=_shape(tensors['token_embd.weight'])[0],
-        num_layers=file.need('llama.block_count', int),
+        num_layers=file.positive('llama.block_count'),
         embed_dim=embed_dim,
-        mlp_dim=file.need('llama.feed_forward_length', int),
+        mlp_dim=file.positive('llama.feed_forward_length'),
         num_heads=num_heads,
-        num_kv_heads=file.metadata.get(
+        num_kv_heads=file.positive(
             'llama.attention.head_count_kv', num_heads),
         head_dim=head_dim,
-        max_context=file.need('llama.context_length', int),
+        max_context=file.positive('llama.context_length'),
         rope_theta=_decimal(
             file.metadata.get('llama.rope.freq_base', 10_000.0)),
         rms_eps=_decimal(
@@ -130,5 +130,11 @@ def _shape(tensor) -> tuple[int, ...]:
 
 
 def _decimal(x: float) -> float:
-  """The shortest decimal of a float32, so 9.9999997e-06 is read as 1e-05."""
+  """The shortest decimal of a float32, so 9.9999997e-06 is read as 1e-05.
+
+  Raises:
+    ValueError: not a positive number.
+  """
+  if not isinstance(x, float) or not 0 < x < float('inf'):
+    raise ValueError(f'{x!r} is not a positive number.')
   return float(str(np.float32(x)))

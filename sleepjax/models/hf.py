@@ -23,6 +23,8 @@ FAMILIES = {
     'Qwen3ForCausalLM': {'qk_norm': True},
 }
 _FLOATS = ('F64', 'F32', 'F16', 'BF16')
+_LARGEST = 1e300  # JSON has integers that no float holds.
+_LONGEST_NAME = 200  # Of a file.
 _INDEX = 'model.safetensors.index.json'
 
 
@@ -192,7 +194,7 @@ def _rope(hf, where) -> tuple[float, RopeScaling | None]:
 def _number(settings, key, where) -> float:
   value = settings.get(key)
   if (not isinstance(value, (int, float)) or isinstance(value, bool)
-      or not 0 < value < float('inf')):
+      or not 0 < value <= _LARGEST):
     raise UserError(
         f'{where}: config.json has {key}={value!r}; expected a positive '
         'number.')
@@ -205,12 +207,12 @@ def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
     if not isinstance(shards, dict) or not shards:
       raise UserError(
           f"{folder / _INDEX}: has no 'weight_map' from tensor to file.")
-    names = sorted({str(name) for name in shards.values()})
+    names = sorted(set(map(str, shards.values())))
     for name in names:
-      if pathlib.PurePath(name).name != name:
+      if pathlib.PurePath(name).name != name or len(name) > _LONGEST_NAME:
         raise UserError(
-            f'{folder / _INDEX}: names the file {name!r}; expected a file of '
-            'the same folder.')
+            f'{folder / _INDEX}: names the file {name[:80]!r}; expected a file '
+            'of the same folder.')
   else:
     names = ['model.safetensors']
   missing = [name for name in names if not (folder / name).is_file()]
