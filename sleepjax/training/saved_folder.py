@@ -68,8 +68,9 @@ def write(folder: str | os.PathLike, manifest_name: str, tree,
     raise
   except OSError as e:
     raise _unwritable(folder, e.strerror or e) from e
-  except ValueError as e:  # TensorStore's, whatever the file system said.
-    raise _unwritable(folder, e) from e
+  except ValueError as e:
+    # TensorStore's, whatever the file system said; that comes last in it.
+    raise _unwritable(folder, str(e).rsplit('": ', 1)[-1]) from e
 
 
 def _replace(folder, manifest_name, arrays, text, add_files):
