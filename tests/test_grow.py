@@ -1,17 +1,14 @@
 """A whole training state grows: parameters, moments, lineage, shardings."""
 
 import dataclasses
-import os
 import re
-import subprocess
-import sys
-import textwrap
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AbstractMesh, AxisType
 
 from sleepjax import pretraining
 from sleepjax.errors import UserError
@@ -26,6 +23,7 @@ from sleepjax.growth.operators import (
 from sleepjax.growth.slot_operators import AppendSlot, CloseSlot, OpenSlot
 from sleepjax.models import transformer
 from sleepjax.pretraining import PretrainingConfig
+from sleepjax.training import sharding
 from tests.conftest import CONFIG
 
 PLAN = [MlpWidth(56), QueryHeads(3), HiddenWidth(40)]
@@ -222,44 +220,20 @@ def test_new_entries_warm_up():
     grow.warm_up_new(masks, 0)
 
 
-def test_growth_on_a_mesh():
-  """Four devices: each leaf keeps its PartitionSpec, values are the same."""
-  script = textwrap.dedent('''
-    import jax, numpy as np
-    from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-    from sleepjax.errors import UserError
-    from sleepjax.growth import grow, slots
-    from sleepjax.growth.operators import MlpWidth
-    from sleepjax.growth.slot_operators import AppendSlot
-    from tests.conftest import CONFIG, random_params
-    mesh = jax.make_mesh((2, 2), ('fsdp', 'tensor'),
-                         axis_types=(AxisType.Auto,) * 2)
-    params = random_params(CONFIG)
-    spec = jax.tree.map(lambda leaf: NamedSharding(mesh, P()), params)
-    spec['layers']['mlp'] = {
-        name: NamedSharding(mesh, P(None, 'fsdp', 'tensor'))
-        for name in ('gate', 'up', 'down')}
-    sharded = grow.ModelState(jax.device_put(params, spec), None, CONFIG)
-    plan = [MlpWidth(56), AppendSlot(4)]
-    after = grow.grow_shardings(plan, CONFIG, spec)
-    assert after['layers']['mlp']['up'].spec == P(None, 'fsdp', 'tensor')
-    out = jax.tree.map(lambda s: s, sharded.replace(params=after))
-    want = grow.grow(plan)(grow.ModelState(params, None, CONFIG),
-                           jax.random.key(0))
-    have = jax.jit(lambda s, k: grow.grow(plan)(s, k).params,
-                   out_shardings=after)(sharded, jax.random.key(0))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
-                 have, want.params)
-    gate = have['layers']['mlp']['gate']
-    assert gate.addressable_shards[0].data.shape == (2, 16, 28)
-    try:
-      grow.grow_shardings([MlpWidth(57)], CONFIG, spec)
-    except UserError as error:
-      assert 'grow it to a multiple of 2' in str(error), error
-      print('fine')
-  ''')
-  done = subprocess.run(
-      [sys.executable, '-c', script], capture_output=True, text=True,
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu',
-           'XLA_FLAGS': '--xla_force_host_platform_device_count=4'})
-  assert done.stdout.strip() == 'fine', done.stderr[-2000:]
+def test_growth_on_a_mesh_is_refused_where_it_would_not_stay_split():
+  """`test_sharded_steps` grows a state on eight devices."""
+  mesh = AbstractMesh((1, 4, 2), sharding.AXES,
+                      axis_types=(AxisType.Auto,) * 3)
+  state = grow.ModelState(transformer.abstract_params(CONFIG), None, CONFIG)
+  larger = lambda *plan: jax.eval_shape(grow.grow(plan, mesh), state, KEY)
+  up = larger(MlpWidth(56), AppendSlot(4)).params['layers']['mlp']['up']
+  assert up.shape == (2, 32, 56)
+  with pytest.raises(UserError, match='layers/mlp/down would no longer divide '
+                     r'by mesh axes tensor \(2 parts\)'):
+    larger(MlpWidth(57))
+  mesh = AbstractMesh((1, 1, 4), sharding.AXES,
+                      axis_types=(AxisType.Auto,) * 3)
+  odd = dataclasses.replace(CONFIG, embed_dim=30)
+  state = grow.ModelState(transformer.abstract_params(odd), None, odd)
+  with pytest.raises(UserError, match='no other axis divides by their 4 parts'):
+    larger(MlpWidth(56))

@@ -3,7 +3,7 @@
 An operator (`sleepjax.growth.width`, `heads`, `depth`) describes a larger model
 as a short list of changes to leaves. One executor applies them in every role
 that a leaf can have: parameters, moments of an optimizer, masks of what is new,
-shapes before any memory is spent, and shardings.
+and shapes before any memory is spent.
 """
 
 import dataclasses
@@ -14,9 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
-from sleepjax.errors import UserError
+from sleepjax.growth import exchange
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.named_leaves import named_leaves, nested
 
@@ -77,12 +76,14 @@ def _apply(changes, tree, gather, create):
   return nested(leaves)
 
 
-def _taken(change, leaf, scale):
+def _taken(change, leaf, scale, mesh=None):
   """Old entries in their new places, times scale; zeros where new."""
   source = np.asarray(change.source)
   along = [1] * leaf.ndim
   along[change.axis] = len(source)
-  out = jnp.take(leaf, np.maximum(source, 0), axis=change.axis)
+  out = exchange.rearranged(
+      change.path, change.axis, leaf, mesh,
+      lambda leaf: jnp.take(leaf, np.maximum(source, 0), axis=change.axis))
   if leaf.dtype != jnp.bool_:
     out *= np.broadcast_to(np.asarray(scale, np.float32), source.shape).reshape(
         along).astype(leaf.dtype)
@@ -96,11 +97,14 @@ def _is_new(change, ndim):
   return (np.asarray(change.source) == NEW).reshape(along)
 
 
-def expand_params(changes: Sequence[Gather | Create], params, key):
-  """The larger parameters; random entries depend on key, path and axis."""
+def expand_params(changes: Sequence[Gather | Create], params, key, mesh=None):
+  """The larger parameters; random entries depend on key, path and axis.
+
+  On a mesh, see `sleepjax.growth.exchange`.
+  """
 
   def gather(change, leaf):
-    old = _taken(change, leaf, change.scale)
+    old = _taken(change, leaf, change.scale, mesh)
     if not _is_new(change, leaf.ndim).any():
       return old
     if change.init is not None:
@@ -122,13 +126,15 @@ def expand_params(changes: Sequence[Gather | Create], params, key):
   return _apply(changes, params, gather, create)
 
 
-def expand_moments(changes: Sequence[Gather | Create], moments, order: int):
+def expand_moments(changes: Sequence[Gather | Create], moments, order: int,
+                   mesh=None):
   """The moments of gradients (order 1) or of their squares (order 2).
 
   New entries start at zero.
   """
   def gather(change, leaf):
-    return _taken(change, leaf, np.asarray(change.gradient_scale) ** order)
+    return _taken(
+        change, leaf, np.asarray(change.gradient_scale) ** order, mesh)
 
   return _apply(changes, moments, gather,
                 lambda change: jnp.zeros(change.shape, change.dtype))
@@ -152,33 +158,6 @@ def expand_shapes(changes: Sequence[Gather | Create], shapes):
 
   return _apply(changes, shapes, gather, lambda change: jax.ShapeDtypeStruct(
       change.shape, change.dtype))
-
-
-def expand_shardings(changes: Sequence[Gather | Create], shardings, shapes):
-  """The same PartitionSpec for each larger leaf; new leaves are replicated.
-
-  Args:
-    changes: of the operator.
-    shardings: a tree of NamedSharding.
-    shapes: of the larger parameters.
-
-  Raises:
-    UserError: an axis does not divide by the mesh axes that it is split over.
-  """
-  mesh = jax.tree.leaves(shardings)[0].mesh
-  larger = named_leaves(_apply(
-      changes, shardings, lambda change, sharding: sharding,
-      lambda change: NamedSharding(mesh, PartitionSpec())))
-  for path, leaf in named_leaves(shapes).items():
-    for size, names in zip(leaf.shape, larger[path].spec, strict=False):
-      names = (names,) if isinstance(names, str) else names or ()
-      parts = int(np.prod([mesh.shape[name] for name in names]))
-      if size % parts:
-        raise UserError(
-            f'{path}: an axis of {size} entries does not divide into the '
-            f'{parts} parts of mesh axes {", ".join(names)}: grow it to a '
-            f'multiple of {parts}, or shard another axis.')
-  return nested(larger)
 
 
 def misfits(have, want) -> str:

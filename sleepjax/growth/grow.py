@@ -3,8 +3,8 @@
   larger = grow([MlpWidth(512), AppendSlot(64)])(state, key)
 
 Parameters, the moments of the optimizer and the lineage grow together, so that
-training goes on where it was. The function is pure and can be jitted, with
-`grow_shardings` for its result on a mesh.
+training goes on where it was. The function is pure and can be jitted; on a mesh
+it leaves a sharded state sharded.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from sleepjax.errors import UserError
+from sleepjax.growth import exchange
 from sleepjax.growth import expansion as lib
 from sleepjax.growth.expansion import Expansion
 from sleepjax.growth.fold import fold_slots
@@ -97,13 +98,20 @@ def _map_moments(function, opt_state, params):
   return jax.tree_util.tree_map_with_path(changed, opt_state, is_leaf=matches)
 
 
-def grow(plan: Sequence[Operator]):
+def grow(plan: Sequence[Operator], mesh=None):
   """The function (state, key) -> larger state that a plan stands for.
 
   Each operator draws from `key` folded with its place in the plan.
 
+  Args:
+    plan: operators, applied in order.
+    mesh: where the state lies as `sleepjax.training.sharding` says; so does
+      the larger one, and no device ever holds a whole leaf that is split. Jit
+      the function then: a plan is one program.
+
   Raises:
-    UserError, from the function: see `validate`; nothing was computed then.
+    UserError, from the function: see `validate` and `exchange`; nothing was
+      computed then.
   """
   plan = tuple(plan)
 
@@ -113,13 +121,14 @@ def grow(plan: Sequence[Operator]):
     for i, step in enumerate(steps):
       opt_state = _map_moments(
           lambda tree, order, step=step: lib.expand_moments(
-              step.changes, tree, order), opt_state, params)
+              step.changes, tree, order, mesh), opt_state, params)
       params = lib.expand_params(
-          step.changes, params, jax.random.fold_in(key, i))
+          step.changes, params, jax.random.fold_in(key, i), mesh)
     config = steps[-1].config if steps else state.config
-    return state.replace(
+    larger = state.replace(
         params=params, opt_state=opt_state, config=config,
         lineage=(*state.lineage, *map(str, plan)))
+    return larger if mesh is None else exchange.settled(state, larger, mesh)
 
   return grown
 
@@ -147,19 +156,6 @@ def fold(state: ModelState) -> ModelState:
   return state.replace(
       params=params, config=config, lineage=(*state.lineage, 'fold'),
       opt_state=_map_moments(folded, state.opt_state, state.params))
-
-
-def grow_shardings(plan: Sequence[Operator], config: ModelConfig, shardings):
-  """NamedShardings of the larger parameters, from those of the smaller.
-
-  Raises:
-    UserError: an axis no longer divides by its mesh axes.
-  """
-  shapes = transformer.abstract_params(config)
-  for step in validate(plan, config):
-    shapes = lib.expand_shapes(step.changes, shapes)
-    shardings = lib.expand_shardings(step.changes, shardings, shapes)
-  return shardings
 
 
 def new_entries(plan: Sequence[Operator], config: ModelConfig):

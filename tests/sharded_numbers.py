@@ -1,0 +1,177 @@
+"""Every kind of step of a sleep on a mesh, as numbers in a file.
+
+  python -m tests.sharded_numbers FILE.npz DATA FSDP TENSOR
+
+`test_sharded_steps` runs it on one device, on eight, and in two processes, and
+compares the files.
+"""
+
+import functools
+import re
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from sleepjax.data import world_batches
+from sleepjax.data.world_batches import WorldRows
+from sleepjax.dreaming import inner, outer
+from sleepjax.growth import slots
+from sleepjax.growth.grow import ModelState, grow
+from sleepjax.growth.operators import HiddenWidth, MlpWidth
+from sleepjax.growth.slot_operators import AppendSlot
+from sleepjax.models import transformer
+from sleepjax.models.load import load_pretrained
+from sleepjax.models.named_leaves import named_leaves
+from sleepjax.sampling import sampler
+from sleepjax.sampling.rows import Rows
+from sleepjax.seeding import imitation, objective
+from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.training import distributed, sharding
+from sleepjax.training.sharding import MeshConfig
+
+_STOPS = (3,)
+_SLOT_RANK = 8
+
+
+def world_rows(count: int, seed: int) -> Rows:
+  """Text of the world, cut into prompts and completions."""
+  tokens = world_batches.sample_rows(
+      WorldRows(rows=count, length=60), seed).tokens
+  rng = np.random.default_rng(seed)
+  first = rng.integers(0, 8, (count, 1))
+  last = rng.integers(4, 17, (count, 1))
+  return Rows(tokens[:, :40], np.arange(40) >= first, tokens[:, 40:56],
+              np.arange(16) < last)
+
+
+def on(mesh, tree):
+  return sharding.put(tree, sharding.batch_shardings(tree, mesh))
+
+
+class Numbers:
+  """Results by name, whole."""
+
+  def __init__(self):
+    self.arrays = {}
+
+  def keep(self, name, tree):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+      self.arrays[f'{name} {jax.tree_util.keystr(path)}'] = sharding.to_host(
+          leaf)
+
+
+def check_stays_split(compiled, state):
+  """Of leaves that are split, no shape of the whole is in the program."""
+  text = compiled.as_text()
+  shapes = {tuple(map(int, dims.split(',')))
+            for dims in re.findall(r'f32\[([\d,]+)\]', text)}
+  for before_and_after in (state, compiled.out_info):
+    for path, leaf in named_leaves(before_and_after.params).items():
+      spec = sharding.param_spec(path, leaf.shape, leaf.sharding.mesh)
+      part = NamedSharding(leaf.sharding.mesh, spec).shard_shape(leaf.shape)
+      assert part == leaf.sharding.shard_shape(leaf.shape), path
+      if part != leaf.shape:
+        assert leaf.shape not in shapes, (path, leaf.shape)
+  assert 'all-gather' not in text
+
+
+def grown(mesh, model, numbers):
+  """The bundled model, wider, with a slot; with it the moments of Adam."""
+  params = sharding.put(
+      model.params, sharding.param_shardings(model.params, mesh))
+  moments = sharding.born_sharded(optax.adam(1e-3).init, mesh, params)
+  moments = jax.tree.map(lambda m, p: m + p if m.shape == p.shape else m,
+                         moments, (optax.ScaleByAdamState(
+                             moments[0].count, params, params), moments[1]))
+  state = ModelState(params, moments, model.config)
+  plan = [HiddenWidth(112), MlpWidth(256), AppendSlot(_SLOT_RANK)]
+  compiled = jax.jit(grow(plan, mesh)).lower(
+      state, jax.random.key(1)).compile()
+  check_stays_split(compiled, state)
+  larger = compiled(state, jax.random.key(1))
+  numbers.keep('growth', larger)
+  return larger.config, larger.params
+
+
+def rollout(config, params, prompt, mask):
+  return sampler.jitted_sample(
+      config, params, prompt, mask, jax.random.key(2), max_new_tokens=16,
+      stop_ids=_STOPS)
+
+
+def decoded(mesh, config, params, numbers):
+  """Rollouts, and their distance from what they should have said."""
+  prompt, prompt_mask, wanted, mask = on(mesh, world_rows(16, 5))
+  out = rollout(config, params, prompt, prompt_mask)
+  numbers.keep('decode', out)
+  numbers.keep('levenshtein', jax.jit(imitation.levenshtein_distance)(
+      out.tokens, out.mask.sum(-1), wanted, mask.sum(-1)))
+
+
+def seeded(mesh, config, params, numbers):
+  """Two updates of a new slot: divergence, imitation, shared segments."""
+  settings = SeedingConfig(rows=16, alpha=0.8)
+  slot = slots.new_slot(config, jax.random.key(3), _SLOT_RANK)
+  state = objective.init_state(settings, slot)
+  state = sharding.put(state, sharding.param_shardings(state, mesh))
+  document = world_rows(1, 6).prompt
+  segment = jax.jit(transformer.hidden_states, static_argnums=0)(
+      config, params, document)[1]
+  for step in range(2):
+    rows = on(mesh, world_rows(16, 8 + step))
+    batch = Batch(
+        rows, objective.teacher_hidden_states(
+            config, params, rows, (segment,)),
+        np.where(np.arange(16) % 4 == 0, 1, -1 / 3).astype(np.float32),
+        head=np.arange(5, 13, dtype=np.int32))
+    state, metrics = objective.seeding_step(
+        config, settings, params, state, jnp.int32(0), on(mesh, batch))
+    numbers.keep(f'seeding {step}', metrics)
+  numbers.keep('seeded', state)
+  return state.slot
+
+
+def dreamt(mesh, config, params, slot, numbers):
+  """Inner trials, outer update."""
+  model = config, params, slot, jnp.int32(0)
+  dreams, held_in = on(mesh, (world_rows(4, 10), world_rows(8, 11)))
+  numbers.keep('trials', inner.dream_trials(*model, dreams, held_in, 2, 1e-4))
+  numbers.keep('outer', outer.outer_update(
+      *model, dreams, jnp.float32([1, 0, 1, 1]), held_in, None, 2, 1e-4))
+
+
+def decoded_explicitly(sizes, config, params, numbers):
+  """The same where shardings are part of types."""
+  mesh = sharding.make_mesh(sizes, axis_type=AxisType.Explicit)
+  params = sharding.put(params, sharding.param_shardings(params, mesh))
+  table = jax.typeof(params['embed']['table'])
+  assert table.sharding.spec == PartitionSpec('tensor', 'fsdp')
+  with jax.set_mesh(mesh):
+    out = jax.sharding.auto_axes(
+        functools.partial(rollout, config), axes=sharding.AXES,
+        out_sharding=PartitionSpec())(params, *on(mesh, world_rows(16, 5)[:2]))
+    numbers.keep('explicit', out)
+
+
+def main(path, *sizes):
+  distributed.initialize()
+  sizes = MeshConfig(*map(int, sizes))
+  mesh = sharding.make_mesh(sizes)
+  model, numbers = load_pretrained('tiny-world'), Numbers()
+  config, params = grown(mesh, model, numbers)
+  decoded(mesh, config, params, numbers)
+  slot = seeded(mesh, config, params, numbers)
+  dreamt(mesh, config, params, slot, numbers)
+  if jax.process_count() == 1:
+    decoded_explicitly(sizes, config, params, numbers)
+  if distributed.is_first():
+    np.savez(path, **numbers.arrays)
+  distributed.barrier('written', 60)
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
