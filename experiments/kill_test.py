@@ -12,6 +12,7 @@ array of every checkpoint, every safetensors file. Writes DIR/kills.json.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import random
@@ -81,16 +82,23 @@ def wait_for_moment(process, workdir: pathlib.Path, seconds: float,
                     in_save: bool) -> None:
   """Returns after so many seconds, or in the next save after them, or at its
   end."""
+  leftovers = unfinished_saves(workdir)
   deadline = time.monotonic() + seconds
   while process.poll() is None and time.monotonic() < deadline:
     time.sleep(_POLL)
-  while in_save and process.poll() is None and not saving(workdir):
+  while in_save and process.poll() is None and not (
+      unfinished_saves(workdir) - leftovers):
     time.sleep(_POLL)
 
 
-def saving(workdir: pathlib.Path) -> bool:
-  """Whether a save is under way there, or was when the run was killed."""
-  return any(workdir.glob('*.writing')) or any(workdir.glob('*.part'))
+def unfinished_saves(workdir: pathlib.Path) -> set:
+  """What is being written there, or was when a run was killed."""
+  found = set()
+  for pattern in ('*.writing', '*.part'):
+    for path in workdir.glob(pattern):
+      with contextlib.suppress(FileNotFoundError):
+        found.add((path, path.stat().st_ino, path.stat().st_ctime_ns))
+  return found
 
 
 def last_line(log: pathlib.Path) -> str:
@@ -120,6 +128,7 @@ def kill_test(command: Sequence[str], kills: int, seed: int,
   while done < kills or entries[-1]['how'] != 'ended':
     log.write_text('')
     began, in_save = time.monotonic(), done % 3 == 2
+    leftovers = unfinished_saves(killed)
     process = start(command, killed, log)
     if done < kills:
       wait_for_moment(process, killed, chance.uniform(0, duration), in_save)
@@ -128,7 +137,8 @@ def kill_test(command: Sequence[str], kills: int, seed: int,
       process.send_signal(signal.SIGKILL)
     status = process.wait()
     entry = {'seconds': round(time.monotonic() - began, 2),
-             'in_save': saving(killed), 'last_line': last_line(log)}
+             'in_save': bool(unfinished_saves(killed) - leftovers),
+             'last_line': last_line(log)}
     if status == -signal.SIGKILL:
       done += 1
       entry = {'how': f'kill {done}', **entry}
