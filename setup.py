@@ -26,6 +26,7 @@ setuptools.setup(
         'numpy',
         'optax',
         'orbax-checkpoint',
+        'rapidfuzz',
         'rich',
         'safetensors',
         'tensorflow-datasets',
@@ -34,7 +35,7 @@ setuptools.setup(
     extras_require={
         'cuda': ['jax[cuda12]>=0.10'],
         'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest',
-                'rapidfuzz', 'ruff'],
+                'ruff'],
         'tpu': ['jax[tpu]>=0.10'],
     },
 )

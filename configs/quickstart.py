@@ -67,5 +67,11 @@ def get_config() -> ConfigDict:
   r.random = 2
   r.gradient_rows = 16
   r.inner_learning_rate = 1e-3
-  r.outer_learning_rate = 3e-4
+  r.outer_learning_rate = 3e-3
+  r.rehearsed = 2
+  r.generator_rank = 8
+  r.generator_alpha = 16.0
+  r.write_back_steps = 16
+  r.write_back_learning_rate = 3e-3
+  r.write_back_dreams = 1
   return c

@@ -11,6 +11,7 @@ from experiments import _document
 from sleepjax import lifecycle
 from sleepjax.data import world
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.dreaming.tasks import Memory
 from sleepjax.errors import UserError
 from sleepjax.evals import forgetting
 from sleepjax.evals import questions as questions_lib
@@ -78,6 +79,8 @@ class Progress:
   known: accuracy on long-known facts, before all nights and after each.
   dreams: of each night, as `lifecycle.SleepReport` has them.
   first_day: [nights][questions], whether the first day's are answered right.
+  dreaming: of each night, as `lifecycle.SleepReport` has it.
+  memories: what may be dreamt about, `dreaming.tasks.Memory` as dictionaries.
   """
 
   accuracy: dict
@@ -87,6 +90,8 @@ class Progress:
   known: list
   dreams: list
   first_day: list
+  dreaming: list = dataclasses.field(default_factory=list)
+  memories: list = dataclasses.field(default_factory=list)
 
 
 class Exam:
@@ -192,21 +197,27 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
           progress.nll['in_context'].append(nll)
           progress.nll['before'].append(exam.nll(untouched, day))
           phase.advance(in_context_accuracy=progress.in_context[-1])
-    for n in range(lineage['nights'], d.days):
-      night = jax.random.fold_in(key, n)
+    def wake(n):
       texts = [world.day(_REHEARSAL_SEED + n * d.rehearsal_texts + i, 0,
                          d.facts, d.people).text
                for i in range(d.rehearsal_texts)]
-      current, params, report = lifecycle.sleep(
-          current, params, chat, days[n].document, texts, settings, night,
-          display, metrics,
+      return lifecycle.Day(
+          days[n].document, texts,
           # Paraphrases are for the exam: no night may learn their wording.
           avoid=[q.question for day in days
                  for q in day.questions('paraphrase')],
           remembered=_remembered(progress.dreams, d.remembered, seed, n),
-          earlier=[day.document for day in days[:n]],
-          first=untouched if d.elder else None)
+          earlier=[day.document for day in days[:n]])
+
+    start = lifecycle.Life(current, params, lineage['nights'], tuple(
+        Memory.from_json(m) for m in progress.memories))
+    for life, report in lifecycle.live(
+        start, chat, map(wake, range(start.cycle, d.days)), settings, key,
+        display, metrics, untouched if d.elder else None):
+      n, current, params = life.cycle - 1, life.config, life.params
       progress.dreams.append(report.texts)
+      progress.dreaming.append(report.dreaming)
+      progress.memories = [dataclasses.asdict(m) for m in life.memories]
       slept = settings.for_compute(current, params)
       with display.phase('ask in the morning', total=1) as phase:
         for form in world.FORMS:
@@ -236,6 +247,9 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       report_lib.peak_memory_bytes(), 'seed': seed, 'config': config}
   report_lib.write_report(workdir, report)
   (workdir / 'dreams.json').write_text(json.dumps(progress.dreams, indent=1))
+  if any(progress.dreaming):
+    (workdir / 'dreaming.json').write_text(
+        json.dumps(progress.dreaming, indent=1))
   return report
 
 
@@ -249,6 +263,7 @@ def summary(progress: Progress) -> dict:
       'average_accuracy', 'learnt', 'backward_transfer', 'forgetting',
       'forward_transfer')}
   return {
+      **_dreaming(p.dreaming),
       'accuracy_matrix': p.accuracy['direct'],
       'paraphrase_matrix': p.accuracy['paraphrase'],
       'reversed_matrix': p.accuracy['reversed'],
@@ -262,6 +277,26 @@ def summary(progress: Progress) -> dict:
           p.accuracy['paraphrase']),
       'reversed_accuracy': forgetting.average_accuracy(p.accuracy['reversed']),
       **measures, **{f'nll_{name}': values for name, values in p.nll.items()}}
+
+
+def _dreaming(nights):
+  """Means over nights; empty if there was no second stage."""
+  nights = [night for night in nights if night]
+  if not nights:
+    return {}
+  rounds = [r for night in nights for r in night['rounds']]
+  mean = lambda values: float(np.mean(list(values)))
+  entries = {f'dream_{name}': mean(r[name] for r in rounds) for name in (
+      'success_rate', 'distinct_2', 'similarity', 'constant_groups')
+             } if rounds else {}
+  for name in ('influence', 'norm'):
+    known = [r[f'{name}_rank_correlation'] for r in rounds
+             if r[f'{name}_rank_correlation'] is not None]
+    if known:
+      entries[f'dream_{name}_rank_correlation'] = mean(known)
+  written = [night['write_back'] for night in nights if night['write_back']]
+  return {**entries, 'dream_rolled_back': sum(
+      w['rolled_back'] for w in written)}
 
 
 def _retained(first_day):

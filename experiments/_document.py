@@ -13,6 +13,7 @@ from sleepjax.data import documents, sources
 from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.dreaming.tasks import Memory
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
@@ -147,13 +148,17 @@ def run(model: Pretrained, document: Document, questions, controls,
     texts = [documents.bundled_document(name).text
              for name in documents.bundled_names('rehearsal_')]
     with MetricsWriter(workdir / 'metrics.jsonl') as metrics:
-      for n in range(lineage['sleeps'], len(chunks)):
-        current, params, sleep_report = lifecycle.sleep(
-            current, params, chat, chunks[n], texts, settings,
-            jax.random.fold_in(key, n), display, metrics,
-            [q.question for q in questions] if source == 'generated' else ())
+      avoid = ([q.question for q in questions] if source == 'generated' else ())
+      start = lifecycle.Life(current, params, lineage['sleeps'], tuple(
+          Memory.from_json(m) for m in lineage.get('memories', ())))
+      for life, sleep_report in lifecycle.live(
+          start, chat, (lifecycle.Day(chunk, texts, avoid)
+                        for chunk in chunks[start.cycle:]),
+          settings, key, display, metrics):
+        current, params = life.config, life.params
         reports.append(dataclasses.asdict(sleep_report))
-        lineage = {**lineage, 'sleeps': n + 1, 'reports': reports,
+        lineage = {**lineage, 'sleeps': life.cycle, 'reports': reports,
+                   'memories': [dataclasses.asdict(m) for m in life.memories],
                    'seconds': display.seconds, 'tokens': display.tokens}
         with display.phase('save', total=1) as phase:
           checkpoints.save_model(
@@ -221,12 +226,17 @@ def _score(config, params, chat, exam, answer, settings):
 
 
 def _dreaming_entries(reports):
-  rounds = [r['dreaming'] for r in reports if r['dreaming']]
+  """Of the second stage: how its dreams did, first and last, and its end."""
+  nights = [r['dreaming'] for r in reports if r['dreaming']]
+  rounds = [r for night in nights for r in night['rounds']]
   if not rounds:
     return {'dream_rounds': 0}
+  written = [night['write_back'] for night in nights if night['write_back']]
   return {
       'dream_rounds': len(rounds),
       'dream_success_rate': float(np.mean([r['success_rate'] for r in rounds])),
-      'dream_tau_before': rounds[-1]['tau_before'],
-      'dream_tau_after': rounds[-1]['tau_after'],
-      'dream_rolled_back': sum(r['rolled_back'] for r in rounds)}
+      'dream_success_rates': [[r['success_rate'] for r in night['rounds']]
+                              for night in nights],
+      'dream_tau_before': [r['tau_before'][0] for r in rounds],
+      'dream_tau_after': [w['tau_after'] for w in written],
+      'dream_rolled_back': sum(w['rolled_back'] for w in written)}

@@ -142,13 +142,13 @@ def dream_inner(source: str, dtype: str, sizes: Sizes, together: bool = True):
   Not `together`, they are handed over one at a time, in one program.
   """
   config, frozen, slot = _sleeping(source, dtype, sizes)
-  held_in = _rows(config, sizes, sizes.rows)
+  held_in = Rows(*(part[None] for part in _rows(config, sizes, sizes.rows)))
   dreams = _rows(config, sizes, sizes.copies)
 
   def trials(dreams):
     return inner.dream_trials(
         config, frozen, slot, jnp.int32(0), dreams, held_in,
-        sizes.inner_steps, 3e-4)
+        np.zeros(len(dreams.prompt), int), sizes.inner_steps, 3e-4)
 
   if together:
     return lambda: _wait(trials(dreams))

@@ -8,7 +8,7 @@ from sleepjax.growth.fold import fold_slots
 from sleepjax.growth.grow import ModelState, grow
 from sleepjax.growth.slot_operators import AppendSlot, CloseSlot, OpenSlot
 from sleepjax.growth.slots import append_slot, new_slot
-from sleepjax.lifecycle import sleep
+from sleepjax.lifecycle import Day, Life, live, sleep
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.export import export_hf
 from sleepjax.models.layout import for_compute, insert_slot
@@ -20,9 +20,10 @@ from sleepjax.seeding.objective import SeedingConfig, seeding_step
 from sleepjax.sleep_config import SleepConfig
 
 __all__ = [
-    'AppendSlot', 'CloseSlot', 'DreamConfig', 'DreamingConfig', 'ModelConfig',
-    'ModelState', 'OpenSlot', 'Sampling', 'SeedingConfig', 'SleepConfig',
-    'UserError', 'append_slot', 'dream_round', 'export_hf', 'fold_slots',
-    'for_compute', 'grow', 'hidden_states', 'insert_slot',
-    'load_pretrained', 'logits', 'new_slot', 'sample', 'seeding_step', 'sleep',
-    'wake_chunks', 'write_dreams']
+    'AppendSlot', 'CloseSlot', 'Day', 'DreamConfig', 'DreamingConfig',
+    'Life', 'ModelConfig', 'ModelState', 'OpenSlot', 'Sampling',
+    'SeedingConfig', 'SleepConfig', 'UserError', 'append_slot',
+    'dream_round', 'export_hf', 'fold_slots', 'for_compute', 'grow',
+    'hidden_states', 'insert_slot', 'live', 'load_pretrained', 'logits',
+    'new_slot', 'sample', 'seeding_step', 'sleep', 'wake_chunks',
+    'write_dreams']

@@ -1,21 +1,26 @@
-"""One cycle of wake and sleep: read, grow, seed, dream.
+"""Wake and sleep: read, grow, seed, dream; once (`sleep`), or over a stream
+(`live`).
 
-The cycle works on canonical parameters (`sleepjax.models.config`) and returns
+A cycle works on canonical parameters (`sleepjax.models.config`) and returns
 them with one more slot in use. Everything random follows from one key and the
 number of the cycle. `settings` are built once, by the experiment; nothing here
 reads a configuration file.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sleepjax.budget import Meter
 from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.dreaming import round as dream_round_lib
+from sleepjax.dreaming import round as round_lib
+from sleepjax.dreaming import stage
+from sleepjax.dreaming.tasks import Memory, make_task
 from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
 from sleepjax.growth.expansion import shape_table
@@ -29,22 +34,32 @@ from sleepjax.sleep_config import SleepConfig
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
 
-_RETENTION_ROWS = 4  # Rehearsed answers that dreaming must leave as they are.
+_RETENTION_ROWS = 8  # Of each kind, that dreaming must leave as they are.
 
 
 @dataclasses.dataclass(frozen=True)
 class SleepReport:
   """What one sleep did; plain Python values.
 
-  growth_shapes is a table path / before / after of the leaves that grew.
+  growth_shapes: table path / before / after of the leaves that grew.
+  dreams: how many were written for seeding.
+  texts: those dreams.
+  held_out_questions: (question, answer) that seeding did not learn from.
+  agreements: of these and of those that were dropped, see
+    `sleepjax.seeding.agreement`.
+  dreaming: `stage.DreamReport` as a dictionary, dreams as text; empty if there
+    was no second stage.
+  memory: what later nights may dream about; None if there was no question.
   """
 
   growth_max_abs_logit_change: float
   growth_shapes: str
   dreams: int
   held_out_questions: tuple[tuple[str, str], ...]
+  agreements: list[float]
   dreaming: dict
   texts: list[dict]
+  memory: Memory | None
 
 
 def grow(config: ModelConfig, params, settings: SleepConfig, key, probe):
@@ -82,12 +97,9 @@ def _trained_part(config, params, index, settings, key):
   return part, part.init(config, key)
 
 
-def _dream_prompts(chat, settings, topic, dreams):
-  """Closed-book prompts for dreaming: open ones, and beginnings it recalls."""
-  prompts = [chat.closed_book(p.format(topic=topic))
-             for p in settings.dreams.open_prompts]
-  prompts += [d.student_ids(chat) for d in dreams if d.kind == 'recall']
-  return [p for p in prompts if len(p) <= settings.dreaming.prompt_tokens]
+def _reminders(dreams):
+  """(message, first words of the reply): what reminds of a text without it."""
+  return tuple(dict.fromkeys((d.prompt, d.start) for d in dreams))
 
 
 def sleep(config: ModelConfig, params, chat: ChatPrompts,
@@ -95,7 +107,8 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           settings: SleepConfig, key, display: Display,
           metrics: MetricsWriter, avoid: Sequence[str] = (),
           remembered: Sequence[str] = (),
-          earlier: Sequence[documents.Document] = (), first=None):
+          earlier: Sequence[documents.Document] = (), first=None,
+          cycle: int = 0, memories: Sequence[Memory] = ()):
   """Reads one stretch of text, then sleeps on it.
 
   Args:
@@ -115,10 +128,13 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     first: (config, params) of the self before all sleeps in compute layout
       (`settings.for_compute`), if rehearsal and memories are to be that one's,
       so that many small losses do not add up. The old self, if None.
+    cycle: number of this cycle.
+    memories: of earlier cycles, which may be dreamt about.
 
   Returns:
     (config, params, SleepReport): canonical. Nothing but the new slot differs
-    from what came in, or what `settings.trained` names.
+    from what came in, or what `settings.trained` names, and if its generator is
+    merged the matrices of the layers.
   """
   grow_key, write_key, rehearsal_key, seed_key, dream_key = jax.random.split(
       key, 5)
@@ -145,11 +161,14 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
         settings.level, settings.for_compute))
     phase.advance(tokens=len(chat.document(document.text)))
 
+  earlier_tasks = [_task(m, chat, settings) for m in memories
+                   ] if settings.dreaming else []
   with display.phase('write') as phase:
     night = write_night(
         settings, awake, (compute, frozen), first, chat, document,
         rehearsal_texts, remembered, earlier, avoid,
-        (write_key, rehearsal_key), lambda tokens: phase.advance(tokens=tokens))
+        (write_key, rehearsal_key), lambda tokens: phase.advance(tokens=tokens),
+        [prompt for task in earlier_tasks if task for prompt in task.prompts])
     importance = None
     if settings.seeding.ewc:
       importance = ewc.fisher_diagonal(
@@ -170,36 +189,119 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       phase.advance(tokens=tokens, divergence=values['divergence'])
     state = objective.init_state(
         settings.seeding, jax.tree.map(jnp.copy, slot))
-    slot = seeder.run(state, seed_key, report_seeding).slot
+    slot = seeder.run(state, seed_key, report_seeding,
+                      Meter(settings.seeding_budget)).slot
 
-  dreaming = {}
-  if settings.dreaming is not None and night.held_out:
-    with display.phase('dream', total=4) as phase:
+  memory = Memory(cycle, _reminders(night.dreams),
+                  tuple(night.held_out), cycle) if night.held_out else None
+  tonight = memory and settings.dreaming and _task(memory, chat, settings)
+  dreaming, merged = {}, None
+  if tonight:
+    with display.phase('dream') as phase:
       def report_dreaming(step, values, tokens):
         metrics.write('dream', step, values)
-        phase.advance(tokens=tokens, **values)
-      slot, outcome = dream_round_lib.dream_round(
-          compute, frozen, slot, index, settings.dreaming,
-          _dream_prompts(chat, settings, night.topic, night.dreams),
-          _held_in_rows(chat, settings, night.held_out),
-          rows_lib.rows_of(*zip(*night.rehearsed[:_RETENTION_ROWS],
-                                strict=True)) if night.rehearsed else None,
-          chat.tokenizer.stop_ids, dream_key, report_dreaming)
-      dreaming = dataclasses.asdict(outcome)
-      dreaming['dreams'] = [
-          chat.tokenizer.decode(dream).strip() for dream in dreaming['dreams']]
+        phase.advance(tokens=tokens, **{
+            name: value for name, value in values.items() if name in (
+                'dream_success_rate', 'divergence', 'dream_tau_after')})
+      possible = [i for i, task in enumerate(earlier_tasks) if task]
+      slot, merged, outcome = stage.dream(
+          round_lib.Sleeper(compute, frozen, slot, jnp.int32(index)), seeder,
+          settings.dreaming, tonight, [earlier_tasks[i] for i in possible],
+          [cycle - memories[i].rehearsed for i in possible], night.questions,
+          _retention_rows(night), chat.tokenizer.stop_ids, dream_key,
+          report_dreaming, Meter(settings.dreaming_budget))
+      dreaming = _readable(outcome, chat, [memories[i].cycle for i in possible])
   grown = part.insert(grown_config, grown, slot, index)
+  if merged is not None:
+    grown = round_lib.generator_part(settings.dreaming).insert(
+        grown_config, grown, merged)
   show = [{'kind': d.kind, 'prompt': d.prompt, 'start': d.start,
            'completion': chat.tokenizer.decode(d.completion)}
           for d in night.dreams]
   return grown_config, grown, SleepReport(
-      change, shapes, len(night.dreams), tuple(night.held_out), dreaming, show)
+      change, shapes, len(night.dreams), tuple(night.held_out),
+      night.agreements, dreaming, show, memory)
 
 
-def _held_in_rows(chat, settings, held_out):
-  s = settings.dreaming
-  prompts = [chat.closed_book(settings.answer_prompt.format(question=q))
-             for q, _ in held_out]
-  answers = [chat.tokenizer.encode(a)[:s.dream_tokens] for _, a in held_out]
-  return rows_lib.Rows(*rows_lib.pad_left(prompts, s.prompt_tokens),
-                       *rows_lib.pad_right(answers, s.dream_tokens))
+def _task(memory, chat, settings):
+  d = settings.dreaming
+  return make_task(memory, chat, settings.answer_prompt, d.prompt_tokens,
+                   d.dream_tokens)
+
+
+def _retention_rows(night):
+  """Some of what the old self says of other things, evenly chosen."""
+  chosen = [pair for pairs in (night.rehearsed, night.retained)
+            for pair in pairs[::max(1, len(pairs) // _RETENTION_ROWS)][
+                :_RETENTION_ROWS]]
+  return rows_lib.rows_of(*zip(*chosen, strict=True)) if chosen else None
+
+
+def _readable(outcome, chat, cycles):
+  """The report of dreaming with dreams as text and memories by their cycle."""
+  report = dataclasses.asdict(outcome)
+  report['rehearsed'] = [cycles[i] for i in outcome.rehearsed]
+  for dreamt in report['rounds']:
+    dreamt['dreams'] = [
+        chat.tokenizer.decode(dream).strip() for dream in dreamt['dreams']]
+  return report
+
+
+class Day(NamedTuple):
+  """What a cycle wakes to; see `sleep` for each."""
+
+  document: documents.Document
+  rehearsal_texts: Sequence[str] = ()
+  avoid: Sequence[str] = ()
+  remembered: Sequence[str] = ()
+  earlier: Sequence[documents.Document] = ()
+
+
+class Life(NamedTuple):
+  """A model between two cycles.
+
+  config, params: canonical.
+  cycle: number of the next one.
+  memories: what may be dreamt about.
+  """
+
+  config: ModelConfig
+  params: Any
+  cycle: int = 0
+  memories: tuple[Memory, ...] = ()
+
+
+def live(life: Life, chat: ChatPrompts, stream: Iterable[Day],
+         settings: SleepConfig, key, display: Display, metrics: MetricsWriter,
+         first=None) -> Iterator[tuple[Life, SleepReport]]:
+  """Wakes to each day of a stream and sleeps on it.
+
+  Each cycle is as long as `settings` and its budgets allow and draws all that
+  is random from `key` and its number: a life that is taken up again goes on as
+  it would have. The stream is read lazily, so that a day may depend on what
+  came before.
+
+  Args:
+    life: where to start.
+    chat: prompt format of the model.
+    stream: the days from `life.cycle` on.
+    settings: every choice.
+    key: typed PRNG key of the whole life.
+    display, metrics, first: see `sleep`.
+
+  Yields:
+    (Life, SleepReport) after every cycle.
+  """
+  for day in stream:
+    cycle = life.cycle
+    config, params, report = sleep(
+        life.config, life.params, chat, day.document, day.rehearsal_texts,
+        settings, jax.random.fold_in(key, cycle), display, metrics, day.avoid,
+        day.remembered, day.earlier, first, cycle, life.memories)
+    dreamt_about = report.dreaming.get('rehearsed', ())
+    memories = [dataclasses.replace(m, rehearsed=cycle)
+                if m.cycle in dreamt_about else m for m in life.memories]
+    if report.memory is not None:
+      memories.append(report.memory)
+    life = Life(config, params, cycle + 1, tuple(memories))
+    yield life, report

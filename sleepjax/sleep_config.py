@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from sleepjax.budget import Budget
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.memory.day import LevelMemory
 from sleepjax.models import layout
@@ -28,6 +29,7 @@ class SleepConfig:
     right for a short run on a new machine.
   dreams, seeding, dreaming: settings of the phases; dreaming=None leaves the
     second stage out.
+  seeding_budget, dreaming_budget: what those two may spend each night.
   answer_prompt: how questions are put, with {question}.
   judge: of the semantic reward: 'stand_in', which compares content tokens
     inside the jitted step, or a name of `judge_by_name.KINDS`.
@@ -62,6 +64,8 @@ class SleepConfig:
   level: LevelMemory | None = None
   source: str = 'dreams'
   replay: bool = False
+  seeding_budget: Budget = Budget()
+  dreaming_budget: Budget = Budget()
 
   @property
   def reply_tokens(self) -> int:

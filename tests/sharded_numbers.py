@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sleepjax.data import world_batches
 from sleepjax.data.world_batches import WorldRows
-from sleepjax.dreaming import inner, outer
+from sleepjax.dreaming import inner, outer, select
 from sleepjax.growth import slots
 from sleepjax.growth.grow import ModelState, grow
 from sleepjax.growth.operators import HiddenWidth, MlpWidth
@@ -30,6 +30,7 @@ from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import imitation, objective
 from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.trainable import OWN_MLP_SLOT, LowRank
 from sleepjax.training import distributed, sharding
 from sleepjax.training.sharding import MeshConfig
 
@@ -136,12 +137,23 @@ def seeded(mesh, config, params, numbers):
 
 
 def dreamt(mesh, config, params, slot, numbers):
-  """Inner trials, outer update."""
+  """Scores, inner trials, outer update."""
   model = config, params, slot, jnp.int32(0)
   dreams, held_in = on(mesh, (world_rows(4, 10), world_rows(8, 11)))
-  numbers.keep('trials', inner.dream_trials(*model, dreams, held_in, 2, 1e-4))
+  held_in = jax.tree.map(lambda leaf: leaf.reshape(2, 4, -1), held_in)
+  task_n = np.array([0, 0, 1, 1])
+  numbers.keep('scores', select.gradient_scores(
+      *model, dreams, held_in, task_n, rows_at_once=4))
+  numbers.keep('trials', inner.dream_trials(
+      *model, dreams, held_in, task_n, 2, 1e-4))
+  part = LowRank(4, 8.0)
+  generator = part.init(config, jax.random.key(4))
+  generator = sharding.put(
+      generator, sharding.param_shardings(generator, mesh))
+  asleep = OWN_MLP_SLOT.insert(*model)
   numbers.keep('outer', outer.outer_update(
-      *model, dreams, jnp.float32([1, 0, 1, 1]), held_in, None, 2, 1e-4))
+      config, asleep, generator, dreams, jnp.float32([1, 0, 1, 1]), 2, 1e-4,
+      outer='rest_em', part=part))
 
 
 def decoded_explicitly(sizes, config, params, numbers):

@@ -82,18 +82,41 @@ def get_config() -> ConfigDict:
       chunk_rows=192))
 
   r = c.sleep.dreaming = ConfigDict()
+  r.rounds = 1
   r.dreams = 12
+  r.rehearsed = 0
+  r.curriculum = 'learnability'
   r.dream_tokens = 24
   r.prompt_tokens = 72
   r.temperature = 1.0
+  r.random_expert = True
+  r.selection = 'gradient_norm'
   r.top_k = 3
   r.random = 1
   r.gradient_rows = 4
+  r.inner_adapter = 'slot'
+  r.inner_rank = 32
+  r.inner_alpha = 64.0
   r.inner_steps = 3
   r.inner_learning_rate = 3e-4
+  r.copies_at_once = 0
+  r.reward = 'binary'
+  r.outer = 'rest_em'
+  r.outer_start = 'last_round'
   r.outer_steps = 4
-  r.outer_learning_rate = 1e-4
+  r.outer_learning_rate = 3e-4
+  r.generator_rank = 16
+  r.generator_alpha = 32.0
+  r.generator = 'kept'
+  r.write_back_steps = 6
+  r.write_back_learning_rate = 5e-4
+  r.write_back_dreams = 2
+  r.agreement_samples = 4
+  r.agreement = 0.5
   r.max_retention_divergence = 0.05
+
+  for name in ('seeding_budget', 'dreaming_budget'):
+    c.sleep[name] = ConfigDict(dict(tokens=0, steps=0, seconds=0.0))
 
   c.exam = ConfigDict()
   c.exam.drift = 'bundled'  # Or 'wikitext2', where that can be had.

@@ -10,86 +10,91 @@ import optax
 from sleepjax.dreaming import loss
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
+from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
 
 
 class Trials(NamedTuple):
   """How every kept dream did.
 
-  tau_before: [] held-in loss of the slot as it was, nats per token.
-  tau_after: [n] held-in loss of the copy that learnt dream i alone.
+  tau_before: [T] held-in loss of the model as it was, of each memory's
+    questions, nats per token.
+  tau_after: [n] the same, of its own memory, of the copy that learnt a dream
+    alone.
   """
 
   tau_before: jax.Array
   tau_after: jax.Array
 
 
-def descended(loss_fn, slot, steps, learning_rate):
-  """The slot after Adam updates from a fresh state.
+def descended(loss_fn, value, steps, learning_rate):
+  """The value after Adam updates from a fresh state.
 
   Args:
-    loss_fn: slot -> loss [].
-    slot: where to start.
-    steps: number of updates; may be traced, 0 returns the slot unchanged.
+    loss_fn: value -> loss [].
+    value: where to start.
+    steps: number of updates; may be traced, 0 returns the value unchanged.
     learning_rate: of Adam.
 
   Returns:
-    (slot, loss []): the loss is that before the last update, 0 without any.
+    (value, loss []): the loss is that before the last update, 0 without any.
   """
   optimizer = optax.adam(learning_rate)
 
   def update(_, carry):
-    slot, state, _ = carry
-    value, gradient = jax.value_and_grad(loss_fn)(slot)
-    updates, state = optimizer.update(gradient, state, slot)
-    return optax.apply_updates(slot, updates), state, value
+    value, state, _ = carry
+    now, gradient = jax.value_and_grad(loss_fn)(value)
+    updates, state = optimizer.update(gradient, state, value)
+    return optax.apply_updates(value, updates), state, now
 
-  slot, _, value = jax.lax.fori_loop(
-      0, steps, update, (slot, optimizer.init(slot), jnp.float32(0)))
-  return slot, value
-
-
-def inner_update(config: ModelConfig, frozen, slot, index, dream: Rows, steps,
-                 learning_rate):
-  """A copy of the slot after `steps` updates on one dream, Rows of [1, ...]."""
-  loss_fn = lambda copy: loss.sft_losses(
-      config, frozen, copy, index, dream)[0]
-  return descended(loss_fn, slot, steps, learning_rate)[0]
+  value, _, last = jax.lax.fori_loop(
+      0, steps, update, (value, optimizer.init(value), jnp.float32(0)))
+  return value, last
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def dream_trials(config: ModelConfig, frozen, slot, index, dreams: Rows,
-                 held_in: Rows, steps, learning_rate) -> Trials:
+@functools.partial(jax.jit, static_argnums=0,
+                   static_argnames=('copies_at_once', 'part'))
+def dream_trials(config: ModelConfig, frozen, value, index, dreams: Rows,
+                 held_in: Rows, task_n, steps, learning_rate, *,
+                 copies_at_once: int = 0, part: Trainable = OWN_MLP_SLOT
+                 ) -> Trials:
   """Isolated inner updates θ'^(i) = SFT(θ, dream_i), scored by τ.
 
-  Copies exist one after the other and only their losses are kept, so memory
-  holds one copy with its optimiser state whatever n is. The slot as it was
-  goes through the same loop with zero updates: a copy that learnt nothing then
-  has exactly its τ, and no rounding can look like an improvement.
+  Copies of `value` with their optimiser states are stacked and train at once;
+  the frozen weights are shared by all, and only losses leave. What is as it was
+  goes through the same loop with zero updates, once for each memory: a copy
+  that learnt nothing then has exactly its τ, and no rounding can look like an
+  improvement.
 
   Args:
     config: the model's shape, in either layout.
     frozen: its parameters, shared by all copies.
-    slot: where every copy starts.
+    value: where every copy starts: the slot, or what `part` names.
     index: its place in the pool.
     dreams: the kept dreams, [n, P] and [n, N].
-    held_in: questions [Q, P'] and answers [Q, N'] that define τ.
+    held_in: [T, Q, ...] questions and answers of every memory.
+    task_n: [n] which memory a dream is about.
     steps: Adam updates of every copy; may be traced, so is the learning rate.
     learning_rate: of Adam.
+    copies_at_once: copies that exist together, static; 0 for all.
+    part: how `value` is put into the parameters, static.
   """
-  def trial(steps_and_row):
-    own_steps, row = steps_and_row
-    dream = Rows(*(part[None] for part in row))
-    copy = inner_update(
-        config, frozen, slot, index, dream, own_steps, learning_rate)
-    return loss.held_in_loss(config, frozen, copy, index, held_in)
+  T, n = held_in.completion.shape[0], dreams.completion.shape[0]
 
-  n = dreams.completion.shape[0]
-  all_steps = jnp.full(n + 1, steps, jnp.int32).at[0].set(0)
-  padded = Rows(*(jnp.concatenate([part[:1], part]) for part in dreams))
-  tau = jax.lax.map(trial, (all_steps, padded))
-  return Trials(tau[0], tau[1:])
+  def trial(own):
+    own_steps, task, row = own
+    dream = Rows(*(leaf[None] for leaf in row))
+    copy, _ = descended(
+        lambda v: loss.sft_losses(config, frozen, v, index, dream, part)[0],
+        value, own_steps, learning_rate)
+    questions = Rows(*(leaf[task] for leaf in held_in))
+    return loss.held_in_loss(config, frozen, copy, index, questions, part)
 
-
-def improvement_reward(tau_before, tau_after) -> jax.Array:
-  """1 where τ fell, strictly, else 0 (Eq. 5); not a number earns 0."""
-  return (jnp.asarray(tau_after) < tau_before).astype(jnp.float32)
+  # The first T learn nothing; what they would have learnt does not matter.
+  all_steps = jnp.full(T + n, steps, jnp.int32).at[:T].set(0)
+  tasks = jnp.concatenate([jnp.arange(T), jnp.asarray(task_n)])
+  padded = Rows(*(jnp.concatenate([jnp.repeat(leaf[:1], T, 0), leaf])
+                  for leaf in map(jnp.asarray, dreams)))
+  together = copies_at_once or T + n
+  tau = jax.lax.map(trial, (all_steps, tasks, padded), batch_size=(
+      None if together == 1 else min(together, T + n)))
+  return Trials(tau[:T], tau[T:])

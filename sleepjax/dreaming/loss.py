@@ -1,8 +1,8 @@
 """Negative log-likelihood of completions under the sleeping student.
 
 Dreams are learnt, selected and scored by this one quantity: the student is the
-frozen model with the trainable slot in its place, and nothing else is in its
-context.
+frozen model with what is trained in its place, by default a slot, and nothing
+else is in its context.
 """
 
 import jax
@@ -13,42 +13,66 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import chunked
+from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
 
 
-def student_hidden_states(config: ModelConfig, frozen, slot, index,
-                          rows: Rows) -> jax.Array:
+def student_hidden_states(config: ModelConfig, frozen, value, index,
+                          rows: Rows, part: Trainable = OWN_MLP_SLOT
+                          ) -> jax.Array:
   """Hidden states [B, N, D] from which the student predicts completions."""
-  student = layout.insert_slot(config, frozen, slot, index)
+  student = part.insert(config, frozen, value, index)
   return rows_lib.completion_hidden(config, student, rows)
 
 
-def completion_nll(config: ModelConfig, frozen, slot, index,
-                   rows: Rows) -> jax.Array:
+def completion_nll(config: ModelConfig, frozen, value, index, rows: Rows,
+                   part: Trainable = OWN_MLP_SLOT) -> jax.Array:
   """−log p of every completion token [B, N] in nats; 0 where masked.
 
   Args:
     config: the model's shape, in either layout.
-    frozen: its parameters; whatever they hold in pool entry `index` is ignored.
-    slot: {gate [L, D, R], up [L, D, R], down [L, R, D]}; differentiable.
-    index: its place in the pool.
+    frozen: its parameters; of a slot, whatever they hold in its place is
+      ignored.
+    value: what is trained, differentiable: a slot {gate [L, D, R],
+      up [L, D, R], down [L, R, D]}, or what else `part` names.
+    index: the slot's place in the pool.
     rows: prompts [B, P] and completions [B, N].
+    part: how `value` is put into the parameters.
   """
-  hidden = student_hidden_states(config, frozen, slot, index, rows)
+  hidden = student_hidden_states(config, frozen, value, index, rows, part)
   log_probs = chunked.sequence_log_probs_from_hidden(
       hidden, transformer.unembedding(frozen), rows.completion,
       matmul=layout.head_matmul(config))
   return jnp.where(rows.completion_mask, -log_probs, 0.0)
 
 
-def sft_losses(config: ModelConfig, frozen, slot, index,
-               rows: Rows) -> jax.Array:
+def sft_losses(config: ModelConfig, frozen, value, index, rows: Rows,
+               part: Trainable = OWN_MLP_SLOT) -> jax.Array:
   """L_SFT of every row [B]: mean nats per completion token; 0 without any."""
-  nll_BxN = completion_nll(config, frozen, slot, index, rows)
+  nll_BxN = completion_nll(config, frozen, value, index, rows, part)
   return nll_BxN.sum(-1) / jnp.maximum(rows.completion_mask.sum(-1), 1)
 
 
-def held_in_loss(config: ModelConfig, frozen, slot, index,
-                 held_in: Rows) -> jax.Array:
+def held_in_loss(config: ModelConfig, frozen, value, index, held_in: Rows,
+                 part: Trainable = OWN_MLP_SLOT) -> jax.Array:
   """τ: mean nats per answer token, pooled over questions; lower is better."""
-  nll_QxN = completion_nll(config, frozen, slot, index, held_in)
+  nll_QxN = completion_nll(config, frozen, value, index, held_in, part)
   return nll_QxN.sum() / jnp.maximum(held_in.completion_mask.sum(), 1)
+
+
+def retention_divergence(config: ModelConfig, before, after,
+                         rows: Rows) -> jax.Array:
+  """KL(before ‖ after) per completion token of the rows, in nats.
+
+  Args:
+    config: the model's shape, in either layout.
+    before, after: parameters, the teacher's first; one output head.
+    rows: text on which the model should stay what it was.
+  """
+  head = transformer.unembedding(before)
+  old, new = (rows_lib.completion_hidden(config, params, rows)
+              for params in (before, after))
+  total, weight, _ = chunked.divergence_from_hidden(
+      'forward_kl', old, head, new, head,
+      rows.completion_mask.astype(jnp.float32),
+      matmul=layout.head_matmul(config))
+  return total / jnp.maximum(weight, 1.0)

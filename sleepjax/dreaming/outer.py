@@ -1,8 +1,15 @@
-"""The outer update: the slot learns the dreams that helped (ReST^EM's M-step).
+"""The outer update: the generator learns to write dreams that help.
 
-It continues from the slot as it is; ReST^EM as published restarts from the base
-in every iteration. The paper does not say what dreaming writes into the model:
-here it is this update of the slot, and the copies of the inner loop are gone.
+The generator is an adapter in front of the sleeping model, a LoRA. The paper
+says that it follows SEAL's ReST-EM (section 3.4) and not which parameters that
+changes.
+
+  rest_em          supervised learning of the dreams with a reward > 0, all
+                   alike (the M-step of ReST-EM, arXiv 2312.06585)
+  reward_weighted  the same, weighted by their rewards
+  group_relative   policy gradient with the reward normalised within a memory's
+                   dreams (GRPO, arXiv 2402.03300); one step from where they
+                   were sampled is on-policy, but for the random experts
 """
 
 import functools
@@ -12,79 +19,68 @@ import jax
 import jax.numpy as jnp
 
 from sleepjax.dreaming import inner, loss
-from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import chunked
+from sleepjax.seeding import policy_gradient
+from sleepjax.seeding.trainable import Trainable
 
 
 class Outcome(NamedTuple):
-  """What the outer update made.
+  """generator: as it is now; loss: [] before the last update."""
 
-  slot: the updated slot.
-  loss: [] reward-weighted loss before the last update.
-  tau: [] held-in loss afterwards.
-  retention: [] nats per token, or None without retention rows.
-  """
-
-  slot: dict
+  generator: dict
   loss: jax.Array
-  tau: jax.Array
-  retention: jax.Array | None
 
 
-def reward_weighted_loss(config: ModelConfig, frozen, slot, index, dreams: Rows,
-                         rewards_n) -> jax.Array:
-  """Σ_i r_i · L_SFT(dream_i) / Σ_i r_i; zero if no dream has a reward."""
-  losses_n = loss.sft_losses(config, frozen, slot, index, dreams)
-  total = rewards_n.sum()
-  return (rewards_n * losses_n).sum() / jnp.where(total > 0, total, 1.0)
-
-
-def retention_divergence(config: ModelConfig, frozen, before, after, index,
-                         rows: Rows) -> jax.Array:
-  """KL(before ‖ after) per completion token of the rows, in nats.
+def dream_weights(outer: str, rewards_Txk) -> jax.Array:
+  """How much each dream pulls [T k]; all zero where nothing can be learnt.
 
   Args:
-    config: the model's shape, in either layout.
-    frozen: its parameters.
-    before: the slot as it was; the teacher.
-    after: the slot now.
-    index: their place in the pool.
-    rows: text on which the model should stay what it was.
+    outer: 'rest_em', 'reward_weighted' or 'group_relative'.
+    rewards_Txk: of the dreams of every memory.
   """
-  head = transformer.unembedding(frozen)
-  old, new = (loss.student_hidden_states(config, frozen, slot, index, rows)
-              for slot in (before, after))
-  total, weight, _ = chunked.divergence_from_hidden(
-      'forward_kl', old, head, new, head,
-      rows.completion_mask.astype(jnp.float32),
-      matmul=layout.head_matmul(config))
-  return total / jnp.maximum(weight, 1.0)
+  rewards = jnp.asarray(rewards_Txk)
+  if outer == 'group_relative':
+    return policy_gradient.group_normalised_advantage(rewards).reshape(-1)
+  if outer == 'rest_em':
+    return (rewards > 0).astype(jnp.float32).reshape(-1)
+  return jnp.maximum(rewards, 0.0).reshape(-1)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def outer_update(config: ModelConfig, frozen, slot, index, dreams: Rows,
-                 rewards_n, held_in: Rows, retention: Rows | None, steps,
-                 learning_rate) -> Outcome:
-  """Adam updates on the reward-weighted loss, and what they did to the model.
+def weighted_dream_loss(config: ModelConfig, frozen, value, dreams: Rows,
+                        weights_n, outer: str, part: Trainable) -> jax.Array:
+  """Σ_i w_i L_SFT(dream_i) / Σ_i w_i, or the policy gradient's surrogate.
+
+  Zero, and with zero gradient, if all weights are zero.
+  """
+  if outer == 'group_relative':
+    nll = loss.completion_nll(config, frozen, value, None, dreams, part)
+    total, weight, _ = policy_gradient.policy_gradient_loss(
+        -nll, weights_n, dreams.completion_mask)
+    return total / jnp.maximum(weight, 1.0)
+  losses_n = loss.sft_losses(config, frozen, value, None, dreams, part)
+  total = weights_n.sum()
+  return (weights_n * losses_n).sum() / jnp.where(total > 0, total, 1.0)
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames=('outer', 'part'))
+def outer_update(config: ModelConfig, frozen, generator, dreams: Rows,
+                 weights_n, steps, learning_rate, *, outer: str,
+                 part: Trainable) -> Outcome:
+  """Adam updates of the generator from a fresh state.
 
   Args:
     config: the model's shape, in either layout.
-    frozen: its parameters.
-    slot: where to start.
-    index: its place in the pool.
-    dreams: the kept dreams, [n, P] and [n, N].
-    rewards_n: their rewards, not all zero.
-    held_in: questions and answers that define τ.
-    retention: rows on which the model should stay what it was, or None.
+    frozen: parameters of the sleeping model, its slot in place.
+    generator: where to start.
+    dreams: the tried dreams, [n, P] and [n, N].
+    weights_n: of `dream_weights`.
     steps: Adam updates; may be traced, so is the learning rate.
     learning_rate: of Adam.
+    outer: which loss, static.
+    part: how the generator is put into the parameters, static.
   """
-  loss_fn = lambda slot: reward_weighted_loss(
-      config, frozen, slot, index, dreams, rewards_n)
-  updated, value = inner.descended(loss_fn, slot, steps, learning_rate)
-  tau = loss.held_in_loss(config, frozen, updated, index, held_in)
-  moved = None if retention is None else retention_divergence(
-      config, frozen, slot, updated, index, retention)
-  return Outcome(updated, value, tau, moved)
+  return Outcome(*inner.descended(
+      lambda value: weighted_dream_loss(
+          config, frozen, value, dreams, weights_n, outer, part),
+      generator, steps, learning_rate))

@@ -1,178 +1,218 @@
 """One round of dreaming (arXiv 2606.03979, section 3.4).
 
-  sample   m dreams, closed book
-  select   the k with the largest gradients and b random others
-  inner    a copy of the slot learns each alone; reward 1 if τ improves
-  outer    the slot learns the rewarded dreams; undone if that made it worse
+  sample   m dreams about each memory, closed book
+  select   of each memory the k most important and b random others
+  inner    a copy learns each alone; rewarded if τ of its memory improves
+  outer    the generator learns to write what was rewarded
 
-τ is measured on questions that no evaluation uses. There is one round per
-sleep, no random expert (see `sample`) and no curriculum: the paper names one
-and gives no rule for it.
+The model itself does not change; see `sleepjax.dreaming.write_back`.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sleepjax.dreaming import inner, outer, sample, select
+from sleepjax.dreaming import diversity, inner, outer, sample, select, tasks
+from sleepjax.dreaming.reward import REWARDS
 from sleepjax.dreaming.settings import DreamingConfig
-from sleepjax.errors import UserError
+from sleepjax.dreaming.tasks import Task
+from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows, num_tokens
-
-_ROWS = 4
+from sleepjax.seeding import policy_gradient
+from sleepjax.seeding.trainable import OWN_MLP_SLOT, LowRank
 
 
 @dataclasses.dataclass(frozen=True)
-class DreamReport:
+class RoundReport:
   """What happened in a round; plain Python values.
 
-  dreams: the m dreams as token ids.
-  prompts: which of the given prompts every dream completes.
-  importance: gradient norm of every dream.
+  dreams: the T m dreams as token ids, those of a memory together.
+  distinct_2, similarity: their diversity, mean over memories, see
+    `sleepjax.dreaming.diversity`.
+  importance: of every dream.
   selected: which dreams were kept; the following lists are in this order.
-  rewards: 1 or 0 of every kept dream.
-  tau_before: held-in loss before the round, nats per token.
-  tau_after_inner: held-in loss of every kept dream's copy.
-  improvement: tau_before − tau_after_inner.
-  success_rate: fraction of kept dreams with reward 1.
-  skipped: no dream earned a reward, so there was no outer update.
-  tau_updated: held-in loss after the outer update, kept or not; None if
-    skipped.
-  retention_divergence: nats per token by which the outer update, kept or not,
-    moved the model on the retention rows; None without rows or if skipped.
-  rolled_back: the outer update was undone.
-  tau_after: held-in loss of the slot that the round returns.
+  rewards: of every kept dream.
+  improvement: nats per token by which learning it alone lowered the held-in
+    loss of its memory.
+  tau_before: held-in loss before the round, of every memory.
+  success_rate: share of kept dreams that lowered it.
+  constant_groups: share of memories whose dreams were all rewarded alike.
+  influence_rank_correlation: Spearman's ρ of influence and improvement over the
+    kept dreams of a memory, mean over memories; None where there are too few.
+  norm_rank_correlation: the same of the gradient norm.
+  outer_loss: of the generator before its last update; None if no dream had a
+    reward that it could learn from.
   """
 
   dreams: list[list[int]]
-  prompts: list[int]
+  distinct_2: float
+  similarity: float
   importance: list[float]
   selected: list[int]
   rewards: list[float]
-  tau_before: float
-  tau_after_inner: list[float]
   improvement: list[float]
+  tau_before: list[float]
   success_rate: float
-  skipped: bool
-  tau_updated: float | None
-  retention_divergence: float | None
-  rolled_back: bool
-  tau_after: float
+  constant_groups: float
+  influence_rank_correlation: float | None
+  norm_rank_correlation: float | None
+  outer_loss: float | None
 
 
-def _filled_up(rows: Rows) -> Rows:
-  """Rows with masked ones added, so that few batch sizes are compiled."""
-  missing = -len(rows.prompt) % _ROWS
-  pad = lambda part, mode: np.pad(
-      np.asarray(part), ((0, missing), (0, 0)), mode)
-  return Rows(*(pad(part, 'edge') for part in rows[:3]),
-              pad(rows.completion_mask, 'constant'))
+class Sleeper(NamedTuple):
+  """Who dreams.
+
+  config, frozen: the model in either layout.
+  slot, index: its trained slot and the place of that in the pool.
+  """
+
+  config: ModelConfig
+  frozen: dict
+  slot: dict
+  index: jax.Array
+
+  def params(self):
+    """Parameters with the slot in its place."""
+    return layout.insert_slot(*self)
+
+
+def generator_part(settings: DreamingConfig) -> LowRank:
+  """The generator's form."""
+  return LowRank(settings.generator_rank, settings.generator_alpha)
 
 
 def _floats(array) -> list[float]:
   return np.asarray(array, np.float64).tolist()
 
 
-def dream_round(config: ModelConfig, frozen, slot, index: int,
-                settings: DreamingConfig, prompts: Sequence[Sequence[int]],
-                held_in: Rows, retention: Rows | None,
-                stop_ids: tuple[int, ...], key,
+def _mean_correlation(predicted_Txk, true_Txk):
+  values = [select.rank_correlation(p, t)
+            for p, t in zip(predicted_Txk, true_Txk, strict=True)]
+  values = [v for v in values if v is not None]
+  return float(np.mean(values)) if values else None
+
+
+def _learner(sleeper, settings, key):
+  """(config, frozen, value, index), part: where every copy starts."""
+  if settings.inner_adapter == 'slot':
+    return tuple(sleeper), OWN_MLP_SLOT
+  part = LowRank(settings.inner_rank, settings.inner_alpha)
+  return (sleeper.config, sleeper.params(), part.init(sleeper.config, key),
+          sleeper.index), part
+
+
+def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
+                memories: Sequence[Task], stop_ids: tuple[int, ...], key,
                 report: Callable[[int, dict, int], None]):
-  """Samples, selects, tries and learns dreams; everything follows from `key`.
+  """Samples, selects, tries and learns to dream; all follows from `key`.
 
   Args:
-    config: the model's shape, in either layout.
-    frozen: its parameters; they do not change.
-    slot: the trained slot {gate [L, D, R], up [L, D, R], down [L, R, D]}.
-    index: its place in the pool.
+    sleeper: who dreams; does not change.
+    generator: the adapter that dreams are written with, of `generator_part`.
+    start: the adapter that the outer update starts from.
     settings: every choice of the round.
-    prompts: closed-book prompts as token ids, see
-      `sample.dreamt_prompts`.
-    held_in: questions and answers that define τ; never those of an evaluation.
-    retention: rows on which the model should stay what it was, or None.
+    memories: what is dreamt about, T of them.
     stop_ids: tokens that end a dream.
     key: typed PRNG key.
     report: gets (part, metrics, tokens) after each of the four parts; tokens
       are those that a model read or wrote in it.
 
   Returns:
-    (slot, DreamReport): the same slot, bit for bit, if no dream earned a reward
-    or the update was rolled back.
+    (generator, best, RoundReport): the same generator, bit for bit, if there
+    was nothing to learn; best are (prompt ids, dream ids) of at most
+    `settings.write_back_dreams` dreams about each memory with a reward > 0,
+    those that improved it most.
 
   Raises:
-    UserError: prompts that do not fit, held-in rows without an answer token, or
-      retention rows without a completion token.
+    UserError: prompts that do not fit, or a memory without an answer token.
   """
-  for name, rows in (('held_in', held_in), ('retention', retention)):
-    if rows is not None and not np.asarray(rows.completion_mask).any():
-      raise UserError(
-          f'the {name} rows of dreaming have no completion token to measure: '
-          'give at least one row with a non-empty completion.')
-  questions = _filled_up(held_in)
-  anchors = None if retention is None else _filled_up(retention)
-  model = config, frozen, slot, jnp.int32(index)
-  dream_key, select_key = jax.random.split(key)
-
+  s, T = settings, len(memories)
+  held_in = tasks.held_in_rows(memories, s.prompt_tokens, s.dream_tokens)
+  part = generator_part(s)
+  dream_key, select_key, inner_key = jax.random.split(key, 3)
   dreams = sample.sample_dreams(
-      *model, prompts, settings, stop_ids, dream_key)
+      *sleeper, [task.prompts for task in memories], s, stop_ids, dream_key,
+      part, generator)
   written = sample.token_lists(dreams)
-  report(0, {'dream_length': float(np.mean([len(d) for d in written]))},
+  groups = [written[i * s.dreams:(i + 1) * s.dreams] for i in range(T)]
+  distinct = float(np.mean([diversity.distinct_n(g, 2) for g in groups]))
+  similar = float(np.mean([diversity.pairwise_similarity(g) for g in groups]))
+  report(0, {'dream_length': float(np.mean([len(d) for d in written])),
+             'dream_distinct_2': distinct, 'dream_similarity': similar},
          num_tokens(dreams))
 
-  importance = select.gradient_norms(
-      *model, dreams, rows_at_once=settings.gradient_rows)
-  selected = select.selected_dreams(
-      importance, select_key, settings.top_k, settings.random)
-  kept = Rows(*(jnp.asarray(part)[selected] for part in dreams))
+  learner, inner_part = _learner(sleeper, s, inner_key)
+  if s.inner_adapter == 'low_rank':
+    # At birth B = 0: only its gradient says anything about a dream.
+    scored_at = tuple(sleeper), OWN_MLP_SLOT
+  else:
+    scored_at = learner, inner_part
+  task_n = np.repeat(np.arange(T), s.dreams)
+  scores = select.gradient_scores(
+      *scored_at[0], dreams, held_in, task_n, rows_at_once=s.gradient_rows,
+      part=scored_at[1])
+  by_memory = lambda values: np.asarray(values, np.float64).reshape(T, -1)
+  norm, influence = by_memory(scores.norm), by_memory(scores.influence)
+  importance = {'gradient_norm': norm, 'influence': influence,
+                'random': np.zeros_like(norm)}[s.selection]
+  top_k = 0 if s.selection == 'random' else s.top_k
+  within = np.asarray(select.selected_dreams(
+      importance, select_key, top_k, s.kept - top_k))
+  selected = (within + np.arange(T)[:, None] * s.dreams).reshape(-1)
+  kept = Rows(*(jnp.asarray(leaf)[selected] for leaf in dreams))
   report(1, {'dream_importance': float(importance.mean()),
-             'dream_importance_kept': float(importance[selected].mean())},
-         num_tokens(dreams))
+             'dream_importance_kept': float(
+                 importance.reshape(-1)[selected].mean())},
+         num_tokens(dreams) + num_tokens(held_in))
 
   trials = inner.dream_trials(
-      *model, kept, questions, settings.inner_steps,
-      settings.inner_learning_rate)
-  rewards = inner.improvement_reward(*trials)
-  before = float(trials.tau_before)
-  success_rate = float(rewards.mean())
-  report(2, {'dream_tau_before': before,
-             'dream_tau_inner': float(trials.tau_after.mean()),
-             'dream_success_rate': success_rate},
-         settings.inner_steps * num_tokens(kept)
-         + (1 + settings.kept) * num_tokens(held_in))
+      *learner, kept, held_in, np.repeat(np.arange(T), s.kept), s.inner_steps,
+      s.inner_learning_rate, copies_at_once=s.copies_at_once, part=inner_part)
+  before, after = trials.tau_before, trials.tau_after.reshape(T, s.kept)
+  rewards = REWARDS[s.reward](before, after)
+  improvement = by_memory(before[:, None] - after)
+  success_rate = float(REWARDS['binary'](before, after).mean())
+  constant = float(policy_gradient.constant_groups(rewards))
+  report(2, {'dream_tau_before': float(before.mean()),
+             'dream_tau_inner': float(after.mean()),
+             'dream_reward': float(rewards.mean()),
+             'dream_success_rate': success_rate,
+             'dream_constant_groups': constant},
+         s.inner_steps * num_tokens(kept)
+         + num_tokens(held_in) * (1 + s.kept))
 
-  after, updated, moved, undone = before, None, None, False
-  skipped = success_rate == 0
-  metrics, tokens = {}, 0
-  if not skipped:
+  weights, outer_loss, tokens = outer.dream_weights(s.outer, rewards), None, 0
+  if np.asarray(weights).any():
     outcome = outer.outer_update(
-        *model, kept, rewards, questions, anchors, settings.outer_steps,
-        settings.outer_learning_rate)
-    updated = float(outcome.tau)
-    metrics = {'dream_loss': float(outcome.loss), 'dream_tau_updated': updated}
-    tokens = settings.outer_steps * num_tokens(kept) + num_tokens(held_in)
-    # Written so that a loss that is not a number is undone, too.
-    undone = not updated <= before
-    if retention is not None:
-      moved = float(outcome.retention)
-      tokens += 2 * num_tokens(retention)
-      metrics['dream_retention_divergence'] = moved
-      undone = undone or not moved <= settings.max_retention_divergence
-    if not undone:
-      slot, after = outcome.slot, updated
-  report(3, {**metrics, 'dream_tau_after': after,
-             'dream_skipped': float(skipped),
-             'dream_rolled_back': float(undone)}, tokens)
+        sleeper.config, sleeper.params(), start, kept, weights, s.outer_steps,
+        s.outer_learning_rate, outer=s.outer, part=part)
+    if np.isfinite(outcome.loss):
+      generator, outer_loss = outcome.generator, float(outcome.loss)
+    tokens = s.outer_steps * num_tokens(kept)
+  report(3, {'dream_skipped': float(outer_loss is None),
+             **({} if outer_loss is None else {'dream_loss': outer_loss})},
+         tokens)
 
-  return slot, DreamReport(
-      dreams=written,
-      prompts=sample.dreamt_prompts(len(prompts), settings.dreams),
-      importance=_floats(importance),
-      selected=np.asarray(selected).tolist(), rewards=_floats(rewards),
-      tau_before=before, tau_after_inner=_floats(trials.tau_after),
-      improvement=_floats(trials.tau_before - trials.tau_after),
-      success_rate=success_rate, skipped=skipped, tau_updated=updated,
-      retention_divergence=moved, rolled_back=undone, tau_after=after)
+  prompts = sample.token_lists(dreams._replace(
+      completion=dreams.prompt, completion_mask=dreams.prompt_mask))
+  gains = np.where(np.asarray(rewards) > 0, improvement, -np.inf)
+  most = np.argsort(-gains, axis=1)[:, :s.write_back_dreams]
+  best = [(prompts[i], written[i])
+          for own, gain, order in zip(selected.reshape(T, -1), gains, most)
+          for i in own[order[np.isfinite(gain[order])]]]
+  take = lambda values: np.take_along_axis(values, within, axis=1)
+  return generator, best, RoundReport(
+      dreams=written, distinct_2=distinct, similarity=similar,
+      importance=_floats(importance.reshape(-1)), selected=selected.tolist(),
+      rewards=_floats(rewards.reshape(-1)),
+      improvement=_floats(improvement.reshape(-1)), tau_before=_floats(before),
+      success_rate=success_rate, constant_groups=constant,
+      influence_rank_correlation=_mean_correlation(
+          take(influence), improvement),
+      norm_rank_correlation=_mean_correlation(take(norm), improvement),
+      outer_loss=outer_loss)

@@ -1,14 +1,17 @@
 """Sampling dreams from the sleeping student, its document no longer in context.
 
-The paper lets every router choose one more random expert while dreams are
-sampled. There is no router here, and one slot is trained at a time: that part
-is left out, and temperature alone makes dreams differ.
+While it dreams, every router chooses one more random expert (arXiv 2606.03979,
+section 3.4). Here an expert is a slot and there is a router only on request. In
+every layer one of the open slots, or none, is drawn anew for each dream: with
+top-k routing it is used besides the chosen ones; where all open slots are used
+anyway, which is the default, it counts twice.
 """
 
 import functools
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.dreaming.settings import DreamingConfig
@@ -18,14 +21,39 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
+from sleepjax.seeding.trainable import LowRank
+
+
+def open_slots(config: ModelConfig, params) -> jax.Array:
+  """[L, N] bool: the open slots of the block's own MLP, in either layout."""
+  if config.scan_layers:
+    return params['layers']['slots']['open']
+  return jnp.stack([params[f'layer_{i}']['slots']['open']
+                    for i in range(config.num_layers)])
+
+
+def random_experts(open_LxN, batch: int, key) -> jax.Array:
+  """[L, B, N] bool: in every layer and row one open slot or none, evenly."""
+  L, N = open_LxN.shape
+  choices = jnp.concatenate([open_LxN, jnp.ones((L, 1), bool)], axis=-1)
+  scores = jnp.where(choices[:, None], 0.0, -jnp.inf)
+  drawn = jax.random.categorical(key, scores, shape=(L, batch))
+  return jax.nn.one_hot(drawn, N + 1, dtype=jnp.bool_)[..., :N]
 
 
 @functools.partial(
-    jax.jit, static_argnums=0,
-    static_argnames=('max_new_tokens', 'stop_ids', 'method'))
-def _rollout(config, frozen, slot, index, prompt, mask, key, **how):
+    jax.jit, static_argnums=(0, 4),
+    static_argnames=('random_expert', 'max_new_tokens', 'stop_ids', 'method'))
+def _rollout(config, frozen, slot, index, part, generator, prompt, mask, key,
+             *, random_expert, **how):
   student = layout.insert_slot(config, frozen, slot, index)
-  return sampler.sample(config, student, prompt, mask, key, **how)
+  if generator is not None:
+    student = part.insert(config, student, generator)
+  token_key, expert_key = jax.random.split(key)
+  if random_expert:
+    student = layout.with_extra_slots(config, student, random_experts(
+        open_slots(config, student), len(prompt), expert_key))
+  return sampler.sample(config, student, prompt, mask, token_key, **how)
 
 
 def dreamt_prompts(prompts: int, dreams: int) -> list[int]:
@@ -40,38 +68,44 @@ def dreamt_prompts(prompts: int, dreams: int) -> list[int]:
 
 
 def sample_dreams(config: ModelConfig, frozen, slot, index,
-                  prompts: Sequence[Sequence[int]], settings: DreamingConfig,
-                  stop_ids: tuple[int, ...], key) -> Rows:
-  """m completions of the prompts, see `dreamt_prompts` for which.
+                  prompts: Sequence[Sequence[Sequence[int]]],
+                  settings: DreamingConfig, stop_ids: tuple[int, ...], key,
+                  part: LowRank | None = None, generator=None) -> Rows:
+  """m dreams about each of T memories, see `dreamt_prompts` for the prompts.
 
   Args:
     config: the model's shape, in either layout.
     frozen: its parameters.
     slot: the trained slot.
     index: its place in the pool.
-    prompts: closed-book prompts as token ids.
-    settings: m, lengths and temperature.
+    prompts: of each memory, closed-book prompts as token ids.
+    settings: m, lengths, temperature, and whether experts are added.
     stop_ids: tokens that end a dream and are part of it.
     key: typed PRNG key.
+    part, generator: the adapter that has learnt to dream, if there is one.
 
   Returns:
-    Rows of prompts [m, P] and dreams [m, N].
+    Rows of prompts [T m, P] and dreams [T m, N], those of a memory together.
 
   Raises:
     UserError: no prompt, an empty one, or one that is too long.
   """
-  if not prompts:
-    raise UserError('dreaming needs at least one prompt.')
-  for number, prompt in enumerate(prompts):
-    if not 0 < len(prompt) <= settings.prompt_tokens:
-      raise UserError(
-          f'dream prompt {number} has {len(prompt)} tokens; expected between 1 '
-          f'and prompt_tokens={settings.prompt_tokens}: shorten the prompt or '
-          'raise prompt_tokens.')
-  chosen = [prompts[i] for i in dreamt_prompts(len(prompts), settings.dreams)]
+  chosen = []
+  for number, of_memory in enumerate(prompts):
+    if not of_memory:
+      raise UserError(f'memory {number}: dreaming needs at least one prompt.')
+    for prompt in of_memory:
+      if not 0 < len(prompt) <= settings.prompt_tokens:
+        raise UserError(
+            f'memory {number}: a prompt has {len(prompt)} tokens; expected '
+            f'between 1 and prompt_tokens={settings.prompt_tokens}: shorten '
+            'the prompt or raise prompt_tokens.')
+    chosen += [of_memory[i]
+               for i in dreamt_prompts(len(of_memory), settings.dreams)]
   prompt, mask = rows_lib.pad_left(chosen, settings.prompt_tokens)
   rollout = _rollout(
-      config, frozen, slot, index, prompt, mask, key,
+      config, frozen, slot, index, part, generator, prompt, mask, key,
+      random_expert=settings.random_expert,
       max_new_tokens=settings.dream_tokens, stop_ids=tuple(stop_ids),
       method=sampler.Sampling(settings.temperature))
   return Rows(prompt, mask, rollout.tokens, rollout.mask)

@@ -1,48 +1,99 @@
-"""Which dreams are worth an inner run: the largest gradients and some others.
+"""Which dreams are worth an inner run: the important ones and some others.
 
 The paper defines the importance of a dream as the gradient of its SFT loss and
-leaves open how that becomes a number (section 3.4). Ours is its norm over the
-slot, the only parameters that dreaming changes.
+leaves open how that becomes a number (section 3.4). Two ways: its norm over
+what dreaming trains, and its inner product with the gradient of the held-in
+loss, the influence of a dream in first order (GREATS, G-DIG): a step −η g_dream
+changes that loss by −η ⟨g_dream, g_τ⟩.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.stats
 
 from sleepjax.dreaming import loss
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
+from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames='rows_at_once')
-def gradient_norms(config: ModelConfig, frozen, slot, index, dreams: Rows, *,
-                   rows_at_once: int) -> jax.Array:
-  """Importance ω^(i) = ‖∇_slot L_SFT(dream_i)‖ of every dream [m].
+class Scores(NamedTuple):
+  """Of n dreams.
 
-  L_SFT is a mean over tokens, so the norm does not grow with length. Only
-  norms leave the mapped function: gradients of `rows_at_once` dreams exist at a
-  time.
+  norm: [n] ‖∇ L_SFT(dream)‖.
+  influence: [n] ⟨∇ L_SFT(dream), ∇ τ⟩; positive if learning it should help.
+  """
+
+  norm: jax.Array
+  influence: jax.Array
+
+
+def _dot(a, b):
+  return sum(jax.tree.leaves(jax.tree.map(lambda x, y: (x * y).sum(), a, b)))
+
+
+@functools.partial(jax.jit, static_argnums=0,
+                   static_argnames=('rows_at_once', 'part'))
+def gradient_scores(config: ModelConfig, frozen, value, index, dreams: Rows,
+                    held_in: Rows, task_n, *, rows_at_once: int,
+                    part: Trainable = OWN_MLP_SLOT) -> Scores:
+  """Norm and influence of every dream's gradient.
+
+  L_SFT is a mean over tokens, so neither grows with length. Only numbers leave
+  the mapped function: gradients of `rows_at_once` dreams exist at a time.
 
   Args:
     config: the model's shape, in either layout.
     frozen: its parameters.
-    slot: where the gradients are taken.
+    value: where the gradients are taken: the slot, or what `part` names.
     index: its place in the pool.
-    dreams: [m, P] prompts and [m, N] dreams.
+    dreams: [n, P] prompts and [n, N] dreams.
+    held_in: [T, Q, ...] questions of every memory.
+    task_n: [n] which memory a dream is about.
     rows_at_once: dreams whose gradients are computed together, static.
+    part: how `value` is put into the parameters, static.
   """
-  def norm(row):
-    one = Rows(*(part[None] for part in row))
-    gradient = jax.grad(
-        lambda slot: loss.sft_losses(config, frozen, slot, index, one)[0])(slot)
-    return jnp.sqrt(sum(jnp.square(g).sum() for g in jax.tree.leaves(gradient)))
+  directions = jax.lax.map(
+      lambda rows: jax.grad(lambda v: loss.held_in_loss(
+          config, frozen, v, index, rows, part))(value), held_in)
 
-  return jax.lax.map(norm, dreams, batch_size=rows_at_once)
+  def scores(row_and_task):
+    row, task = row_and_task
+    one = Rows(*(leaf[None] for leaf in row))
+    gradient = jax.grad(lambda v: loss.sft_losses(
+        config, frozen, v, index, one, part)[0])(value)
+    direction = jax.tree.map(lambda leaf: leaf[task], directions)
+    return Scores(jnp.sqrt(_dot(gradient, gradient)),
+                  _dot(gradient, direction))
+
+  return jax.lax.map(scores, (dreams, jnp.asarray(task_n)),
+                     batch_size=rows_at_once)
 
 
-def selected_dreams(importance_m, key, top_k: int, random: int) -> jax.Array:
-  """Indices [k + b]: the k most important dreams, then b random others."""
-  order = jnp.argsort(-importance_m)
-  others = jax.random.permutation(key, order[top_k:])
-  return jnp.concatenate([order[:top_k], others[:random]])
+def selected_dreams(importance_Txm, key, top_k: int, random: int) -> jax.Array:
+  """[T, k + b]: of each memory the k most important dreams, then b others.
+
+  Args:
+    importance_Txm: of the m dreams about each of T memories.
+    key: draws the others.
+    top_k, random: k and b.
+  """
+  def one(importance_m, key):
+    order = jnp.argsort(-importance_m)
+    others = jax.random.permutation(key, order[top_k:])
+    return jnp.concatenate([order[:top_k], others[:random]])
+
+  importance = jnp.asarray(importance_Txm)
+  return jax.vmap(one)(importance, jax.random.split(key, len(importance)))
+
+
+def rank_correlation(predicted, true) -> float | None:
+  """Spearman's ρ; None for fewer than three values, or if all are equal."""
+  predicted, true = np.asarray(predicted), np.asarray(true)
+  if len(predicted) < 3 or np.ptp(predicted) == 0 or np.ptp(true) == 0:
+    return None
+  return float(scipy.stats.spearmanr(predicted, true).statistic)

@@ -124,6 +124,27 @@ def insert_slot(config: ModelConfig, params, slot, index, level: int = -1):
   return params
 
 
+def with_extra_slots(config: ModelConfig, params, extra_LxBxN):
+  """Parameters with which every row of a batch uses more slots.
+
+  Args:
+    config: names the layout of `params`.
+    params: parameters with N slots in the block's own MLP, in either layout.
+    extra_LxBxN: [L, B, N] bool, by layer and row; closed slots stay closed.
+
+  Returns:
+    New parameters, for batches of B rows only.
+  """
+  def extended(layer, extra):
+    return {**layer, 'slots': {**layer['slots'], 'extra': extra}}
+
+  if config.scan_layers:
+    return {**params, 'layers': extended(params['layers'], extra_LxBxN)}
+  return {**params, **{
+      name: extended(params[name], extra_LxBxN[i])
+      for i in range(config.num_layers) for name in (f'layer_{i}',)}}
+
+
 def add_to_layers(config: ModelConfig, params, deltas):
   """Parameters with something added to matrices of the layers.
 

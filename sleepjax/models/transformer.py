@@ -131,6 +131,10 @@ class Slots(nn.Module):
   With `slot_form` 'swiglu', slot_n(x) = (silu(x A_n) ⊙ (x U_n)) B_n: N slots of
   rank R are N·R more hidden units of the block's own MLP. Without routing g is
   1. A closed slot contributes exactly zero and receives exactly zero gradient.
+
+  Parameters may hold `extra` [B, N], bool: slots that a row of the batch uses
+  besides, see `layout.with_extra_slots`. Routing then chooses them too; where
+  all open ones are used anyway, they count twice.
   """
 
   config: ModelConfig
@@ -150,6 +154,11 @@ class Slots(nn.Module):
       hidden *= wide('up')
     down = self.param('down', nn.initializers.zeros, (N, R, D), jnp.float32)
     opened = self.param('open', nn.initializers.zeros, (N,), jnp.bool_)
+    extra = None
+    if self.has_variable('params', 'extra'):
+      extra = self.get_variable('params', 'extra')[:, None] & opened
+      if not (c.slot_routing == 'sigmoid' and 0 < c.slot_top_k < N):
+        hidden *= jnp.repeat(1.0 + extra, R, axis=-1)
     if c.slot_routing == 'sigmoid':
       router = self.param('router', nn.initializers.zeros, (N, D), jnp.float32)
       gates = 2 * jax.nn.sigmoid(ops.matmul(x, router.T, c.matmul_dtype))
@@ -158,6 +167,8 @@ class Slots(nn.Module):
         among = jnp.where(opened, gates, -1.0)
         _, best = jax.lax.top_k(among, c.slot_top_k)
         opened &= jax.nn.one_hot(best, N, dtype=jnp.bool_).any(-2)
+        if extra is not None:
+          opened |= extra
       hidden *= jnp.repeat(gates, R, axis=-1)
     hidden = jnp.where(jnp.repeat(opened, R, axis=-1), hidden, 0.0)
     return ops.matmul(hidden, down.reshape(N * R, D), c.matmul_dtype)

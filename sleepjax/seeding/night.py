@@ -11,6 +11,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.memory.day import Memory
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
+from sleepjax.seeding import agreement as agreement_lib
 from sleepjax.seeding import dreams as dreams_lib
 from sleepjax.seeding import rehearsal as rehearsal_lib
 from sleepjax.seeding import seed
@@ -25,7 +26,11 @@ class Night(NamedTuple):
   topic: of the document.
   dreams: about it.
   held_out: (question, answer) about it that no dream contains.
+  agreements: of these questions and of those that were dropped, the share of
+    answers that agree, see `sleepjax.seeding.agreement`.
+  questions: the held-out ones as examples, or None.
   rehearsed: (prompt ids, completion ids) with other texts in view.
+  retained: (prompt ids, completion ids) without any.
   protected: what elastic weight consolidation protects, in the same form.
   head: ids that all prompts of the examples go on from.
   examples: the dreams.
@@ -35,7 +40,10 @@ class Night(NamedTuple):
   topic: str
   dreams: list[Dream]
   held_out: list[tuple[str, str]]
+  agreements: list[float]
+  questions: Examples | None
   rehearsed: list
+  retained: list
   protected: list
   head: tuple[int, ...]
   examples: Examples
@@ -48,8 +56,8 @@ def write_night(settings: SleepConfig, awake: Memory,
                 first: tuple[ModelConfig, Any] | None, chat: ChatPrompts,
                 document: Document, rehearsal_texts: Sequence[str],
                 remembered: Sequence[str], earlier: Sequence[Document],
-                avoid: Sequence[str], keys, report: Callable[[int], None]
-                ) -> Night:
+                avoid: Sequence[str], keys, report: Callable[[int], None],
+                later: Sequence[Sequence[int]] = ()) -> Night:
   """Writes dreams, rehearsal and memories, and reads them with their teachers.
 
   Args:
@@ -62,6 +70,7 @@ def write_night(settings: SleepConfig, awake: Memory,
       `sleepjax.lifecycle.sleep`.
     keys: of the dreams, and of all else.
     report: gets the number of tokens of everything written and read.
+    later: token ids of other prompts that are learnt from tonight.
   """
   write_key, rehearsal_key = keys
   # Without a second stage no question has to be kept for it.
@@ -80,6 +89,10 @@ def write_night(settings: SleepConfig, awake: Memory,
     dreams, held_out = dreams_lib.write_dreams(
         dreamer, document, awake.segments, write_key, settings.answer_prompt,
         avoid)
+  held_out, agreements = _sure(
+      settings, dreamer, held_out, awake.segments,
+      jax.random.fold_in(write_key, 1))
+  exam = [_question_dream(settings, chat, *pair) for pair in held_out]
   alone, elder = (dataclasses.replace(
       dreamer, config=config, params=params, chat=chat)
                   for config, params in (asleep, first or asleep))
@@ -87,10 +100,11 @@ def write_night(settings: SleepConfig, awake: Memory,
   memories, kept = _memories(
       settings, elder, alone, remembered, rehearsal_key)
   head = rows_lib.worth_sharing(
-      [d.student_ids(chat) for d in dreams]
+      [d.student_ids(chat) for d in (*dreams, *exam)] + list(later)
       + [prompt for prompt, _ in (*rehearsed, *memories, *kept)])
-  examples = seed.dream_examples(
-      *awake[:3], dreams, awake.segments, s.completion_tokens, head)
+  examples, questions = (seed.dream_examples(
+      *awake[:3], some, awake.segments, s.completion_tokens, head
+  ) if some else None for some in (dreams, exam))
   rehearsal, retention = (
       [seed.paired_examples(writer.config, writer.params, pairs,
                             s.completion_tokens, head)
@@ -99,10 +113,31 @@ def write_night(settings: SleepConfig, awake: Memory,
   for part in (examples, *rehearsal, *retention):
     report(rows_lib.num_tokens(part.student))
   return Night(
-      topic, dreams, held_out, rehearsed,
+      topic, dreams, held_out, agreements, questions, rehearsed,
+      memories + kept,
       rehearsed + [(d.student_ids(chat), d.completion) for d in again],
       tuple(head), examples, rehearsal[0] if rehearsal else None,
       seed.joined(*retention) if retention else None)
+
+
+def _question_dream(settings, chat, question, answer):
+  """A held-out question with the old self's answer, as seeding learns one."""
+  ids = (*chat.tokenizer.encode(answer), *chat.tokenizer.stop_ids[:1])
+  return Dream('question', settings.answer_prompt.format(question=question), '',
+               ids[:settings.dreams.completion_tokens])
+
+
+def _sure(settings, dreamer, held_out, segments, key):
+  """The held-out questions with answers it is sure of, and all agreements."""
+  d = settings.dreaming
+  if not (d and d.agreement_samples and held_out):
+    return held_out, []
+  shares = agreement_lib.agreement(
+      dreamer, [_question_dream(settings, dreamer.chat, *pair).teacher_ids(
+          dreamer.chat) for pair in held_out],
+      [answer for _, answer in held_out], segments, key, d.agreement_samples)
+  return [pair for pair, share in zip(held_out, shares, strict=True)
+          if share >= d.agreement], shares
 
 
 def _rehearsal(settings, elder, texts, key):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sleepjax.budget import Meter
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.models import transformer
@@ -328,14 +329,24 @@ class Seeder:
     return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens
 
   def run(self, state: SlotState, key,
-          report: Callable[[int, dict, int], None]) -> SlotState:
-    """All remaining updates; `report` gets (step, metrics, tokens) of each.
+          report: Callable[[int, dict, int], None],
+          meter: Meter | None = None) -> SlotState:
+    """All remaining updates, or as many as a budget allows.
+
+    Args:
+      state: where to start.
+      key: typed PRNG key.
+      report: gets (step, metrics, tokens) of each update.
+      meter: of the budget; spends what the updates cost.
 
     Raises:
       FloatingPointError: if the loss stops being finite; the message names the
         step.
     """
+    meter = meter or Meter()
     for step in range(int(state.step), self.settings.steps):
+      if meter.exhausted():
+        break
       state, metrics, tokens = self.update(state, step, key)
       metrics = {name: float(value) for name, value in metrics.items()}
       if not np.isfinite(metrics['loss']):
@@ -343,6 +354,7 @@ class Seeder:
             f'seeding step {step}: the loss is {metrics["loss"]}; lower '
             'seed.learning_rate.')
       report(step, metrics, tokens)
+      meter.spend(tokens)
     return state
 
 

@@ -1,0 +1,139 @@
+"""The second stage of a night: dreams about tonight's text and earlier ones.
+
+  choose      earlier memories, by the curriculum
+  rounds      dreams are written, tried and rewarded; the generator learns
+  write back  the best dreams are seeded into the slot
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from sleepjax.budget import Meter
+from sleepjax.dreaming import curriculum, tasks
+from sleepjax.dreaming import round as round_lib
+from sleepjax.dreaming import write_back as write_back_lib
+from sleepjax.dreaming.round import Sleeper
+from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.dreaming.tasks import Task
+from sleepjax.sampling.rows import Rows
+from sleepjax.seeding.seed import Examples, Seeder
+
+
+@dataclasses.dataclass(frozen=True)
+class DreamReport:
+  """What a night of dreaming did; plain Python values.
+
+  rehearsed: which of the earlier memories were dreamt about.
+  weights: with what probability each might have been.
+  rounds: `round.RoundReport` of each, as dictionaries.
+  write_back: `write_back.WriteBackReport` as a dictionary, or None.
+  """
+
+  rehearsed: list[int]
+  weights: list[float]
+  rounds: list[dict]
+  write_back: dict | None
+
+
+class Dreamt(NamedTuple):
+  """What a night of dreaming leaves.
+
+  slot: with what was written back.
+  generator: an adapter of `round.generator_part` to be merged, or None.
+  report: of all of it.
+  """
+
+  slot: dict
+  generator: dict | None
+  report: DreamReport
+
+
+def choose_memories(sleeper: Sleeper, settings: DreamingConfig,
+                    earlier: Sequence[Task], stale: Sequence[int], key):
+  """(numbers of the drawn earlier memories, their probabilities)."""
+  if not (earlier and settings.rehearsed):
+    return [], []
+  learnable = staleness = np.ones(len(earlier))
+  if settings.curriculum == 'learnability':
+    learnable = [curriculum.learnability(curriculum.answer_probabilities(
+        *sleeper, tasks.flat(tasks.held_in_rows(
+            [task], settings.prompt_tokens, settings.dream_tokens))))
+                 for task in earlier]
+    staleness = np.asarray(stale)
+  weights = curriculum.memory_weights(learnable, staleness)
+  rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+  return curriculum.drawn_memories(
+      weights, settings.rehearsed, rng), weights.tolist()
+
+
+def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
+          tonight: Task, earlier: Sequence[Task], staleness: Sequence[int],
+          questions: Examples | None, retention: Rows | None,
+          stop_ids: tuple[int, ...], key,
+          report: Callable[[int, dict, int], None],
+          meter: Meter | None = None) -> Dreamt:
+  """Dreams for `settings.rounds`, and writes back; all follows from `key`.
+
+  Args:
+    sleeper: who dreams.
+    seeder: tonight's, whose other terms the write-back keeps.
+    settings: every choice.
+    tonight: the memory of tonight's text.
+    earlier: those of earlier ones that may be dreamt about.
+    staleness: of each, cycles since it was learnt or dreamt about.
+    questions: tonight's held-in questions as examples for the write-back.
+    retention: rows on which the model should stay what it was, or None.
+    stop_ids: tokens that end a dream.
+    key: typed PRNG key.
+    report: gets (step, metrics, tokens); four steps a round, then one for every
+      update of the write-back and its end.
+    meter: of the budget; no round begins when it is spent, and the write-back
+      ends.
+  """
+  s, meter = settings, meter or Meter()
+
+  def spent(step, metrics, tokens):
+    meter.spend(tokens)
+    report(step, metrics, tokens)
+
+  choose_key, born_key, round_key, last_key = jax.random.split(key, 4)
+  chosen, weights = choose_memories(
+      sleeper, s, earlier, staleness, choose_key)
+  # As much work on every night, and one program for all.
+  memories = [tonight] * (1 + s.rehearsed - len(chosen)) + [
+      earlier[i] for i in chosen]
+  part = round_lib.generator_part(s)
+  born = generator = part.init(sleeper.config, born_key)
+  best, reports = {}, []
+  for number in range(s.rounds):
+    if meter.exhausted():
+      break
+    generator, rewarded, outcome = round_lib.dream_round(
+        sleeper, generator, born if s.outer_start == 'birth' else generator, s,
+        memories, stop_ids, jax.random.fold_in(round_key, number),
+        lambda step, metrics, tokens, at=4 * number: spent(
+            at + step, metrics, tokens))
+    best.update({(tuple(p), tuple(d)): None for p, d in rewarded})
+    reports.append(dataclasses.asdict(outcome))
+  best = [(list(p), list(d)) for p, d in best]
+  at = 4 * s.rounds
+  with_generator = part.insert(sleeper.config, sleeper.frozen, generator)
+  learner = sleeper
+  if s.generator == 'merged':  # What it learnt needs no teacher any more.
+    learner, best = sleeper._replace(frozen=with_generator), []
+  slot, written = write_back_lib.write_back(
+      seeder, sleeper, learner,
+      sleeper._replace(frozen=with_generator).params(), best, questions,
+      tasks.flat(tasks.held_in_rows(
+          [tonight], s.prompt_tokens, s.dream_tokens)),
+      retention, s, last_key,
+      lambda step, metrics, tokens: report(at + step, metrics, tokens), meter)
+  merged = s.generator == 'merged' and (
+      written is not None and not written.rolled_back)
+  return Dreamt(slot, generator if merged else None, DreamReport(
+      chosen, weights, reports,
+      None if written is None else dataclasses.asdict(written)))

@@ -1,0 +1,138 @@
+"""What dreaming leaves in the weights: the best dreams, seeded into the slot.
+
+The paper does not say what dreaming writes into the model (arXiv 2606.03979,
+section 3.4). Here the sleeping model with its generator, which has learnt from
+the dreams that helped, teaches the slot by the objective of seeding: its
+distributions on those dreams, and with them what the old self answered, text in
+view, to tonight's held-in questions, which no dream of seeding contained. So
+nothing that was written while awake is lost. Tonight's dreams of seeding are
+learnt on among them, or the slot would forget them; so are the terms that hold
+what else must not change. If the model moved too far on the retention rows, or
+if the held-in questions became less likely, all of it is undone.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from sleepjax.budget import Meter
+from sleepjax.dreaming import loss
+from sleepjax.dreaming.round import Sleeper
+from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.errors import UserError
+from sleepjax.models.config import ModelConfig
+from sleepjax.sampling.rows import Rows, num_tokens
+from sleepjax.seeding import objective, seed
+from sleepjax.seeding.seed import Examples, Seeder
+
+_held_in_loss = functools.partial(jax.jit, static_argnums=0)(loss.held_in_loss)
+_divergence = functools.partial(
+    jax.jit, static_argnums=0)(loss.retention_divergence)
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteBackReport:
+  """What the write-back did; plain Python values.
+
+  dreams, questions: rows of each that it learnt from.
+  tau_before, tau_after: loss of tonight's held-in questions, nats per token,
+    kept or not. It learns from them: no measure of anything else.
+  retention_divergence: nats per token by which it, and a merged generator,
+    moved the model on the retention rows, kept or not; None without rows.
+  rolled_back: the model is what it was.
+  """
+
+  dreams: int
+  questions: int
+  tau_before: float
+  tau_after: float
+  retention_divergence: float | None
+  rolled_back: bool
+
+
+def dream_examples(config: ModelConfig, teacher, best, head: Sequence[int],
+                   completion_tokens: int) -> Examples:
+  """The best dreams as examples.
+
+  Args:
+    config, teacher: who wrote them, its generator in place.
+    best: (prompt ids, dream ids).
+    head: what all prompts of the night begin with.
+    completion_tokens: longest dream.
+  """
+  head = list(head)
+  for prompt, _ in best:
+    if list(prompt[:len(head)]) != head:
+      raise UserError(
+          'a prompt of dreaming begins otherwise than those of seeding: '
+          f'expected {len(head)} tokens that all prompts of the night share.')
+  return seed.paired_examples(config, teacher, best, completion_tokens, head)
+
+
+def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
+               questions: Examples | None, held_in: Rows,
+               retention: Rows | None, settings: DreamingConfig, key,
+               report: Callable[[int, dict, int], None],
+               meter: Meter | None = None):
+  """Seeds the slot with the best dreams, or leaves it as it was.
+
+  Args:
+    seeder: tonight's, with its examples and its other terms.
+    before: who has dreamt; what the model was.
+    sleeper: who learns: the same, or with the generator merged into its
+      weights.
+    teacher: its parameters with slot and generator in place.
+    best: (prompt ids, dream ids) of the dreams with a reward.
+    questions: tonight's held-in questions, with the old self's answers.
+    held_in: the same as rows [Q, ...].
+    retention: rows on which the model should stay what it was, or None.
+    settings: steps, rate and limit.
+    key: typed PRNG key.
+    report: gets (step, metrics, tokens) of every update, and of the check.
+    meter: of the budget.
+
+  Returns:
+    (slot, WriteBackReport), or (slot, None) if there was nothing to learn.
+  """
+  s, examples = settings, []
+  if best:
+    examples.append(dream_examples(
+        sleeper.config, teacher, best, seeder.head, s.dream_tokens))
+  if questions is not None:
+    examples.append(questions)
+  if not examples or not s.write_back_steps:
+    return sleeper.slot, None
+  # As often as seeding has seen each of its own.
+  repeats = max(1, round(seeder.settings.steps / s.write_back_steps))
+  again = dataclasses.replace(
+      seeder, frozen=sleeper.frozen, examples=seed.joined(
+          seeder.examples, *examples * repeats),
+      settings=dataclasses.replace(
+          seeder.settings, steps=s.write_back_steps, on_policy=0.0,
+          learning_rate=s.write_back_learning_rate, updates_per_rollout=1,
+          teacher='frozen', estimator='exact',
+          warmup_steps=min(seeder.settings.warmup_steps, s.write_back_steps)))
+  tau_before = float(_held_in_loss(*before, held_in))
+  state = objective.init_state(
+      again.settings, jax.tree.map(jnp.copy, sleeper.slot))
+  after = sleeper._replace(slot=again.run(state, key, report, meter).slot)
+  tau_after = float(_held_in_loss(*after, held_in))
+  # Written so that a loss that is not a number is undone, too.
+  undone, moved = not tau_after <= tau_before, None
+  if retention is not None:
+    moved = float(_divergence(
+        sleeper.config, before.params(), after.params(), retention))
+    undone = undone or not moved <= s.max_retention_divergence
+  tokens = 2 * (num_tokens(held_in) + (
+      0 if retention is None else num_tokens(retention)))
+  report(s.write_back_steps, {
+      'dream_tau_after': tau_after, 'dream_rolled_back': float(undone),
+      **({} if moved is None else {'dream_retention_divergence': moved})},
+         tokens)
+  return (before if undone else after).slot, WriteBackReport(
+      dreams=len(best), questions=0 if questions is None else len(questions),
+      tau_before=tau_before, tau_after=tau_after, retention_divergence=moved,
+      rolled_back=undone)
