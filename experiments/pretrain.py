@@ -7,21 +7,27 @@ The model learns to look up what its context tells of new people, to remember
 the long-known ones, and to write questions and statements of its own. Writes
 DIR/steps.jsonl, DIR/report.json and the model as a Hugging Face folder, DIR/hf.
 The same command on the same folder goes on at the last checkpoint and ends with
-the same parameters.
+the same parameters. config.mesh splits the run over devices, of this process or
+of several (sleepjax/training/README.md).
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 import time
 
 import jax
-import numpy as np
 from absl import flags
 
 from experiments import _main
 from sleepjax import pretraining
-from sleepjax.data import world, world_batches, world_tokenizer
+from sleepjax.data import (
+  process_batches,
+  world,
+  world_batches,
+  world_tokenizer,
+)
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.world_batches import WorldRows
 from sleepjax.errors import UserError
@@ -31,10 +37,17 @@ from sleepjax.models import export, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.lookup_init import lookup_init
 from sleepjax.pretraining import PretrainingConfig
-from sleepjax.training import checkpoints, finite, preemption
+from sleepjax.training import (
+  checkpoints,
+  distributed,
+  finite,
+  preemption,
+  sharding,
+)
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
+from sleepjax.training.sharding import MeshConfig
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
@@ -62,8 +75,23 @@ def stage_at(stages, step: int, steps: int) -> WorldRows:
               stages[-1].rows)
 
 
+def born(model: ModelConfig, settings: PretrainingConfig, seed: int,
+         lookup_start: bool, mesh) -> list:
+  """[params, opt_state] to begin with, each leaf where it is going to stay."""
+  key = jax.random.key(seed)
+  params = sharding.born_sharded(
+      functools.partial(transformer.init, model), mesh, key)
+  if lookup_start:
+    params = lookup_init(
+        model, params, world_tokenizer.is_content(model.vocab_size),
+        jax.random.fold_in(key, 1))
+    params = sharding.put(params, sharding.param_shardings(params, mesh))
+  return [params, sharding.born_sharded(
+      pretraining.make_optimizer(settings).init, mesh, params)]
+
+
 def train(model: ModelConfig, settings: PretrainingConfig, stages, seed: int,
-          state, steps, heard):
+          state, steps, heard, mesh):
   """The state after the numbered steps; heard(step, state, metrics, tokens).
 
   Args:
@@ -74,15 +102,21 @@ def train(model: ModelConfig, settings: PretrainingConfig, stages, seed: int,
     state: (params, opt_state) to begin with.
     steps: numbers, consecutive.
     heard: called after each step, one behind the device.
+    mesh: where the state lies; rows are split over it.
   """
+  rows_of = lambda step: world_batches.sample_rows(
+      stage_at(stages, step, settings.steps), (seed, step))
+  real_tokens = lambda rows: int((rows.turn >= 0).sum())
   waiting = None
-  for step in steps:
-    rows = world_batches.sample_rows(
-        stage_at(stages, step, settings.steps), (seed, step))
-    *state, metrics = pretraining.packed_step(model, settings, *state, rows)
+  for batch in process_batches.step_batches(
+      steps, rows_of, real_tokens, mesh):
+    distributed.log('pretrain', batch.step)
+    with jax.set_mesh(mesh):
+      *state, metrics = pretraining.packed_step(
+          model, settings, *state, batch.rows)
     if waiting:
       heard(*waiting)
-    waiting = step, state, metrics, int((rows.turn >= 0).sum())
+    waiting = batch.step, state, metrics, batch.tokens
   if waiting:
     heard(*waiting)
   return state
@@ -106,7 +140,9 @@ def main(argv):
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   workdir = pathlib.Path(_WORKDIR.value)
+  distributed.initialize()
   resolved = json.loads(config.to_json())
+  del resolved['mesh']  # Where it is computed, not what.
   model = _main.to_dataclass(ModelConfig, config.model, 'config.model')
   settings = _main.to_dataclass(
       PretrainingConfig, config.pretraining, 'config.pretraining')
@@ -117,19 +153,17 @@ def main(argv):
   if model.vocab_size < tokenizer.vocab_size:
     raise UserError(f'config.model.vocab_size={model.vocab_size}: the world '
                     f'has {tokenizer.vocab_size} words.')
-  params = transformer.init(model, jax.random.key(config.seed))
-  if config.lookup_start:
-    params = lookup_init(
-        model, params, world_tokenizer.is_content(model.vocab_size),
-        jax.random.fold_in(jax.random.key(config.seed), 1))
-  state = [params, pretraining.make_optimizer(settings).init(params)]
+  mesh = sharding.make_mesh(
+      _main.to_dataclass(MeshConfig, config.mesh, 'config.mesh'))
+  state = born(model, settings, config.seed, config.lookup_start, mesh)
   folder, start, tokens, seconds = workdir / 'progress', 0, 0, 0.0
   if checkpoints.is_saved(folder):
     saved = checkpoints.load_progress(folder)
     if saved.metadata['config'] != resolved:
       raise UserError(f'{workdir} holds a run of another configuration: '
                       'choose another --workdir, or delete that one.')
-    state = checkpoints.with_structure(state, saved.tree)
+    state = sharding.put(checkpoints.with_structure(state, saved.tree),
+                         sharding.param_shardings(state, mesh))
     start, tokens, seconds = saved.step, *saved.metadata['spent']
   began = time.process_time() - seconds
   with (Display() as display, MetricsWriter(workdir / 'steps.jsonl') as writer,
@@ -152,19 +186,22 @@ def main(argv):
 
       with notice.held():
         params, _ = train(model, settings, stages, config.seed, state,
-                        range(start, settings.steps), heard)
+                        range(start, settings.steps), heard, mesh)
     seconds = time.process_time() - began
-    params = jax.tree.map(np.asarray, params)
-    if not (workdir / 'hf').exists():
-      export.export_hf(model, params, tokenizer, workdir / 'hf')
-    with display.phase('exam'):
-      exam = examine(model, params, ChatPrompts(tokenizer), config.exam_days)
-  report = {**exam, 'parameters': transformer.parameter_count(params),
-            'weight_bytes': (workdir / 'hf/model.safetensors').stat().st_size,
-            'tokens': tokens, 'cpu_seconds': seconds, 'config': resolved}
-  report_lib.write_report(workdir, report)
-  print(json.dumps({k: v for k, v in report.items() if k != 'config'},
-                   indent=2))
+    params = jax.tree.map(sharding.to_host, params)
+    if distributed.is_first():
+      if not (workdir / 'hf').exists():
+        export.export_hf(model, params, tokenizer, workdir / 'hf')
+      with display.phase('exam'):
+        exam = examine(model, params, ChatPrompts(tokenizer), config.exam_days)
+      size = (workdir / 'hf/model.safetensors').stat().st_size
+      report = {**exam, 'parameters': transformer.parameter_count(params),
+                'weight_bytes': size, 'tokens': tokens,
+                'cpu_seconds': seconds, 'config': resolved}
+      report_lib.write_report(workdir, report)
+      print(json.dumps({k: v for k, v in report.items() if k != 'config'},
+                       indent=2))
+    distributed.barrier('report', timeout=3600)
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from sleepjax.data.packed import PackedRows
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import chunked
+from sleepjax.training import sharding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,4 +188,5 @@ def _updated(settings, params, opt_state, loss_and_weight):
   updates, opt_state = make_optimizer(settings).update(
       gradient, opt_state, params)
   metrics = {'loss': loss, 'gradient_norm': optax.tree.norm(gradient)}
-  return optax.apply_updates(params, updates), opt_state, metrics
+  state = optax.apply_updates(params, updates), opt_state
+  return *sharding.held(state), metrics

@@ -25,6 +25,9 @@ def get_config() -> ConfigDict:
 
   c.lookup_start = True  # See sleepjax.models.lookup_init.
 
+  # Devices along each axis, see sleepjax.training.sharding.
+  c.mesh = ConfigDict({'data': 1, 'fsdp': 1, 'tensor': 1})
+
   m = c.model = ConfigDict()
   m.vocab_size = 512
   m.num_layers = 3

@@ -27,6 +27,7 @@ from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import chunked, divergences, imitation, policy_gradient
 from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
+from sleepjax.training import sharding
 
 _ADVANTAGES = {
     'leave_one_out': policy_gradient.leave_one_out_advantage,
@@ -329,7 +330,8 @@ def seeding_step(config: ModelConfig, settings: SeedingConfig, frozen,
   teacher = state.teacher
   if teacher is not None:
     teacher = optax.incremental_update(slot, teacher, 1 - settings.ema_decay)
-  return SlotState(slot, opt_state, state.step + 1, teacher), metrics
+  return sharding.held(SlotState(
+      slot, opt_state, state.step + 1, teacher)), metrics
 
 
 def imitation_advantage(settings: SeedingConfig, completion, completion_mask,

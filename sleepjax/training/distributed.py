@@ -100,8 +100,11 @@ def _tpu(environ):
 
 
 def is_first() -> bool:
-  """Whether this is the process that writes what people read."""
-  return jax.process_index() == 0
+  """Whether this is the process that writes what people read.
+
+  >>> if is_first(): write_report(folder, report)
+  """
+  return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def barrier(name: str, timeout: float = 600) -> None:

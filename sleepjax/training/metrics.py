@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from sleepjax.errors import UserError
+from sleepjax.training import distributed
 
 NONFINITE = '_nonfinite'
 
@@ -45,11 +46,15 @@ class MetricsWriter:
 
   Opening a file that already has lines continues it. A last line without its
   newline is what a killed run leaves behind; it is dropped, since the run that
-  resumes from a checkpoint measures that step again.
+  resumes from a checkpoint measures that step again. Of several processes the
+  first one writes.
   """
 
   def __init__(self, path: str | os.PathLike):
     self.path = pathlib.Path(path)
+    if not distributed.is_first():
+      self._file = open(os.devnull, 'w')
+      return
     self.path.parent.mkdir(parents=True, exist_ok=True)
     _drop_unfinished_line(self.path)
     self._file = self.path.open('a', encoding='utf-8')

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import rich.console
 import rich.progress
 
+from sleepjax.training import distributed
 from sleepjax.training.metrics import plain_scalar
 
 # Often enough to look alive, rare enough never to wait on the accelerator.
@@ -92,12 +93,14 @@ class Display:
     """Chooses how to show progress.
 
     Args:
-      console: where to write; stdout if None.
+      console: where to write; stdout if None, in the first of several
+        processes.
       interval: seconds between plain lines where there is no terminal.
     """
     self.seconds: dict[str, float] = {}
     self.tokens: dict[str, int] = {}
-    self._console = console or rich.console.Console()
+    self._console = console or rich.console.Console(
+        quiet=not distributed.is_first())
     self._interval = interval
     self._bars: rich.progress.Progress | None = None
     # Not console.is_terminal: that is also true of a log with forced colour.

@@ -279,6 +279,19 @@ def born_sharded(init: Callable, mesh, *args, rules: Rules = PARAM_RULES):
   return jax.jit(init, out_shardings=shardings)(*args)
 
 
+def held(tree):
+  """Inside a step: a new state stays where the rules say, as the old one was.
+
+  The mesh is that of `jax.set_mesh`; without one, or where shardings are part
+  of types, the tree is returned as it is.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if not set(AXES) <= set(mesh.axis_names) or any(
+      kind != AxisType.Auto for kind in mesh.axis_types):
+    return tree
+  return jax.lax.with_sharding_constraint(tree, param_shardings(tree, mesh))
+
+
 def whole_axes(tree, mesh, rules: Rules = PARAM_RULES) -> dict[str, str]:
   """{path: mesh axes} that a rule names but the leaf's shape does not divide
   by: what `fitted` left whole."""
