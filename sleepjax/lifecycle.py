@@ -193,7 +193,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
                       Meter(settings.seeding_budget)).slot
 
   memory = Memory(cycle, _reminders(night.dreams),
-                  tuple(night.held_out), cycle) if night.held_out else None
+                  tuple(night.held_in), cycle) if night.held_in else None
   tonight = memory and settings.dreaming and _task(memory, chat, settings)
   dreaming, merged = {}, None
   if tonight:
@@ -225,8 +225,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
 
 def _task(memory, chat, settings):
   d = settings.dreaming
-  return make_task(memory, chat, settings.answer_prompt, d.prompt_tokens,
-                   d.dream_tokens)
+  return make_task(memory, chat, d.prompt_tokens, d.dream_tokens)
 
 
 def _retention_rows(night):

@@ -228,7 +228,7 @@ def test_memories_survive_json_and_become_tasks():
       encode = staticmethod(lambda text: [ord(c) for c in text])
     closed_book = staticmethod(lambda text: [0, *map(ord, text)])
 
-  task = tasks.make_task(memory, Chat, 'Q {question}', 12, 2)
+  task = tasks.make_task(memory, Chat, 12, 2)
   assert task.prompts == [[0, *map(ord, 'Tell me.The')]]
-  assert task.questions == [([0, *map(ord, 'Q Who?')], [65, 100])]
-  assert tasks.make_task(memory, Chat, 'Q {question}', 8, 2) is None
+  assert task.questions == [([0, *map(ord, 'Who?')], [65, 100])]
+  assert tasks.make_task(memory, Chat, 8, 2) is None

@@ -111,6 +111,7 @@ def get_config() -> ConfigDict:
   r.write_back_steps = 6
   r.write_back_learning_rate = 5e-4
   r.write_back_dreams = 2
+  r.questions = 8
   r.agreement_samples = 4
   r.agreement = 0.5
   r.max_retention_divergence = 0.05

@@ -64,6 +64,10 @@ class DreamingConfig:
     0 steps leave the slot as it was.
   write_back_dreams: dreams of each memory and round that are written back at
     most, those that helped most: a small reward is often chance.
+  questions: of seeding that are held in as well, at most; dreams of seeding
+    have answered them already, so that τ says above all what a dream would
+    spoil. Those that seeding is kept from (`DreamConfig.held_out`) are asked
+    besides.
   agreement_samples, agreement: a question of the model's own is held in if of
     so many answers sampled with the text in view at least this share agrees
     with the greedy one. 0 samples hold in all.
@@ -101,6 +105,7 @@ class DreamingConfig:
   write_back_steps: int = 8
   write_back_learning_rate: float = 1e-3
   write_back_dreams: int = 2
+  questions: int = 16
   agreement_samples: int = 4
   agreement: float = 0.75
   max_retention_divergence: float = 0.05
@@ -116,7 +121,7 @@ class DreamingConfig:
       if getattr(self, name) < 1:
         raise UserError(f'{name}={getattr(self, name)} must be at least 1.')
     for name in ('rounds', 'rehearsed', 'copies_at_once', 'write_back_steps',
-                 'agreement_samples'):
+                 'questions', 'agreement_samples'):
       if getattr(self, name) < 0:
         raise UserError(f'{name}={getattr(self, name)} must not be negative.')
     for name in ('temperature', 'inner_alpha', 'inner_learning_rate',

@@ -23,7 +23,8 @@ class Memory:
 
   cycle: of wake and sleep.
   prompts: (user's message, first words of the reply) that remind of the text.
-  questions: (question, answer) that say whether it is still known.
+  questions: (user's message that asks, answer) that say whether it is still
+    known.
   rehearsed: cycle in which it was last learnt or dreamt about.
   """
 
@@ -50,23 +51,21 @@ class Task(NamedTuple):
   questions: list[tuple[list[int], list[int]]]
 
 
-def make_task(memory: Memory, chat: ChatPrompts, answer_prompt: str,
-              prompt_tokens: int, answer_tokens: int) -> Task | None:
+def make_task(memory: Memory, chat: ChatPrompts, prompt_tokens: int,
+              answer_tokens: int) -> Task | None:
   """The memory's task, or None if nothing of it fits.
 
   Args:
     memory: what to dream about.
     chat: renders prompts.
-    answer_prompt: how questions are put, with {question}.
     prompt_tokens: longest prompt; longer ones are left out.
     answer_tokens: longest answer; longer ones are cut.
   """
   encode = chat.tokenizer.encode
   prompts = [chat.closed_book(prompt) + encode(start)
              for prompt, start in memory.prompts]
-  questions = [
-      (chat.closed_book(answer_prompt.format(question=question)),
-       encode(answer)[:answer_tokens]) for question, answer in memory.questions]
+  questions = [(chat.closed_book(message), encode(answer)[:answer_tokens])
+               for message, answer in memory.questions]
   prompts = [ids for ids in prompts if len(ids) <= prompt_tokens]
   questions = [(ids, answer) for ids, answer in questions
                if len(ids) <= prompt_tokens and answer]

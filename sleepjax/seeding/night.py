@@ -26,8 +26,9 @@ class Night(NamedTuple):
   topic: of the document.
   dreams: about it.
   held_out: (question, answer) about it that no dream contains.
-  agreements: of these questions and of those that were dropped, the share of
-    answers that agree, see `sleepjax.seeding.agreement`.
+  held_in: (user's message, answer) of these and of some that dreams contain.
+  agreements: of all that might have been held in, the share of answers that
+    agree, see `sleepjax.seeding.agreement`.
   questions: the held-out ones as examples, or None.
   rehearsed: (prompt ids, completion ids) with other texts in view.
   retained: (prompt ids, completion ids) without any.
@@ -40,6 +41,7 @@ class Night(NamedTuple):
   topic: str
   dreams: list[Dream]
   held_out: list[tuple[str, str]]
+  held_in: list[tuple[str, str]]
   agreements: list[float]
   questions: Examples | None
   rehearsed: list
@@ -89,10 +91,10 @@ def write_night(settings: SleepConfig, awake: Memory,
     dreams, held_out = dreams_lib.write_dreams(
         dreamer, document, awake.segments, write_key, settings.answer_prompt,
         avoid)
-  held_out, agreements = _sure(
-      settings, dreamer, held_out, awake.segments,
-      jax.random.fold_in(write_key, 1))
   exam = [_question_dream(settings, chat, *pair) for pair in held_out]
+  held_in, agreements = _held_in(
+      settings, dreamer, exam, dreams, awake.segments,
+      jax.random.fold_in(write_key, 1))
   alone, elder = (dataclasses.replace(
       dreamer, config=config, params=params, chat=chat)
                   for config, params in (asleep, first or asleep))
@@ -113,7 +115,7 @@ def write_night(settings: SleepConfig, awake: Memory,
   for part in (examples, *rehearsal, *retention):
     report(rows_lib.num_tokens(part.student))
   return Night(
-      topic, dreams, held_out, agreements, questions, rehearsed,
+      topic, dreams, held_out, held_in, agreements, questions, rehearsed,
       memories + kept,
       rehearsed + [(d.student_ids(chat), d.completion) for d in again],
       tuple(head), examples, rehearsal[0] if rehearsal else None,
@@ -127,17 +129,23 @@ def _question_dream(settings, chat, question, answer):
                ids[:settings.dreams.completion_tokens])
 
 
-def _sure(settings, dreamer, held_out, segments, key):
-  """The held-out questions with answers it is sure of, and all agreements."""
+def _held_in(settings, dreamer, exam, dreams, segments, key):
+  """(message, answer) that the old self is sure of, and all agreements."""
   d = settings.dreaming
-  if not (d and d.agreement_samples and held_out):
-    return held_out, []
+  if not d:
+    return [], []
+  seeded = list({dream.prompt: dream for dream in reversed(dreams)
+                 if dream.kind == 'question'}.values())
+  asked = exam + seeded[::max(1, len(seeded) // max(1, d.questions))][
+      :d.questions]
+  replies = dreamer.texts(dream.completion for dream in asked)
   shares = agreement_lib.agreement(
-      dreamer, [_question_dream(settings, dreamer.chat, *pair).teacher_ids(
-          dreamer.chat) for pair in held_out],
-      [answer for _, answer in held_out], segments, key, d.agreement_samples)
-  return [pair for pair, share in zip(held_out, shares, strict=True)
-          if share >= d.agreement], shares
+      dreamer, [dream.teacher_ids(dreamer.chat) for dream in asked], replies,
+      segments, key, d.agreement_samples) if d.agreement_samples else (
+          [1.0] * len(asked))
+  return [(dream.prompt, reply) for dream, reply, share in zip(
+      asked, replies, shares, strict=True) if reply and share >= d.agreement
+          ], shares
 
 
 def _rehearsal(settings, elder, texts, key):

@@ -4,8 +4,12 @@ import json
 
 import pytest
 
+from configs.dreaming import arms as dreaming_arms
+from configs.dreaming import squad as dreaming_squad
+from configs.dreaming import world as dreaming_world
 from configs.seeding import squad, world
-from experiments import ablate_seeding, quickstart
+from configs.seeding.arms import ARMS
+from experiments import _ablation, ablate_dreaming, ablate_seeding, quickstart
 from sleepjax.errors import UserError
 from sleepjax.evals.interval import interval
 
@@ -19,12 +23,14 @@ def test_interval_by_hand():
 
 
 def test_cells_and_table():
+  columns = _ablation.SEEDING_COLUMNS['squad']
   reports = [dict.fromkeys(
-      [key for key, _ in ablate_seeding.COLUMNS['squad'].values()], value)
-             for value in (0.5, 0.7)]
-  summary = ablate_seeding.collect({'seeding': reports}, 'squad')
-  table = ablate_seeding.markdown(summary, 'squad')
-  first, second, row = table.splitlines()
+      [key for key, _ in columns.values()], value) for value in (0.5, 0.7)]
+  summary = _ablation.collect(
+      {'seeding': reports, 'other': [dict(reports[0], drift=None)]}, columns)
+  table = _ablation.markdown(summary, columns)
+  first, second, row, other = table.splitlines()
+  assert other.startswith('| other | 1 | 50%') and '| – |' in other
   assert first.count('|') == second.count('|') == row.count('|')
   assert row.startswith('| seeding | 2 | 60% ± 127% | 0.60 ± 1.27 |')
   assert '+0.60 ± 1.27' in row and '+60.0% ± 127.1%' in row
@@ -41,7 +47,8 @@ def test_bad_comparisons_are_refused_before_any_run(flags_, message, tmp_path):
   assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('main', [ablate_seeding.main, quickstart.main])
+@pytest.mark.parametrize('main', [
+    ablate_seeding.main, ablate_dreaming.main, quickstart.main])
 def test_a_workdir_is_asked_for(main):
   with pytest.raises(UserError, match='--workdir is missing'):
     main(['x'])
@@ -55,11 +62,12 @@ def test_arms_and_seeds_are_run_in_turn_and_kept(tmp_path, monkeypatch):
     calls.append((folder.parent.name, seed, settings.trained,
                   config['sleep']['seeding']['learning_rate']))
     return dict.fromkeys(
-        [key for key, _ in ablate_seeding.COLUMNS['world'].values()],
-        seed / 10)
+        [key for columns in (_ablation.SEEDING_COLUMNS,
+                             _ablation.DREAMING_COLUMNS)
+         for key, _ in columns['world'].values()], seed / 10)
 
-  monkeypatch.setitem(ablate_seeding._RUNS, 'world', run)
-  monkeypatch.setattr(ablate_seeding, 'load_pretrained', lambda name: None)
+  monkeypatch.setitem(_ablation._RUNS, 'world', run)
+  monkeypatch.setattr(_ablation, 'load_pretrained', lambda name: None)
   ablate_seeding.main([
       'x', f'--workdir={tmp_path}', '--config.seeds=(3, 5)',
       '--config.arms=("seeding", "text_full")'])
@@ -73,7 +81,21 @@ def test_arms_and_seeds_are_run_in_turn_and_kept(tmp_path, monkeypatch):
   assert '| seeding | 2 | 40%' in (tmp_path / 'table.md').read_text()
 
 
+def test_arms_of_dreaming():
+  sleep = dreaming_world.get_config().sleep
+  arm = lambda name: dreaming_arms.with_arm(sleep, name)
+  assert arm('no_dreaming').dreaming is None
+  assert arm('more_seeding').seeding.steps == (
+      sleep.seeding.steps + sleep.dreaming.write_back_steps)
+  assert arm('no_curriculum').dreaming.curriculum == 'uniform'
+  assert arm('dreaming') == sleep
+  with pytest.raises(UserError, match="'nap' is no arm"):
+    arm('nap')
+
+
 def test_committed_comparisons_name_arms_that_exist():
-  from configs.seeding.arms import ARMS
   for config in (world.get_config(), squad.get_config()):
     assert set(config.arms) <= set(ARMS)
+  known = {*dreaming_arms.ARMS, *dreaming_arms.WITHOUT}
+  for config in (dreaming_world.get_config(), dreaming_squad.get_config()):
+    assert set(config.arms) <= known
