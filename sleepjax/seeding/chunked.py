@@ -4,6 +4,11 @@ Rows of final hidden states are projected to the vocabulary one chunk at a
 time, forward and backward: the two full [N, V] logit tensors, which are what
 exhausts memory in distillation, are never built. N counts rows here: any set of
 positions, in any order. `experiments.divergence_memory` measures what is saved.
+
+A row's value depends on its own hidden state alone. So where a gradient will be
+asked for, the derivative in the hidden state is taken while the logits are at
+hand, and the backward pass only scales it: frozen heads are multiplied twice
+forward and once backward, and no logits are computed again.
 """
 
 import math
@@ -35,8 +40,9 @@ def divergence_from_hidden(
 
     sum_n weight_n D(softmax(teacher_n) || softmax(student_n))
 
-  Forward and backward hold the logits of `chunk_rows` rows at a time; the
-  backward pass computes them again. The teacher gets no gradient. Rows of
+  Forward and backward hold the logits of `chunk_rows` rows at a time; they are
+  computed again for a gradient in the head only. The teacher gets no gradient.
+  Reverse mode only, and once. Rows of
   weight zero are replaced by zeros before the projection, so they add exactly
   nothing to the sum and to every gradient, whatever they hold.
 
@@ -86,18 +92,20 @@ def divergence_from_hidden(
       keep[..., None], jax.lax.stop_gradient(teacher_hidden_NxD), 0)
   student_hidden = jnp.where(keep[..., None], student_hidden_NxD, 0)
 
-  def per_row(teacher_hidden_CxD, student_hidden_CxD):
-    teacher_logits = project(teacher_hidden_CxD, teacher_head_DxV)
-    student_logits = project(student_hidden_CxD, student_head_DxV)
+  def per_row(student_hidden_CxD, student_head, teacher_head,
+              teacher_hidden_CxD):
+    teacher_logits = project(teacher_hidden_CxD, teacher_head)
+    student_logits = project(student_hidden_CxD, student_head)
     log_p = divergences.log_softmax(teacher_logits, temperature)
     log_q = divergences.log_softmax(student_logits, temperature)
     divergence = between(log_p, log_q)
     log_q = jax.lax.stop_gradient(log_q)
-    agree = jnp.argmax(log_p, axis=-1) == jnp.argmax(log_q, axis=-1)
-    return divergence, -jnp.sum(jnp.exp(log_q) * log_q, axis=-1), agree
+    return divergence, (-jnp.sum(jnp.exp(log_q) * log_q, axis=-1),
+                        _same_first(log_p, log_q))
 
-  divergence, entropy, agree = _map_row_chunks(
-      per_row, chunk_rows, teacher_hidden, student_hidden)
+  divergence, (entropy, agree) = _map_row_chunks(
+      per_row, chunk_rows, student_hidden, student_head_DxV, teacher_head_DxV,
+      teacher_hidden)
 
   def weighted_sum(value):
     return jnp.sum(jnp.where(keep, weight_N * value, 0))
@@ -147,15 +155,16 @@ def sequence_log_probs_from_hidden(
   _check_rows('policy', hidden_NxD, head_DxV, targets_N.shape)
   project = _dot if matmul is None else matmul
 
-  def per_row(hidden_CxD, targets_C):
+  def per_row(hidden_CxD, head_DxV, _, targets_C):
     log_p_CxV = divergences.log_softmax(
         project(hidden_CxD, head_DxV), temperature)
     # A comparison rather than a gather: its transpose is no scatter, and it
     # needs no communication when the vocabulary is sharded.
     is_target = jnp.arange(log_p_CxV.shape[-1]) == targets_C[:, None]
-    return jnp.sum(jnp.where(is_target, log_p_CxV, 0), axis=-1)
+    return jnp.sum(jnp.where(is_target, log_p_CxV, 0), axis=-1), ()
 
-  return _map_row_chunks(per_row, chunk_rows, hidden_NxD, targets_N)
+  return _map_row_chunks(
+      per_row, chunk_rows, hidden_NxD, head_DxV, (), targets_N)[0]
 
 
 def _dot(x, w):
@@ -163,19 +172,28 @@ def _dot(x, w):
   return jnp.dot(x, w, preferred_element_type=dtype)
 
 
-def _map_row_chunks(per_row, chunk_rows, *arrays):
+def _same_first(log_p, log_q):
+  """[...] bool: both are largest at the same index, the first of equals."""
+  return jnp.argmax(log_p, axis=-1) == jnp.argmax(log_q, axis=-1)
+
+
+def _map_row_chunks(per_row, chunk_rows, hidden, head, shared, *arrays):
   """Applies `per_row` to chunks of rows, one chunk in memory at a time.
 
   Args:
-    per_row: ([C, ...], ...) -> tree of [C].
+    per_row: (hidden [C, D], head, shared, *arrays of [C, ...]) -> (value [C],
+      tree of [C]). Row n of the value depends on row n alone.
     chunk_rows: C at most.
-    *arrays: the first is [*rows, D], the others [*rows] or [*rows, D'].
+    hidden: [*rows, D].
+    head: as per_row takes it. The value has derivatives in it and in hidden.
+    shared: the same for all chunks, without derivatives.
+    *arrays: [*rows] or [*rows, D'], without derivatives.
 
   Returns:
-    The tree, every leaf shaped [*rows].
+    (value, tree), every leaf shaped [*rows]; the tree has no derivatives.
   """
   divergences.check_chunk_rows(chunk_rows)
-  rows_shape = arrays[0].shape[:-1]
+  rows_shape = hidden.shape[:-1]
   num_rows = math.prod(rows_shape)
   chunk = max(1, min(chunk_rows, num_rows))
   num_chunks = -(-num_rows // chunk)
@@ -190,13 +208,45 @@ def _map_row_chunks(per_row, chunk_rows, *arrays):
     return x.reshape(chunk, num_chunks, *x.shape[1:]).swapaxes(0, 1)
 
   def from_chunks(y):
-    return y.swapaxes(0, 1).reshape(-1)[:num_rows].reshape(rows_shape)
+    y = y.swapaxes(0, 1).reshape(num_chunks * chunk, *y.shape[2:])
+    return y[:num_rows].reshape(*rows_shape, *y.shape[1:])
 
-  # The loop itself keeps the recomputation apart from the forward pass, so no
-  # barrier against common-subexpression elimination is needed.
-  body = jax.checkpoint(lambda xs: per_row(*xs), prevent_cse=False)
-  chunks = jax.lax.map(body, tuple(to_chunks(x) for x in arrays))
-  return jax.tree.map(from_chunks, chunks)
+  def mapped(body, *arrays):
+    chunks = jax.lax.map(
+        lambda xs: body(*xs), tuple(to_chunks(x) for x in arrays))
+    return jax.tree.map(from_chunks, chunks)
+
+  @jax.custom_vjp
+  def values(hidden, head, shared, arrays):
+    return mapped(lambda h, *own: per_row(h, head, shared, *own),
+                  hidden, *arrays)
+
+  def forward(hidden, head, shared, arrays):
+    def with_slope(h, *own):
+      value, pull, aux = jax.vjp(
+          lambda h: per_row(h, head, shared, *own), h, has_aux=True)
+      return (value, aux), pull(jnp.ones_like(value))[0]
+
+    out, slope = mapped(with_slope, hidden, *arrays)
+    return out, (hidden, head, shared, arrays, slope)
+
+  def backward(saved, cotangents):
+    hidden, head, shared, arrays, slope = saved
+    by_row, _ = cotangents
+
+    def add(total, xs):
+      h, c, *own = xs
+      pull = jax.vjp(lambda w: per_row(h, w, shared, *own)[0], head)[1]
+      return total + pull(c)[0], None
+
+    # Where nobody wants this one, compilation drops it, logits and all.
+    d_head, _ = jax.lax.scan(
+        add, jnp.zeros_like(head),
+        tuple(to_chunks(x) for x in (hidden, by_row, *arrays)))
+    return (by_row[..., None] * slope).astype(hidden.dtype), d_head, None, None
+
+  values.defvjp(forward, backward)
+  return values(hidden, head, shared, arrays)
 
 
 def _check_rows(name, hidden, head, rows_shape):
