@@ -27,15 +27,18 @@ def test_matmul_equals_autodiff_of_dot(shape):
     np.testing.assert_allclose(have, want, rtol=1e-6, atol=1e-6)
 
 
-def test_matmul_in_bfloat16_rounds_operands_only():
-  x, w, g = normal(3, 64), normal(64, 8, seed=1), normal(3, 8, seed=2)
+@pytest.mark.parametrize('rows', [(3,), (1,), ()], ids=str)
+def test_matmul_in_bfloat16_rounds_operands_only(rows):
+  """A single row, too, which is multiplied in a way of its own."""
+  x, w, g = normal(*rows, 64), normal(64, 8, seed=1), normal(*rows, 8, seed=2)
   value, pullback = jax.vjp(lambda x, w: ops.matmul(x, w, 'bfloat16'), x, w)
   dx, dw = pullback(g)
   assert value.dtype == dx.dtype == dw.dtype == jnp.float32
   tight = dict(rtol=1e-5, atol=1e-5)
   np.testing.assert_allclose(value, rounded(x) @ rounded(w), **tight)
   np.testing.assert_allclose(dx, rounded(g) @ rounded(w).T, **tight)
-  np.testing.assert_allclose(dw, rounded(x).T @ rounded(g), **tight)
+  np.testing.assert_allclose(
+      dw, rounded(x).reshape(-1, 64).T @ rounded(g).reshape(-1, 8), **tight)
   # What these tolerances tell apart: no rounding, and a rounded sum.
   assert np.abs(value - x @ w).max() > 1e-3
   assert np.abs(rounded(value) - value).max() > 1e-3
