@@ -86,8 +86,10 @@ SIZES = _work.Sizes(
 
 
 @pytest.mark.parametrize('build', [
-    _phases.seeding_step, _phases.train_step])
+    _phases.seeding_step, _phases.train_step, _phases.growth_and_step])
 def test_phases_compile_in_their_first_step_alone(build):
+  """So a sleep costs the same however many came before: growth opens slot
+  after slot, here past the end of its pool."""
   step = build('tiny-world', 'float32', SIZES)
   step()
   compiled = []

@@ -9,6 +9,7 @@ once per sleep, and slots follow by `insert_slot`.
 """
 
 import dataclasses
+import functools
 import pathlib
 
 import jax
@@ -40,6 +41,25 @@ def _fuse(layers):
   return {**layers, 'attn': attn, 'mlp': mlp}
 
 
+def _cast(layers, dtype):
+  """The matrices of attention and of the block's own MLP in `dtype`."""
+  def cast(path, leaf):
+    names = [key.key for key in path]
+    is_matrix = names[-1] in _MATRICES and not any(
+        name == 'slots' or name.startswith('level_') for name in names)
+    return jnp.asarray(leaf, dtype if is_matrix else None)
+
+  return jax.tree_util.tree_map_with_path(cast, layers)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _unrolled(layers, dtype):
+  """Layers apart, projections fused. One program for all sleeps."""
+  layers = _cast(_fuse(layers), dtype)
+  return [jax.tree.map(lambda leaf, i=i: leaf[i], layers)
+          for i in range(len(layers['mlp_norm']['scale']))]
+
+
 def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
                 unroll: bool | None = None):
   """Canonical parameters in the layout this machine computes fastest.
@@ -61,23 +81,14 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
   dtype = (fastest_matmul_dtype() if matmul_dtype == 'auto' else matmul_dtype)
   unroll = jax.default_backend() == 'cpu' if unroll is None else unroll
   params = dict(params)
-
-  def cast(path, leaf):
-    names = [key.key for key in path]
-    is_matrix = names[-1] in _MATRICES and not any(
-        name == 'slots' or name.startswith('level_') for name in names)
-    return jnp.asarray(leaf, dtype if is_matrix else None)
-
   layers = params.pop('layers')
   if unroll:
-    layers = jax.jit(lambda tree: jax.tree_util.tree_map_with_path(
-        cast, _fuse(tree)))(layers)
-    for i in range(config.num_layers):
-      params[f'layer_{i}'] = jax.tree.map(lambda leaf, i=i: leaf[i], layers)
+    for i, layer in enumerate(_unrolled(layers, dtype)):
+      params[f'layer_{i}'] = layer
     params['head'] = {'kernel': jnp.asarray(
         transformer.unembedding(params), dtype)}
   else:
-    params['layers'] = jax.tree_util.tree_map_with_path(cast, layers)
+    params['layers'] = _cast(layers, dtype)
     if 'head' in params:
       params['head'] = {'kernel': jnp.asarray(params['head']['kernel'], dtype)}
   config = dataclasses.replace(
