@@ -36,6 +36,9 @@ setuptools.setup(
         'cuda': ['jax[cuda12]>=0.10'],
         'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest',
                 'ruff'],
+        # What experiments.benchmark compares with.
+        'peers': ['accelerate', 'datasets', 'peft', 'torch', 'transformers',
+                  'trl'],
         'tpu': ['jax[tpu]>=0.10'],
     },
 )

@@ -139,22 +139,15 @@ def seeding_step(source: str, dtype: str, sizes: Sizes):
 def dream_inner(source: str, dtype: str, sizes: Sizes, together: bool = True):
   """Copies of a slot that learn one dream each, and what it did to them.
 
-  Not `together`, they are handed over one at a time, in one program.
+  Not `together`, only one exists at a time.
   """
   config, frozen, slot = _sleeping(source, dtype, sizes)
   held_in = Rows(*(part[None] for part in _rows(config, sizes, sizes.rows)))
   dreams = _rows(config, sizes, sizes.copies)
-
-  def trials(dreams):
-    return inner.dream_trials(
-        config, frozen, slot, jnp.int32(0), dreams, held_in,
-        np.zeros(len(dreams.prompt), int), sizes.inner_steps, 3e-4)
-
-  if together:
-    return lambda: _wait(trials(dreams))
-  alone = [Rows(*(part[i:i + 1] for part in dreams))
-           for i in range(sizes.copies)]
-  return lambda: _wait([trials(dream) for dream in alone])
+  return lambda: _wait(inner.dream_trials(
+      config, frozen, slot, jnp.int32(0), dreams, held_in,
+      np.zeros(sizes.copies, np.int32), sizes.inner_steps, 3e-4,
+      copies_at_once=0 if together else 1))
 
 
 def train_step(source: str, dtype: str, sizes: Sizes):

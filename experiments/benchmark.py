@@ -2,6 +2,7 @@
 
   python -m experiments.benchmark --workdir=DIR [--peers] \
       [--phases=decode_b1,train_step] [--model=smollm2-135m-instruct] \
+      [--without='TRL GKDTrainer'] \
       [--dtype=float32] [--repeats=5]
 
 Each phase runs in a process of its own, in turns with what it is compared to
@@ -25,7 +26,7 @@ Two rivals are ours: scoring_shared_prefix is compared with reading the prefix
 again in each row, dream_inner with one copy after another. --peers (pip install
 '.[peers]') adds others' programs on the same shapes: Hugging Face generate, a
 PEFT LoRA step of as many trainable parameters, a torch training step, TRL's
-distillation trainers and tunix's. They get the same weights.
+distillation trainers. They get the same weights.
 """
 
 import json
@@ -92,6 +93,8 @@ def _parsed(argv):
   add('--phases', default=','.join(PHASES), metavar='A,B',
       help='which of them (default all)')
   add('--peers', action='store_true', help='measure other programs, too')
+  add('--without', default='', metavar='A,B',
+      help='rivals to leave out, by the names in the table')
   add('--model', default='smollm2-135m-instruct', metavar='NAME',
       help='see sleepjax.models.load (default smollm2-135m-instruct)')
   add('--dtype', default='float32', choices=('float32', 'bfloat16', 'auto'),
@@ -105,6 +108,13 @@ def _parsed(argv):
         help=f'see experiments/_work.py (default {value})')
   args = parser.parse_args(argv[1:])
   args.phases = args.phases.split(',')
+  args.without = args.without.split(',') if args.without else []
+  rivals = [rival for phase in PHASES.values()
+            for rival in (*phase.own_rivals, *phase.peers)]
+  for name in args.without:
+    if name not in rivals:
+      raise UserError(f'--without: no rival {name!r}; expected some of '
+                      f'{",".join(dict.fromkeys(rivals))}.')
   for name in args.phases:
     if name not in PHASES:
       raise UserError(f'--phases: no phase {name!r}; expected some of '
@@ -137,7 +147,7 @@ def _entries(name: str, args, source: str) -> dict[str, Entry]:
   if args.peers:
     entries |= {peer: entry(_PEERS, theirs, who)
                 for peer, who in phase.peers.items()}
-  return entries
+  return {who: e for who, e in entries.items() if who not in args.without}
 
 
 def measure(name: str, args, source: str, config) -> dict:

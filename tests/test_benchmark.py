@@ -139,6 +139,7 @@ def test_work_of_every_phase():
 
 @pytest.mark.parametrize('argument, message', [
     ('--phases=decode_b2', "no phase 'decode_b2'; expected some of prefill"),
+    ('--without=TRL', "no rival 'TRL'; expected some of transformers"),
     ('--repeats=0', 'at least 1'), ('--rows=6', 'multiple of 4'),
     ('--dtype=int8', 'dtype')])
 def test_wrong_arguments_are_refused(tmp_path, argument, message):
