@@ -7,7 +7,7 @@ import pathlib
 import jax
 import numpy as np
 
-from experiments import _document
+from experiments import _document, _workdir
 from sleepjax import lifecycle
 from sleepjax.data import world
 from sleepjax.data.prompts import ChatPrompts
@@ -22,7 +22,7 @@ from sleepjax.memory import continuum
 from sleepjax.memory import day as day_memory
 from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, preemption
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
 
@@ -174,18 +174,20 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   if settings.trained == 'slot':
     current, params = slots.allocate_pool(
         current, params, d.days, settings.slot_rank)
+  _check_levels(settings, current, d)
   untouched = settings.for_compute(current, params)
   lineage = {'base': model.name, 'config': config, 'nights': 0, 'seconds': {},
              'tokens': {}}
-  saved = _resume(workdir / 'model', lineage)
+  saved = _workdir.resumed_model(
+      workdir / 'model', lineage, ('base', 'config'))
   progress = Progress({form: [] for form in world.FORMS},
                       {'before': [], 'after': [], 'in_context': []},
                       [], [], [], [], [])
   if saved is not None:
     current, params, lineage = saved.config, saved.params, saved.metadata
     progress = Progress(**lineage['progress'])
-  with Display() as display, MetricsWriter(
-      workdir / 'metrics.jsonl') as metrics:
+  with (Display() as display, MetricsWriter(workdir / 'metrics.jsonl') as
+        metrics, preemption.listen() as notice):
     display.seconds.update(lineage['seconds'])
     display.tokens.update(lineage['tokens'])
     if saved is None:
@@ -234,8 +236,10 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       lineage = {**lineage, 'nights': n + 1, 'seconds': display.seconds,
                  'tokens': display.tokens,
                  'progress': dataclasses.asdict(progress)}
-      checkpoints.save_model(
-          workdir / 'model', current, params, model.tokenizer, lineage)
+      with notice.held():
+        checkpoints.save_model(
+            workdir / 'model', current, params, model.tokenizer, lineage)
+      notice.check(life.cycle)
   report = {
       **summary(progress), 'days': [day.text for day in days],
       'params_before': transformer.parameter_count(model.params),
@@ -251,6 +255,20 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
     (workdir / 'dreaming.json').write_text(
         json.dumps(progress.dreaming, indent=1))
   return report
+
+
+def _check_levels(settings, model, days_config):
+  """A day that is read into levels needs a model that has them."""
+  if settings.level is None:
+    return
+  chunks = settings.level.wake.chunks
+  if len(chunks) != model.num_levels + 1:
+    raise UserError(
+        f'sleep.level.wake.chunks={chunks} are those of the context and of '
+        f'{len(chunks) - 1} MLP levels, and with days.level_dim='
+        f'{days_config.level_dim} the model has {model.num_levels}. Set '
+        'days.level_dim to the width of a fast level, or use a configuration '
+        'with both, such as configs/quickstart_level.py.')
 
 
 def summary(progress: Progress) -> dict:
@@ -314,16 +332,3 @@ def _remembered(dreams, number, seed, night):
                   if dream['kind'] != 'recall'})
   rng = np.random.default_rng((seed, night))
   return tuple(every[i] for i in rng.permutation(len(every))[:number])
-
-
-def _resume(folder, lineage):
-  if not checkpoints.is_saved(folder):
-    return None
-  saved = checkpoints.load_model(folder)
-  for name in ('base', 'config'):
-    have, want = saved.metadata.get(name), lineage[name]
-    if json.loads(json.dumps(have)) != json.loads(json.dumps(want)):
-      raise UserError(
-          f'{folder} holds nights of another {name}. Choose another --workdir, '
-          'or delete that one.')
-  return saved

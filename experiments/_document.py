@@ -8,6 +8,7 @@ import pathlib
 import jax
 import numpy as np
 
+from experiments import _workdir
 from sleepjax import lifecycle
 from sleepjax.data import documents, sources
 from sleepjax.data.chunks import wake_chunks
@@ -23,7 +24,7 @@ from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.sampling import context
 from sleepjax.seeding import dreams
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, preemption
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.progress import Display
 
@@ -119,11 +120,12 @@ def run(model: Pretrained, document: Document, questions, controls,
                  document.text.encode()).hexdigest(), 'sleeps': 0,
              'seconds': {}, 'tokens': {}}
   current, params, reports = model.config, model.params, []
-  saved = _resume(workdir / 'model', lineage)
+  saved = _workdir.resumed_model(workdir / 'model', lineage, (
+      'base_architecture', 'base', 'document_sha256', 'config'))
   if saved is not None:
     current, params, lineage = saved.config, saved.params, saved.metadata
     reports = lineage['reports']
-  with Display() as display:
+  with Display() as display, preemption.listen() as notice:
     # Of sleeps that an interrupted run has finished.
     display.seconds.update(lineage['seconds'])
     display.tokens.update(lineage['tokens'])
@@ -160,10 +162,11 @@ def run(model: Pretrained, document: Document, questions, controls,
         lineage = {**lineage, 'sleeps': life.cycle, 'reports': reports,
                    'memories': [dataclasses.asdict(m) for m in life.memories],
                    'seconds': display.seconds, 'tokens': display.tokens}
-        with display.phase('save', total=1) as phase:
+        with display.phase('save', total=1) as phase, notice.held():
           checkpoints.save_model(
               workdir / 'model', current, params, model.tokenizer, lineage)
           phase.advance()
+        notice.check(life.cycle)
     with display.phase('evaluate after', total=1) as phase:
       after = _score(current, params, chat, exam, answer, settings)
       phase.advance(closed_book_nll=after['closed_book_nll'])
@@ -196,28 +199,6 @@ def finished(workdir: pathlib.Path, config: dict) -> dict | None:
   path = workdir / 'report.json'
   report = json.loads(path.read_text()) if path.exists() else {}
   return report if report.get('config') == config else None
-
-
-def _resume(folder, lineage):
-  """The model of an earlier run of the same command, or None."""
-  if not checkpoints.is_saved(folder):
-    return None
-  saved = checkpoints.load_model(folder)
-  for name, meaning in (('base_architecture', 'another architecture'),
-                        ('base', 'another model'),
-                        ('document_sha256', 'another document'),
-                        ('config', 'another configuration')):
-    if saved.metadata.get(name) != lineage[name]:
-      have, want = saved.metadata.get(name), lineage[name]
-      if isinstance(want, dict):
-        differ = sorted(k for k in {**want, **(have or {})}
-                        if (have or {}).get(k) != want.get(k))
-        have, want = ({k: (d or {}).get(k) for k in differ}
-                      for d in (have, want))
-      raise UserError(
-          f'{folder} holds the result of {meaning}: it has {name}={have}, this '
-          f'run has {want}. Choose another --workdir, or delete that one.')
-  return saved
 
 
 def _score(config, params, chat, exam, answer, settings):

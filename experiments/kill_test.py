@@ -6,7 +6,7 @@
 The command after -- is run once without interruption, with
 --workdir=DIR/whole. Then it is run with --workdir=DIR/killed, ended by SIGKILL
 at a random moment, and started again by the same command, over and over; every
-third time the moment is inside a save. Whenever it comes to its end, that end
+other time the moment is inside a save. Whenever it comes to its end, that end
 has to be the uninterrupted one's, bit for bit: report.json without times, every
 array of every checkpoint, every safetensors file. Writes DIR/kills.json.
 """
@@ -127,7 +127,7 @@ def kill_test(command: Sequence[str], kills: int, seed: int,
   entries, done = [], 0
   while done < kills or entries[-1]['how'] != 'ended':
     log.write_text('')
-    began, in_save = time.monotonic(), done % 3 == 2
+    began, in_save = time.monotonic(), done % 2 == 1
     leftovers = unfinished_saves(killed)
     process = start(command, killed, log)
     if done < kills:

@@ -31,6 +31,7 @@ from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import ewc, judge_by_name, objective, seed, trainable
 from sleepjax.seeding.night import write_night
 from sleepjax.sleep_config import SleepConfig
+from sleepjax.training import finite
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
 
@@ -210,6 +211,9 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           [cycle - memories[i].rehearsed for i in possible], night.questions,
           _retention_rows(night), chat.tokenizer.stop_ids, dream_key,
           report_dreaming, Meter(settings.dreaming_budget))
+      finite.check_state('dream', f'of night {cycle}', {
+          'slot': slot, 'generator': merged},
+                         'Lower the learning rates of dreaming.')
       dreaming = _readable(outcome, chat, [memories[i].cycle for i in possible])
   grown = part.insert(grown_config, grown, slot, index)
   if merged is not None:

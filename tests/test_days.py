@@ -4,13 +4,16 @@ The model here is random: what it knows means nothing, how it is asked does.
 """
 
 import json
+import os
 import re
+import signal
 
 import jax
 import numpy as np
 import pytest
 
 from configs import quickstart as config_file
+from configs import quickstart_level
 from experiments import _days, _main, quickstart
 from sleepjax import lifecycle
 from sleepjax.data import world, world_tokenizer
@@ -19,7 +22,7 @@ from sleepjax.errors import UserError
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.load import Pretrained
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, preemption
 
 
 @pytest.fixture(scope='module')
@@ -113,7 +116,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
   for name in ('params_sha256', 'accuracy_matrix', 'nll_after',
                'in_context_accuracy', 'known_accuracy'):
     assert report[name] == whole[1][name], name
-  with pytest.raises(UserError, match='nights of another config'):
+  with pytest.raises(UserError, match='another configuration: it has config='):
     run(model, tmp_path, **{'seeding.steps': 4})
 
 
@@ -150,3 +153,28 @@ def test_pictures_and_tables(whole, tmp_path, capsys):
 def test_days_that_cannot_be_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):
     _days.DaysConfig(**changes)
+
+
+def test_a_fast_level_needs_a_width(model, tmp_path):
+  """Both settings are named, before anything is computed."""
+  config = quickstart_level.get_config()
+  with pytest.raises(UserError, match=(
+      r'sleep.level.wake.chunks=.*2 MLP levels.*days.level_dim=0')):
+    _days.run(model, {}, _main.to_dataclass(
+        lifecycle.SleepConfig, config.sleep), _days.DaysConfig(), 0, tmp_path)
+
+
+def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):
+  """The first night is kept; a notice inside a save waits for its end."""
+  save = checkpoints.save_model
+
+  def save_and_hear(*args):
+    os.kill(os.getpid(), signal.SIGTERM)
+    save(*args)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(checkpoints, 'save_model', save_and_hear)
+    with pytest.raises(preemption.Preempted):
+      run(model, tmp_path)
+  assert checkpoints.load_model(tmp_path / 'model').metadata['nights'] == 1
+  assert run(model, tmp_path)['params_sha256'] == whole[1]['params_sha256']

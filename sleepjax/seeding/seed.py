@@ -22,6 +22,7 @@ from sleepjax.seeding.dreams import Dream
 from sleepjax.seeding.judges import Judge
 from sleepjax.seeding.objective import Batch, SeedingConfig, SlotState
 from sleepjax.seeding.trainable import Slot, Trainable
+from sleepjax.training import finite
 
 _SCORING_ROWS = 16
 
@@ -340,8 +341,8 @@ class Seeder:
       meter: of the budget; spends what the updates cost.
 
     Raises:
-      FloatingPointError: if the loss stops being finite; the message names the
-        step.
+      NotFiniteError: if the loss stops being finite; the message names the
+        step and the leaves.
     """
     meter = meter or Meter()
     for step in range(int(state.step), self.settings.steps):
@@ -349,10 +350,8 @@ class Seeder:
         break
       state, metrics, tokens = self.update(state, step, key)
       metrics = {name: float(value) for name, value in metrics.items()}
-      if not np.isfinite(metrics['loss']):
-        raise FloatingPointError(
-            f'seeding step {step}: the loss is {metrics["loss"]}; lower '
-            'seed.learning_rate.')
+      finite.check_loss('seed', step, metrics['loss'], state.slot,
+                        'Lower seeding.learning_rate.')
       report(step, metrics, tokens)
       meter.spend(tokens)
     return state

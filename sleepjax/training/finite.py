@@ -40,6 +40,18 @@ def check_loss(phase: str, step: int | str, loss: float, tree,
       'saved before is untouched.')
 
 
+def check_state(phase: str, step: int | str, tree, advice: str) -> None:
+  """Stops a run where no single loss tells whether all went well.
+
+  Raises:
+    NotFiniteError: naming phase, step and the paths of leaves.
+  """
+  found = not_finite(tree)
+  if found:
+    raise NotFiniteError(f'{phase}, step {step}: not finite: {found}. {advice} '
+                         'What was saved before is untouched.')
+
+
 def check_leaves(what: str, tree) -> None:
   """Refuses a tree with a float that is not finite.
 

@@ -67,13 +67,16 @@ class Notice:
       self._came = self._came or ocp.utils.reached_preemption(step)
     return self._came
 
-  def check(self) -> None:
+  def check(self, step: int | None = None) -> None:
     """Ends the run if the notice has come.
+
+    Args:
+      step: as of `came`, where that is not asked before.
 
     Raises:
       Preempted: it has.
     """
-    if self._came:
+    if self._came or step is not None and self.came(step):
       raise Preempted
 
 

@@ -1,0 +1,50 @@
+"""What an earlier run has left in a work directory, and who goes on from it."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sleepjax.errors import UserError
+from sleepjax.training import checkpoints
+from sleepjax.training.checkpoints import SavedModel
+
+_CALLED = {'base': 'model', 'base_architecture': 'architecture',
+           'document_sha256': 'document', 'config': 'configuration'}
+
+
+def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
+                  same: Sequence[str]) -> SavedModel | None:
+  """The model that an earlier run of the same command has left.
+
+  Args:
+    folder: where runs of this kind save their model.
+    lineage: what this run would save with it.
+    same: the entries of the lineage that both must have in common, of those
+      that `_CALLED` lists.
+
+  Returns:
+    The model, or None if there is none.
+
+  Raises:
+    UserError: another run left it; the message names what differs.
+  """
+  if not checkpoints.is_saved(folder):
+    return None
+  saved = checkpoints.load_model(folder)
+  for name in same:
+    have, want = saved.metadata.get(name), lineage[name]
+    if json.loads(json.dumps(want)) != have:
+      have, want = _different_part(have, want)
+      raise UserError(
+          f'{folder} holds the result of another {_CALLED[name]}: it has '
+          f'{name}={have}, this run has {want}. Choose another --workdir, or '
+          'delete that one.')
+  return saved
+
+
+def _different_part(have, want):
+  if not (isinstance(have, dict) and isinstance(want, dict)):
+    return have, want
+  differ = sorted(k for k in {**have, **want} if have.get(k) != want.get(k))
+  return [{k: d.get(k) for k in differ} for d in (have, want)]
