@@ -65,11 +65,16 @@ class Numbers:
           leaf)
 
 
+def shapes_in(text):
+  """Of all floats in a compiled program."""
+  return {tuple(map(int, dims.split(',')))
+          for dims in re.findall(r'f32\[([\d,]+)\]', text)}
+
+
 def check_stays_split(compiled, state):
   """Of leaves that are split, no shape of the whole is in the program."""
   text = compiled.as_text()
-  shapes = {tuple(map(int, dims.split(',')))
-            for dims in re.findall(r'f32\[([\d,]+)\]', text)}
+  shapes = shapes_in(text)
   for before_and_after in (state, compiled.out_info):
     for path, leaf in named_leaves(before_and_after.params).items():
       spec = sharding.param_spec(path, leaf.shape, leaf.sharding.mesh)
@@ -80,10 +85,18 @@ def check_stays_split(compiled, state):
   assert 'all-gather' not in text
 
 
+def check_cache(compiled, config, mesh):
+  """Keys and values of 56 tokens are split by row and by head throughout."""
+  whole = config.num_layers, 16, 56, config.num_kv_heads, config.head_dim
+  spec = sharding.batch_spec('k', whole, mesh)
+  part = NamedSharding(mesh, spec).shard_shape(whole)
+  shapes = shapes_in(compiled.as_text())
+  assert part in shapes and (part == whole or whole not in shapes)
+
+
 def grown(mesh, model, numbers):
   """The bundled model, wider, with a slot; with it the moments of Adam."""
-  params = sharding.put(
-      model.params, sharding.param_shardings(model.params, mesh))
+  params = model.params
   moments = sharding.born_sharded(optax.adam(1e-3).init, mesh, params)
   moments = jax.tree.map(lambda m, p: m + p if m.shape == p.shape else m,
                          moments, (optax.ScaleByAdamState(
@@ -109,8 +122,15 @@ def decoded(mesh, config, params, numbers):
   prompt, prompt_mask, wanted, mask = on(mesh, world_rows(16, 5))
   out = rollout(config, params, prompt, prompt_mask)
   numbers.keep('decode', out)
-  numbers.keep('levenshtein', jax.jit(imitation.levenshtein_distance)(
-      out.tokens, out.mask.sum(-1), wanted, mask.sum(-1)))
+  distance = jax.jit(imitation.levenshtein_distance)(
+      out.tokens, out.mask.sum(-1), wanted, mask.sum(-1))
+  numbers.keep('levenshtein', distance)
+  for leaf in (*out, distance):
+    assert sharding.batch_spec('', leaf.shape, mesh) == leaf.sharding.spec
+  compiled = sampler.jitted_sample.lower(
+      config, params, prompt, prompt_mask, jax.random.key(2),
+      max_new_tokens=16, stop_ids=_STOPS).compile()
+  check_cache(compiled, config, mesh)
 
 
 def seeded(mesh, config, params, numbers):
@@ -173,11 +193,12 @@ def main(path, *sizes):
   distributed.initialize()
   sizes = MeshConfig(*map(int, sizes))
   mesh = sharding.make_mesh(sizes)
-  model, numbers = load_pretrained('tiny-world'), Numbers()
-  config, params = grown(mesh, model, numbers)
-  decoded(mesh, config, params, numbers)
-  slot = seeded(mesh, config, params, numbers)
-  dreamt(mesh, config, params, slot, numbers)
+  model, numbers = load_pretrained('tiny-world', mesh), Numbers()
+  with jax.set_mesh(mesh):
+    config, params = grown(mesh, model, numbers)
+    decoded(mesh, config, params, numbers)
+    slot = seeded(mesh, config, params, numbers)
+    dreamt(mesh, config, params, slot, numbers)
   if jax.process_count() == 1:
     decoded_explicitly(sizes, config, params, numbers)
   if distributed.is_first():

@@ -13,6 +13,8 @@ from sleepjax.errors import UserError
 from sleepjax.models import hf, transformer
 from sleepjax.models.config import ModelConfig, RopeScaling
 from sleepjax.models.load import load_pretrained
+from sleepjax.training import sharding
+from sleepjax.training.sharding import MeshConfig
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 FAMILIES = ['llama', 'qwen2', 'qwen3']
@@ -57,6 +59,17 @@ def test_tree_is_the_one_the_config_asks_for(family):
   want = transformer.abstract_params(config)
   assert (jax.tree.map(lambda a: (a.shape, a.dtype), params)
           == jax.tree.map(lambda a: (a.shape, a.dtype), want))
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_parameters_come_onto_a_mesh_as_they_are(family):
+  """`test_sharded_steps` loads parts of leaves onto eight devices."""
+  mesh = sharding.make_mesh(MeshConfig())
+  _, wanted = hf.load_hf(GOLDEN / family)
+  _, params = hf.load_hf(GOLDEN / family, mesh)
+  jax.tree.map(np.testing.assert_array_equal, params, wanted)
+  placed = jax.tree.map(lambda leaf: leaf.sharding, params)
+  assert placed == sharding.param_shardings(params, mesh)
 
 
 @pytest.mark.parametrize('family', FAMILIES)

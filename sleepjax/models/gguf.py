@@ -4,6 +4,7 @@ import os
 
 import gguf
 import numpy as np
+from jax.sharding import Mesh
 
 from sleepjax.data import model_files
 from sleepjax.errors import UserError
@@ -13,14 +14,16 @@ from sleepjax.models.config import ModelConfig
 
 def load_gguf(
     source: str | os.PathLike | model_files.GgufFile,
+    mesh: Mesh | None = None,
 ) -> tuple[ModelConfig, dict]:
   """The configuration and the dequantised parameters of a GGUF file.
 
   Args:
     source: a path, or a file that is already open.
+    mesh: see `weight_map.stacked_params`.
 
   Returns:
-    `(config, params)`, params as float32 numpy arrays.
+    `(config, params)`, params as float32 numpy arrays, or jax arrays on a mesh.
 
   Raises:
     UserError: the file is damaged, of another architecture, or its tensors
@@ -47,7 +50,7 @@ def load_gguf(
 
   params = weight_map.stacked_params(
       config, {name: _shape(t) for name, t in tensors.items()}, read,
-      names='gguf', where=str(file.path))
+      names='gguf', where=str(file.path), mesh=mesh)
   return config, params
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from sleepjax.data import model_files
 from sleepjax.errors import UserError
@@ -28,15 +29,17 @@ _LONGEST_NAME = 200  # Of a file.
 _INDEX = 'model.safetensors.index.json'
 
 
-def load_hf(folder: str | os.PathLike) -> tuple[ModelConfig, dict]:
+def load_hf(folder: str | os.PathLike,
+            mesh: Mesh | None = None) -> tuple[ModelConfig, dict]:
   """The configuration and the parameters of a Hugging Face folder.
 
   Args:
     folder: holds config.json and model.safetensors, or several safetensors
       files with their index.
+    mesh: see `weight_map.stacked_params`.
 
   Returns:
-    `(config, params)`, params as float32 numpy arrays.
+    `(config, params)`, params as float32 numpy arrays, or jax arrays on a mesh.
 
   Raises:
     UserError: a file is missing or damaged, the architecture is not
@@ -64,7 +67,7 @@ def load_hf(folder: str | os.PathLike) -> tuple[ModelConfig, dict]:
     del shapes['lm_head.weight']
   params = weight_map.stacked_params(
       config, shapes, lambda name, _: owner[name].get_tensor(name),
-      names='hf', where=str(folder))
+      names='hf', where=str(folder), mesh=mesh)
   return config, params
 
 

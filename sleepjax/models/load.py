@@ -4,6 +4,8 @@ import dataclasses
 import importlib.util
 import pathlib
 
+from jax.sharding import Mesh
+
 from sleepjax.data import model_files
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
@@ -30,7 +32,8 @@ class Pretrained:
 
   Attributes:
     config: the architecture.
-    params: canonical parameter tree, float32 numpy arrays.
+    params: canonical parameter tree of float32 arrays: of numpy, or of jax if
+      it was loaded onto a mesh.
     tokenizer: its vocabulary and chat form.
     name: short name, for reports.
   """
@@ -41,7 +44,7 @@ class Pretrained:
   name: str
 
 
-def load_pretrained(source: str) -> Pretrained:
+def load_pretrained(source: str, mesh: Mesh | None = None) -> Pretrained:
   """Loads a model and its tokenizer.
 
   >>> model = load_pretrained('smollm2-135m-instruct')
@@ -51,6 +54,7 @@ def load_pretrained(source: str) -> Pretrained:
   Args:
     source: a name in `PACKAGED` or `BUNDLED`, a .gguf file, or a Hugging Face
       folder.
+    mesh: devices that get their parts of each leaf straight from the file.
 
   Raises:
     UserError: saying what is missing or not supported, and what to do.
@@ -69,11 +73,11 @@ def load_pretrained(source: str) -> Pretrained:
     name = path.resolve().stem if path.is_file() else path.resolve().name
   if path.is_dir():
     tokenizer = Tokenizer.from_folder(path)
-    config, params = hf.load_hf(path)
+    config, params = hf.load_hf(path, mesh)
   elif path.is_file():
     file = model_files.open_gguf(path)
     tokenizer = Tokenizer.from_gguf(file)
-    config, params = gguf.load_gguf(file)
+    config, params = gguf.load_gguf(file, mesh)
   else:
     raise UserError(
         f'no model {source!r}: expected a name '

@@ -8,14 +8,19 @@ that reading and writing are the same row taken in two directions.
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
 
 from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.named_leaves import nested
+from sleepjax.training import sharding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,11 +141,13 @@ def stacked_params(
     *,
     names: str,
     where: str,
+    mesh: Mesh | None = None,
 ) -> dict:
   """The canonical parameter tree, filled from one stored tensor at a time.
 
-  Memory in use is that of the result and of one stored tensor. All names and
-  shapes are compared before anything is allocated.
+  Memory in use is that of the result and of one stored tensor; on a mesh, of
+  one part of a leaf besides what the devices hold. All names and shapes are
+  compared before anything is allocated.
 
   Args:
     config: the architecture.
@@ -148,9 +155,12 @@ def stacked_params(
     read: gives a tensor of any float type in its stored shape.
     names: the naming in use, 'hf' or 'gguf'.
     where: the source, for messages.
+    mesh: devices that get their parts of each leaf, see
+      `sleepjax.training.sharding`; None leaves all on the host.
 
   Returns:
-    float32 numpy arrays in the tree of `sleepjax.models.config`.
+    float32 arrays in the tree of `sleepjax.models.config`, of numpy or, on a
+    mesh, of jax.
 
   Raises:
     UserError: listing every tensor that is missing, of another shape, or
@@ -169,19 +179,30 @@ def stacked_params(
       plan[name.format(layer)] = (weight, layer)
   _check_names_and_shapes(plan, stored_shapes, sizes, where)
 
-  params = {}
+  def part(weight, index):
+    """A leaf's entries at an index of slices; one stored tensor at a time."""
+    whole = weight.shape(sizes)
+    out = np.empty([len(range(*entries.indices(size))) for entries, size in zip(
+        index, whole, strict=True)], np.float32)
+    name = getattr(weight, names)
+    if not weight.stacked:
+      out[...] = weight.from_stored(read(name, weight), sizes)[index]
+      return out
+    for i, layer in enumerate(range(config.num_layers)[index[0]]):
+      tensor = read(name.format(layer), weight)
+      out[i] = weight.from_stored(tensor, sizes)[index[1:]]
+    return out
+
+  leaves = {}
   for weight in weights_of(config):
-    *parents, leaf = weight.path.split('/')
-    node = params
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[leaf] = np.empty(weight.shape(sizes), np.float32)
-  for name, (weight, layer) in plan.items():
-    target = leaf_at(params, weight.path)
-    if weight.stacked:
-      target = target[layer]
-    target[...] = weight.from_stored(read(name, weight), sizes)
-  return params
+    shape, fill = weight.shape(sizes), functools.partial(part, weight)
+    if mesh is None:
+      leaves[weight.path] = fill((slice(None),) * len(shape))
+    else:
+      spec = sharding.param_spec(weight.path, shape, mesh)
+      leaves[weight.path] = jax.make_array_from_callback(
+          shape, NamedSharding(mesh, spec), fill)
+  return nested(leaves)
 
 
 def leaf_at(params: Mapping, path: str) -> np.ndarray:
