@@ -126,7 +126,9 @@ def decoded(mesh, config, params, numbers):
       out.tokens, out.mask.sum(-1), wanted, mask.sum(-1))
   numbers.keep('levenshtein', distance)
   for leaf in (*out, distance):
-    assert sharding.batch_spec('', leaf.shape, mesh) == leaf.sharding.spec
+    placed = NamedSharding(mesh, sharding.batch_spec('', leaf.shape, mesh))
+    assert leaf.sharding.shard_shape(leaf.shape) == placed.shard_shape(
+        leaf.shape)
   compiled = sampler.jitted_sample.lower(
       config, params, prompt, prompt_mask, jax.random.key(2),
       max_new_tokens=16, stop_ids=_STOPS).compile()
