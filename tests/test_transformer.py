@@ -7,6 +7,7 @@ import pytest
 
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.named_leaves import named_leaves
 from sleepjax.models.transformer import Segment
 from tests.conftest import CONFIG
 
@@ -208,7 +209,8 @@ def test_bfloat16_is_close(every_part, unroll):
 @pytest.mark.parametrize('field, value, message', [
     ('num_kv_heads', 3, 'num_heads=4 must be a multiple of num_kv_heads=3'),
     ('head_dim', 7, 'head_dim=7 must be even'),
-    ('matmul_dtype', 'int8', "matmul_dtype='int8' must be 'float32' or")])
+    ('matmul_dtype', 'int8', "matmul_dtype='int8' must be 'float32' or"),
+    ('remat', 'some', "remat='some' must be one of none, full")])
 def test_config_refuses(plain, field, value, message):
   with pytest.raises(ValueError, match=message):
     dataclasses.replace(plain[0], **{field: value})
@@ -220,4 +222,27 @@ def test_architecture_is_not_how_it_is_computed(every_part):
   assert computed != config
   assert computed.architecture() == config.architecture()
   assert dataclasses.replace(config, qk_norm=False).architecture() != (
+      config.architecture())
+
+
+# Two unrolled layers hold little at once either way.
+@pytest.mark.parametrize('scan, share', [(True, 0.8), (False, 1.0)])
+def test_recomputation_changes_memory_and_nothing_else(every_part, scan, share):
+  config, params = layout.for_compute(*every_part, 'float32', not scan)
+  many = jnp.tile(TOKENS, (8, 8))
+
+  def gradient_of(config):
+    loss = lambda params: jnp.square(read(config, params, many)[0]).mean()
+    return jax.jit(jax.grad(loss, allow_int=True)).lower(params).compile()
+
+  plain, full = gradient_of(config), gradient_of(
+      dataclasses.replace(config, remat='full'))
+  saved, recomputed = plain(params), full(params)
+  jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+      *({k: v for k, v in named_leaves(tree).items() if 'open' not in k}
+        for tree in (saved, recomputed)))
+  temporary = lambda program: program.memory_analysis().temp_size_in_bytes
+  assert temporary(full) < share * temporary(plain)
+  assert dataclasses.replace(config, remat='full').architecture() == (
       config.architecture())

@@ -33,6 +33,11 @@ import dataclasses
 SLOT_MATRICES = {'swiglu': ('gate', 'up', 'down'), 'silu': ('gate', 'down'),
                  'linear': ('up', 'down')}
 
+# What the forward pass of a layer keeps for its backward pass, by name.
+# 'none': all that differentiation asks for. 'full': the layer's input alone;
+# everything else is computed a second time.
+REMAT_POLICIES = ('none', 'full')
+
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
@@ -49,8 +54,8 @@ class ModelConfig:
   """Architecture of a decoder; everything that fixes its parameter shapes.
 
   The defaults of the optional fields describe a plain Llama. `scan_layers`,
-  `fuse_projections` and `matmul_dtype` choose how it is computed, not what:
-  see `sleepjax.models.layout`.
+  `fuse_projections`, `matmul_dtype` and `remat` choose how it is computed, not
+  what: see `sleepjax.models.layout` and `REMAT_POLICIES`.
 
   value_dim: C, if it is not head_dim.
   qk_norm_eps: of the norms of queries and keys, if it is not rms_eps.
@@ -90,6 +95,7 @@ class ModelConfig:
   scan_layers: bool = True
   fuse_projections: bool = False
   matmul_dtype: str = 'float32'
+  remat: str = 'none'
 
   def __post_init__(self):
     for name in ('level_dims', 'level_slots'):  # Lists, if read from JSON.
@@ -107,6 +113,9 @@ class ModelConfig:
       raise ValueError(
           f"matmul_dtype={self.matmul_dtype!r} must be 'float32' or "
           "'bfloat16'.")
+    if self.remat not in REMAT_POLICIES:
+      raise ValueError(f'remat={self.remat!r} must be one of '
+                       f'{", ".join(REMAT_POLICIES)}.')
     if self.slot_form not in SLOT_MATRICES:
       raise ValueError(
           f'slot_form={self.slot_form!r} must be one of '
@@ -144,7 +153,7 @@ class ModelConfig:
     Two models may exchange weights exactly when these are equal.
     """
     fields = dataclasses.asdict(self)
-    for name in ('scan_layers', 'fuse_projections', 'matmul_dtype'):
+    for name in ('scan_layers', 'fuse_projections', 'matmul_dtype', 'remat'):
       del fields[name]
     return {name: list(value) if isinstance(value, tuple) else value
             for name, value in fields.items()}

@@ -15,7 +15,7 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
-from sleepjax.models import ops, transformer
+from sleepjax.models import activations, ops, transformer
 from sleepjax.models.config import ModelConfig
 
 _MATRICES = ('q', 'k', 'v', 'o', 'qkv', 'gate', 'up', 'gate_up', 'down')
@@ -100,6 +100,16 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
 def head_matmul(config: ModelConfig):
   """The product (x [..., D], head [D, V]) -> float32 that losses should use."""
   return lambda x, w: ops.matmul(x, w, config.matmul_dtype)
+
+
+def frozen_head(config: ModelConfig, params):
+  """Head [D, V] for losses that loop over chunks of rows; gets no gradient.
+
+  In the dtype that it is multiplied in, and brought together on a mesh but for
+  the vocabulary, before the loop and not once for every chunk.
+  """
+  head = jax.lax.stop_gradient(transformer.unembedding(params))
+  return activations.gathered(head.astype(config.matmul_dtype), 1)
 
 
 def insert_slot(config: ModelConfig, params, slot, index, level: int = -1):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from sleepjax.models import ops
+from sleepjax.models import activations, ops
 from sleepjax.models.config import SLOT_MATRICES, ModelConfig
 
 
@@ -37,9 +37,11 @@ class Segment(NamedTuple):
     return self.mask.sum(-1)
 
 
-def _kernel(module, name, shape, fan_in):
-  return module.param(
+def _kernel(module, name, shape, fan_in, split=None):
+  """A weight, brought together on a mesh but for its axis `split`."""
+  w = module.param(
       name, nn.initializers.normal(fan_in ** -0.5), shape, jnp.float32)
+  return activations.gathered(w, split)
 
 
 def level_name(config: ModelConfig, level: int) -> str | None:
@@ -72,18 +74,17 @@ class Attention(nn.Module):
     B, T, D = x_BxTxD.shape
     H, G, K = c.num_heads, c.num_kv_heads, c.head_dim
     C, eps = c.value_dim or K, c.qk_norm_eps or c.rms_eps
+    project = lambda w: ops.matmul(
+        x_BxTxD, w.reshape(D, -1), c.matmul_dtype)
     if c.fuse_projections:
-      kernels = [_kernel(self, 'qkv', (D, H * K + G * K + G * C), D)]
+      qkv = project(_kernel(self, 'qkv', (D, H * K + G * K + G * C), D))
+      q, k, v = jnp.split(qkv, [H * K, H * K + G * K], axis=-1)
     else:
-      kernels = [_kernel(self, 'q', (D, H, K), D),
-                 _kernel(self, 'k', (D, G, K), D),
-                 _kernel(self, 'v', (D, G, C), D)]
-    projected = jnp.concatenate(
-        [ops.matmul(x_BxTxD, w.reshape(D, -1), c.matmul_dtype)
-         for w in kernels], axis=-1)
-    q, k, v = jnp.split(projected, [H * K, H * K + G * K], axis=-1)
-    q, k = q.reshape(B, T, H, K), k.reshape(B, T, G, K)
-    v = v.reshape(B, T, G, C)
+      q = project(_kernel(self, 'q', (D, H, K), D, 1))
+      k = project(_kernel(self, 'k', (D, G, K), D, 1))
+      v = project(_kernel(self, 'v', (D, G, C), D, 1))
+    q, k, v = (activations.by_head(part.reshape(B, T, -1, size))
+               for part, size in ((q, K), (k, K), (v, C)))
     if c.qkv_bias:
       zeros = nn.initializers.zeros
       q += self.param('q_bias', zeros, (H, K), jnp.float32)
@@ -100,7 +101,7 @@ class Attention(nn.Module):
     k = ops.rotate(k, positions, frequencies)
     k, v = k.astype(c.matmul_dtype), v.astype(c.matmul_dtype)
     out = ops.attend(q, [*memory, (k, v, causal)], c.matmul_dtype)
-    o = _kernel(self, 'o', (H, C, D), H * C)
+    o = _kernel(self, 'o', (H, C, D), H * C, 0)
     out = ops.matmul(
         out.reshape(B, T, H * C), o.reshape(H * C, D), c.matmul_dtype)
     return out, (k, v)
@@ -118,10 +119,14 @@ class Mlp(nn.Module):
       gate_up = _kernel(self, 'gate_up', (D, 2 * F), D)
       gate, up = jnp.split(ops.matmul(x, gate_up, c.matmul_dtype), 2, axis=-1)
     else:
-      gate = ops.matmul(x, _kernel(self, 'gate', (D, F), D), c.matmul_dtype)
-      up = ops.matmul(x, _kernel(self, 'up', (D, F), D), c.matmul_dtype)
+      gate = ops.matmul(
+          x, _kernel(self, 'gate', (D, F), D, 1), c.matmul_dtype)
+      up = ops.matmul(
+          x, _kernel(self, 'up', (D, F), D, 1), c.matmul_dtype)
+    gate, up = activations.by_unit(gate), activations.by_unit(up)
     down_init = self.down_init or nn.initializers.normal(F ** -0.5)
-    down = self.param('down', down_init, (F, D), jnp.float32)
+    down = activations.gathered(
+        self.param('down', down_init, (F, D), jnp.float32), 0)
     return ops.matmul(jax.nn.silu(gate) * up, down, c.matmul_dtype)
 
 
@@ -145,14 +150,15 @@ class Slots(nn.Module):
     c = self.config
     N, D, R = self.num_slots, c.embed_dim, c.slot_rank
     wide = lambda name: ops.matmul(
-        x, _kernel(self, name, (N, D, R), D).transpose(1, 0, 2).reshape(
+        x, _kernel(self, name, (N, D, R), D, 2).transpose(1, 0, 2).reshape(
             D, N * R), c.matmul_dtype)
     matrices, hidden = SLOT_MATRICES[c.slot_form], 1.0
     if 'gate' in matrices:
       hidden *= jax.nn.silu(wide('gate'))
     if 'up' in matrices:
       hidden *= wide('up')
-    down = self.param('down', nn.initializers.zeros, (N, R, D), jnp.float32)
+    down = activations.gathered(self.param(
+        'down', nn.initializers.zeros, (N, R, D), jnp.float32), 1)
     opened = self.param('open', nn.initializers.zeros, (N,), jnp.bool_)
     extra = None
     if self.has_variable('params', 'extra'):
@@ -206,14 +212,22 @@ class Block(nn.Module):
     memory = [(k, v, m) for (k, v), m in zip(memory_kv, masks, strict=True)]
     attended, kv = Attention(c, name='attn')(
         Norm(c, name='attn_norm')(x), positions, causal, memory)
-    x += attended
+    x = activations.by_row(x + attended)
     for level in range(len(c.level_dims)):
       x += Level(c, level, name=level_name(c, level))(x)
     normed = Norm(c, name='mlp_norm')(x)
     out = Mlp(c, name='mlp')(normed)
     if c.num_slots:
       out += Slots(c, c.num_slots, name='slots')(normed)
-    return x + out, kv
+    return activations.by_row(x + out), kv
+
+
+def _block(config: ModelConfig):
+  """The class of a layer, with what `remat` says about its backward pass."""
+  if config.remat == 'none':
+    return Block
+  # A scan keeps recomputation apart from the forward pass by itself.
+  return nn.remat(Block, prevent_cse=not config.scan_layers)
 
 
 class Decoder(nn.Module):
@@ -224,19 +238,20 @@ class Decoder(nn.Module):
     c = self.config
     table = self.param('embed', lambda key: {'table': nn.initializers.normal(
         0.02)(key, (c.vocab_size, c.embed_dim), jnp.float32)})['table']
-    x = jnp.take(table, tokens_BxT, axis=0).astype(jnp.float32)
+    x = activations.by_row(
+        jnp.take(table, tokens_BxT, axis=0).astype(jnp.float32))
     masks = [s.mask[:, None, :] for s in segments]
     memory_kv = [(s.k, s.v) for s in segments]
     if c.scan_layers:
       layers = nn.scan(
-          Block, variable_axes={'params': 0}, split_rngs={'params': True},
+          _block(c), variable_axes={'params': 0}, split_rngs={'params': True},
           in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
           length=c.num_layers)(c, name='layers')
       x, (k, v) = layers(x, positions, causal, masks, memory_kv)
     else:
       new = []
       for i in range(c.num_layers):
-        x, kv = Block(c, name=f'layer_{i}')(
+        x, kv = _block(c)(c, name=f'layer_{i}')(
             x, positions, causal, masks, [(k[i], v[i]) for k, v in memory_kv])
         new.append(kv)
       k, v = (tuple(part) for part in zip(*new, strict=True))

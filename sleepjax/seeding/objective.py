@@ -254,7 +254,7 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
     (loss [], metrics): each term divided by its own number of tokens.
   """
   student = part.insert(config, frozen, slot, index)
-  head = jax.lax.stop_gradient(transformer.unembedding(frozen))
+  head = layout.frozen_head(config, frozen)
   segments = head_segments(config, student, batch.head)
   hidden = rows_lib.completion_hidden(config, student, batch.rows, segments)
   mask = batch.rows.completion_mask
