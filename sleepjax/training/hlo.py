@@ -50,6 +50,11 @@ class Instruction:
   def bytes(self) -> int:
     return sum(array.bytes for array in self.arrays)
 
+  @property
+  def memory_bytes(self) -> int:
+    """Of the arrays that are not in on-chip memory."""
+    return sum(array.bytes for array in self.arrays if not array.on_chip)
+
   def called(self) -> list[str]:
     names = []
     for one, several in _CALLED.findall(self.rest):
@@ -112,6 +117,7 @@ class Program:
   entry: name of the computation that is run.
   partitions: devices that run it together.
   turns: how often each computation runs.
+  scheduled: computations whose results are buffers, not parts of a fusion.
   unknown: loops whose number of turns the text does not say.
   """
 
@@ -136,10 +142,13 @@ class Program:
     if self.entry is None:
       raise ValueError('the text has no ENTRY computation: it is not HLO.')
     self.turns = dict.fromkeys(self.computations, 0)
-    self._count(self.entry, 1)
+    self.scheduled = set()
+    self._count(self.entry, 1, True)
 
-  def _count(self, computation, times):
+  def _count(self, computation, times, scheduled):
     self.turns[computation] += times
+    if scheduled:
+      self.scheduled.add(computation)
     for instruction in self.computations[computation].values():
       loops = 1
       if instruction.opcode == 'while':
@@ -147,8 +156,10 @@ class Program:
         if loops is None:
           self.unknown.append(instruction.name)
           loops = self._unknown_turns
+      buffers = scheduled and instruction.opcode in (
+          'while', 'conditional', 'call', 'async-start')
       for name in instruction.called():
-        self._count(name, times * loops)
+        self._count(name, times * loops, buffers)
 
   def _turns_of(self, computation, loop):
     """How often a loop's body runs, or None."""

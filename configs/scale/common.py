@@ -1,0 +1,52 @@
+"""Sizes of one sleep at the scale of the paper, for any model.
+
+A file beside this one adds a model's published shape; none of them names
+weights. `python -m experiments.compile` compiles the programs of such a sleep
+for a TPU slice that is not there.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(**model) -> ConfigDict:
+  """The configuration for a model.
+
+  Args:
+    **model: fields of `sleepjax.models.config.ModelConfig`.
+  """
+  c = ConfigDict()
+  c.model = ConfigDict(model)
+  c.slot_rank = 64
+  c.slots = 1  # In the pool while it is seeded; growth appends the next.
+  c.matmul_dtype = 'bfloat16'
+  c.remat = 'full'
+
+  # Weights split over all chips: what a layer needs comes together before it.
+  c.mesh = ConfigDict(dict(data=1, fsdp=-1, tensor=1))
+  # A token at a time has little to compute: weights stay where they are, split
+  # by heads and hidden units; tensor divides num_kv_heads.
+  c.rollout_mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=8))
+
+  s = c.seeding = ConfigDict()
+  s.group_size = 8
+  s.rows = 256  # The paper's batch of 32 prefixes, each with its group.
+  s.alpha = 0.8
+  s.prompt_tokens = 128
+  s.completion_tokens = 1024
+  s.chunk_rows = 32_768  # Rows of all chips that meet the vocabulary at once.
+  s.rehearsal_rows = 64
+  s.rehearsal_prompt_tokens = 512  # Its text included.
+  s.rehearsal_completion_tokens = 128
+  s.retention_rows = 64
+  s.retention_prompt_tokens = 64
+  s.retention_completion_tokens = 128
+
+  d = c.dreaming = ConfigDict()
+  d.kept = 64  # Copies of the slot that learn one dream each.
+  d.prompt_tokens = 128
+  d.dream_tokens = 512
+  d.inner_steps = 3
+  d.questions = 64
+  d.question_tokens = 64
+  d.answer_tokens = 32
+  return c

@@ -1,0 +1,17 @@
+"""Llama-3-8B at the scale of the paper; see `common` and its README.
+
+  python -m experiments.compile --config=configs/scale/llama3_8b.py \
+      --topology=v5e:8x8
+"""
+
+from ml_collections import ConfigDict
+
+from configs.scale import common
+
+
+def get_config() -> ConfigDict:
+  return common.get_config(
+      vocab_size=128_256, num_layers=32, embed_dim=4096,
+      mlp_dim=14_336, num_heads=32, num_kv_heads=8, head_dim=128,
+      max_context=8192, rope_theta=500_000.0, tie_embeddings=False,
+      rms_eps=1e-5)

@@ -1,0 +1,291 @@
+"""The programs of a sleep, as shapes: what a mesh would be asked to run.
+
+Each is a jitted function of the code base with abstract arguments that say
+where they would lie, and the FLOPs that it stands for. Nothing is allocated.
+
+FLOPs are counted in two ways. *Model* FLOPs are what the mathematics needs
+(`sleepjax.models.flops`): products of one forward pass and, of a backward pass,
+the gradients of inputs in all layers and of the slot's weights; attention pairs
+that the causal mask lets through; three projections to the vocabulary for a
+divergence (teacher, student, and the student's gradient). *Program* FLOPs are
+what is computed: a layer once more where it is recomputed, attention pairs that
+the mask then hides, and the vocabulary again in every backward pass over
+chunks.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments import _main
+from sleepjax.dreaming import inner
+from sleepjax.errors import UserError
+from sleepjax.growth import slots
+from sleepjax.growth.grow import ModelState, grow
+from sleepjax.growth.slot_operators import AppendSlot
+from sleepjax.models import flops, layout, transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.sampling import sampler
+from sleepjax.sampling.rows import Rows
+from sleepjax.seeding import objective
+from sleepjax.seeding.divergences import DivergenceConfig
+from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.training import sharding
+from sleepjax.training.sharding import MeshConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """Rows and tokens of one kind of row."""
+
+  rows: int
+  prompt_tokens: int
+  completion_tokens: int
+
+  @property
+  def tokens(self) -> int:
+    return self.rows * (self.prompt_tokens + self.completion_tokens)
+
+  @property
+  def completions(self) -> int:
+    return self.rows * self.completion_tokens
+
+  def shapes(self) -> Rows:
+    prompt = self.rows, self.prompt_tokens
+    completion = self.rows, self.completion_tokens
+    array = jax.ShapeDtypeStruct
+    return Rows(array(prompt, jnp.int32), array(prompt, jnp.bool_),
+                array(completion, jnp.int32), array(completion, jnp.bool_))
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """One program, ready to be traced.
+
+  trace: mesh -> jax.stages.Traced; call it inside that mesh.
+  mesh_config: what it runs on.
+  flops: that it computes, on all chips together.
+  model_flops: that the mathematics needs.
+  unknown_turns: of its loops that stop by their data.
+  """
+
+  trace: Callable[[Any], Any]
+  mesh_config: MeshConfig
+  flops: int
+  model_flops: int
+  unknown_turns: int = 1
+
+
+def _forward(config, sizes, head_rows, causal=True):
+  """FLOPs of reading rows once."""
+  T = sizes.prompt_tokens + sizes.completion_tokens
+  pairs = sizes.rows * (flops.causal_pairs(T) if causal else T * T)
+  return flops.total_flops(flops.forward_products(
+      config, sizes.tokens, head_rows)) + flops.attention_flops(config, pairs)
+
+
+def _backward(config, sizes, head_rows, causal=True):
+  """FLOPs of the backward pass of one slot; attention's is twice its forward
+  one: a gradient for each factor of both products."""
+  T = sizes.prompt_tokens + sizes.completion_tokens
+  pairs = sizes.rows * (flops.causal_pairs(T) if causal else T * T)
+  return flops.total_flops(flops.backward_products(
+      config, sizes.tokens, head_rows, 'slot')
+  ) + 2 * flops.attention_flops(config, pairs)
+
+
+def _recomputed(config, sizes):
+  """FLOPs of a layer's second forward pass, which needs no output: the last
+  products of its MLP and of its slots are left out."""
+  D, R = config.embed_dim, config.num_slots * config.slot_rank
+  last = flops.Product(
+      sizes.tokens, config.mlp_dim + R, D, config.num_layers)
+  return _forward(config, sizes, 0, causal=False) - last.flops
+
+
+def _update_flops(config, sizes, heads):
+  """(program, model) FLOPs of a forward and a backward pass.
+
+  Args:
+    config: the model's shape.
+    sizes: of the rows.
+    heads: projections of completions to the vocabulary in (program, model).
+  """
+  head = flops.total_flops(flops.forward_products(
+      config, 0, sizes.completions)[-1:])
+  program = (_forward(config, sizes, 0, causal=False)
+             + _backward(config, sizes, 0, causal=False) + heads[0] * head)
+  if config.remat == 'full':
+    program += _recomputed(config, sizes)
+  model = (_forward(config, sizes, 0) + _backward(config, sizes, 0)
+           + heads[1] * head)
+  return program, model
+
+
+class Sleep:
+  """A sleep of a configuration such as those in configs/scale."""
+
+  def __init__(self, config, devices):
+    """Reads the configuration and makes its meshes of `devices`.
+
+    Raises:
+      UserError: a field is wrong, or a mesh does not divide the devices.
+    """
+    c = self.config = config
+    shape = _main.to_dataclass(ModelConfig, c.model, 'config.model')
+    shape = transformer.with_slots(shape, c.slots, c.slot_rank)
+    self.canonical = dataclasses.replace(shape, remat=c.remat)
+    self.model = dataclasses.replace(
+        self.canonical, matmul_dtype=c.matmul_dtype)
+    self.devices = devices
+
+  def mesh_config(self, name: str) -> MeshConfig:
+    return _main.to_dataclass(
+        MeshConfig, self.config[name], f'config.{name}')
+
+  def mesh(self, mesh_config: MeshConfig):
+    """Over all devices.
+
+    Raises:
+      UserError: it would leave some of them idle.
+    """
+    mesh = sharding.make_mesh(mesh_config, self.devices)
+    if mesh.size != len(self.devices):
+      raise UserError(
+          f'mesh sizes {mesh_config.named(mesh.devices.shape)} use '
+          f'{mesh.size} of {len(self.devices)} chips: set one of them to -1, '
+          'or choose sizes whose product is the number of chips.')
+    return mesh
+
+  def _params(self, mesh):
+    params = jax.eval_shape(lambda params: layout.for_compute(
+        dataclasses.replace(self.canonical, remat='none'), params,
+        self.config.matmul_dtype, unroll=False)[1],
+        transformer.abstract_params(self.canonical))
+    return sharding.abstract(params, sharding.param_shardings(params, mesh))
+
+  def _placed(self, tree, mesh):
+    return sharding.abstract(tree, sharding.batch_shardings(tree, mesh))
+
+  def _slot(self, mesh):
+    slot = jax.eval_shape(lambda: slots.new_slot(
+        self.model, jax.random.key(0), self.model.slot_rank))
+    return sharding.abstract(slot, sharding.param_shardings(slot, mesh))
+
+  def _scalar(self, mesh, dtype):
+    return jax.ShapeDtypeStruct(
+        (), dtype, sharding=sharding.replicated(mesh))
+
+  def programs(self) -> dict[str, Program]:
+    """By name: seeding_update, rollout, dream_inner and growth."""
+    return {'seeding_update': self.seeding_update(),
+            'rollout': self.rollout(), 'dream_inner': self.dream_inner(),
+            'growth': self.growth()}
+
+  def seeding_update(self) -> Program:
+    """An update from rollouts: divergence, imitation, rehearsal, retention."""
+    s, model = self.config.seeding, self.model
+    own = Sizes(s.rows, s.prompt_tokens, s.completion_tokens)
+    others = {name: Sizes(*(s[f'{name}_{what}'] for what in (
+        'rows', 'prompt_tokens', 'completion_tokens')))
+              for name in ('rehearsal', 'retention')}
+    settings = SeedingConfig(
+        rows=s.rows, group_size=s.group_size, alpha=s.alpha, on_policy=1.0,
+        rehearsal_rows=s.rehearsal_rows, retention_rows=s.retention_rows,
+        divergence=DivergenceConfig(chunk_rows=s.chunk_rows))
+    hidden = lambda sizes: jax.ShapeDtypeStruct(
+        (sizes.rows, sizes.completion_tokens, model.embed_dim), jnp.float32)
+    # Divergence: teacher and student, both again, and a gradient. Imitation
+    # has the student's three of its own; the mathematics shares them.
+    counts = [_update_flops(model, own, (8, 3))] + [
+        _update_flops(model, sizes, (5, 3)) for sizes in others.values()]
+
+    def trace(mesh):
+      state = jax.eval_shape(
+          lambda slot: objective.init_state(settings, slot), self._slot(mesh))
+      state = sharding.abstract(state, sharding.param_shardings(state, mesh))
+      batch = self._placed(Batch(
+          own.shapes(), hidden(own), jax.ShapeDtypeStruct(
+              (s.rows,), jnp.float32),
+          **{name: sizes.shapes() for name, sizes in others.items()},
+          **{f'{name}_hidden': hidden(sizes)
+             for name, sizes in others.items()}), mesh)
+      return objective.seeding_step.trace(
+          model, settings, self._params(mesh), state,
+          self._scalar(mesh, jnp.int32), batch)
+
+    return Program(trace, self.mesh_config('mesh'),
+                   *(sum(part) for part in zip(*counts, strict=True)))
+
+  def rollout(self) -> Program:
+    """All rollouts of one update, sampled token by token."""
+    s, model = self.config.seeding, self.model
+    P, N = s.prompt_tokens, s.completion_tokens
+    prompt = Sizes(s.rows, P, 0)
+    steps = flops.total_flops(flops.forward_products(
+        model, s.rows * (N - 1), s.rows * N))
+    whole = steps + flops.attention_flops(
+        model, s.rows * (N - 1) * (P + N + 1))
+    causal = steps + flops.attention_flops(
+        model, s.rows * flops.causal_pairs(N - 1, P))
+
+    def trace(mesh):
+      rows = self._placed(prompt.shapes(), mesh)
+      key = jax.eval_shape(lambda: jax.random.key(0))
+      return sampler.jitted_sample.trace(
+          model, self._params(mesh), rows.prompt, rows.prompt_mask,
+          sharding.abstract(key, sharding.replicated(mesh)),
+          max_new_tokens=N, stop_ids=(0,))
+
+    return Program(
+        trace, self.mesh_config('rollout_mesh'),
+        _forward(model, prompt, 0, causal=False) + whole,
+        _forward(model, prompt, 0) + causal, unknown_turns=N - 1)
+
+  def dream_inner(self) -> Program:
+    """Every kept dream learnt by a copy of the slot, and each copy examined."""
+    d, model = self.config.dreaming, self.model
+    dream = Sizes(1, d.prompt_tokens, d.dream_tokens)
+    exam = Sizes(d.questions, d.question_tokens, d.answer_tokens)
+    # The slot as it was goes through the same program; it does not count.
+    learnt = _update_flops(model, dream, (3, 2))
+    asked = [_forward(model, exam, exam.completions, causal)
+             for causal in (False, True)]
+    copies = (d.kept + 1, d.kept)
+
+    def trace(mesh):
+      dreams = dataclasses.replace(dream, rows=d.kept).shapes()
+      return inner.dream_trials.trace(
+          model, self._params(mesh), self._slot(mesh),
+          self._scalar(mesh, jnp.int32), self._placed(dreams, mesh),
+          self._placed(exam.shapes(), mesh), self._scalar(mesh, jnp.int32),
+          self._scalar(mesh, jnp.float32))
+
+    return Program(
+        trace, self.mesh_config('mesh'), *(
+            n * (d.inner_steps * learn + ask) for n, learn, ask in zip(
+                copies, learnt, asked, strict=True)),
+        unknown_turns=d.inner_steps)
+
+  def growth(self) -> Program:
+    """One more slot in every layer of a training state with its moments."""
+    canonical = dataclasses.replace(self.canonical, remat='none')
+    plan = [AppendSlot(canonical.slot_rank)]
+
+    def trace(mesh):
+      params = transformer.abstract_params(canonical)
+      state = jax.eval_shape(lambda: ModelState(
+          params, optax.adamw(1e-3).init(params), canonical))
+      key = jax.eval_shape(lambda: jax.random.key(0))
+      larger = jax.eval_shape(grow(plan), state, key)
+      place = lambda tree: sharding.param_shardings(tree, mesh)
+      step = jax.jit(grow(plan), donate_argnums=0, out_shardings=place(larger))
+      return step.trace(
+          sharding.abstract(state, place(state)),
+          sharding.abstract(key, sharding.replicated(mesh)))
+
+    return Program(trace, self.mesh_config('mesh'), 0, 0)
