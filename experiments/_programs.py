@@ -47,8 +47,12 @@ class Sizes:
   completion_tokens: int
 
   @property
+  def length(self) -> int:
+    return self.prompt_tokens + self.completion_tokens
+
+  @property
   def tokens(self) -> int:
-    return self.rows * (self.prompt_tokens + self.completion_tokens)
+    return self.rows * self.length
 
   @property
   def completions(self) -> int:
@@ -80,22 +84,32 @@ class Program:
   unknown_turns: int = 1
 
 
+def _pairs(config, sizes, causal):
+  """(query, key) pairs of all rows; those in blocks of queries are padded."""
+  T, block = sizes.length, config.attention_queries
+  if causal:
+    return sizes.rows * flops.causal_pairs(T)
+  padded = -(-T // block) * block if 0 < block < T else T
+  return sizes.rows * padded * T
+
+
 def _forward(config, sizes, head_rows, causal=True):
   """FLOPs of reading rows once."""
-  T = sizes.prompt_tokens + sizes.completion_tokens
-  pairs = sizes.rows * (flops.causal_pairs(T) if causal else T * T)
   return flops.total_flops(flops.forward_products(
-      config, sizes.tokens, head_rows)) + flops.attention_flops(config, pairs)
+      config, sizes.tokens, head_rows)) + flops.attention_flops(
+          config, _pairs(config, sizes, causal))
 
 
 def _backward(config, sizes, head_rows, causal=True):
   """FLOPs of the backward pass of one slot; attention's is twice its forward
-  one: a gradient for each factor of both products."""
-  T = sizes.prompt_tokens + sizes.completion_tokens
-  pairs = sizes.rows * (flops.causal_pairs(T) if causal else T * T)
+  one, a gradient for each factor of both products, and scores once more where
+  only some queries' exist at a time."""
+  attention = flops.attention_flops(config, _pairs(config, sizes, causal))
+  K, C = config.head_dim, config.value_dim or config.head_dim
+  again = (not causal and 0 < config.attention_queries < sizes.length)
   return flops.total_flops(flops.backward_products(
       config, sizes.tokens, head_rows, 'slot')
-  ) + 2 * flops.attention_flops(config, pairs)
+  ) + 2 * attention + again * attention * K // (K + C)
 
 
 def _recomputed(config, sizes):
@@ -138,7 +152,8 @@ class Sleep:
     c = self.config = config
     shape = _main.to_dataclass(ModelConfig, c.model, 'config.model')
     shape = transformer.with_slots(shape, c.slots, c.slot_rank)
-    self.canonical = dataclasses.replace(shape, remat=c.remat)
+    self.canonical = dataclasses.replace(
+        shape, remat=c.remat, attention_queries=c.attention_queries)
     self.model = dataclasses.replace(
         self.canonical, matmul_dtype=c.matmul_dtype)
     self.devices = devices

@@ -246,3 +246,19 @@ def test_recomputation_changes_memory_and_nothing_else(every_part, scan, share):
   assert temporary(full) < share * temporary(plain)
   assert dataclasses.replace(config, remat='full').architecture() == (
       config.architecture())
+
+
+@pytest.mark.parametrize('queries', [1, 5, 6])
+def test_attention_of_some_queries_at_a_time(every_part, queries):
+  config, params = layout.for_compute(*every_part, 'float32', False)
+  some = dataclasses.replace(config, attention_queries=queries)
+  mask = np.arange(T) >= np.arange(B)[:, None]  # Left padding of each row.
+  _, before = read(config, params, TOKENS)
+  shared = Segment(before.k[:, :1], before.v[:, :1], before.mask[:1])
+  want, have = (jax.jit(jax.value_and_grad(lambda table, config=config: jnp.sin(
+      read(config, {**params, 'embed': {'table': table}}, TOKENS, mask,
+           (shared,))[0] * mask[..., None]).sum()))(params['embed']['table'])
+                for config in (config, some))
+  np.testing.assert_allclose(have[0], want[0], rtol=1e-5)
+  np.testing.assert_allclose(have[1], want[1], rtol=1e-4, atol=1e-4)
+  assert some.architecture() == config.architecture()

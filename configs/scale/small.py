@@ -14,6 +14,7 @@ def get_config() -> ConfigDict:
       vocab_size=512, num_layers=2, embed_dim=256, mlp_dim=512, num_heads=8,
       num_kv_heads=4, head_dim=32, max_context=2048)
   c.slot_rank = 8
+  c.attention_queries = 20
   c.rollout_mesh.tensor = 2
   c.seeding.update(
       rows=8, prompt_tokens=16, completion_tokens=32, chunk_rows=64,

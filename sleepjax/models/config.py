@@ -54,8 +54,9 @@ class ModelConfig:
   """Architecture of a decoder; everything that fixes its parameter shapes.
 
   The defaults of the optional fields describe a plain Llama. `scan_layers`,
-  `fuse_projections`, `matmul_dtype` and `remat` choose how it is computed, not
-  what: see `sleepjax.models.layout` and `REMAT_POLICIES`.
+  `fuse_projections`, `matmul_dtype`, `remat` and `attention_queries` choose how
+  it is computed, not what: see `sleepjax.models.layout`, `REMAT_POLICIES` and
+  `ops.attend`.
 
   value_dim: C, if it is not head_dim.
   qk_norm_eps: of the norms of queries and keys, if it is not rms_eps.
@@ -96,6 +97,7 @@ class ModelConfig:
   fuse_projections: bool = False
   matmul_dtype: str = 'float32'
   remat: str = 'none'
+  attention_queries: int = 0
 
   def __post_init__(self):
     for name in ('level_dims', 'level_slots'):  # Lists, if read from JSON.
@@ -113,6 +115,9 @@ class ModelConfig:
       raise ValueError(
           f"matmul_dtype={self.matmul_dtype!r} must be 'float32' or "
           "'bfloat16'.")
+    if self.attention_queries < 0:
+      raise ValueError(f'attention_queries={self.attention_queries} must be '
+                       'positive, or 0 for all at once.')
     if self.remat not in REMAT_POLICIES:
       raise ValueError(f'remat={self.remat!r} must be one of '
                        f'{", ".join(REMAT_POLICIES)}.')
@@ -153,7 +158,8 @@ class ModelConfig:
     Two models may exchange weights exactly when these are equal.
     """
     fields = dataclasses.asdict(self)
-    for name in ('scan_layers', 'fuse_projections', 'matmul_dtype', 'remat'):
+    for name in ('scan_layers', 'fuse_projections', 'matmul_dtype', 'remat',
+                 'attention_queries'):
       del fields[name]
     return {name: list(value) if isinstance(value, tuple) else value
             for name, value in fields.items()}

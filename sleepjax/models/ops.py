@@ -90,8 +90,12 @@ def rotate(x_BxTxNxK, positions_BxT, frequencies):
       [first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def attend(q_BxTxHxK, parts, dtype):
+def attend(q_BxTxHxK, parts, dtype, queries: int = 0):
   """Softmax attention of grouped queries over several key/value parts.
+
+  A query's row does not depend on other queries, so their number changes
+  memory alone: with `queries`, scores of so many exist at a time, in the
+  backward pass too, which computes them again.
 
   Args:
     q_BxTxHxK: rotated queries.
@@ -99,10 +103,36 @@ def attend(q_BxTxHxK, parts, dtype):
       and allowed [B or 1, T or 1, S] bool. A part with leading 1 is shared by
       the batch and is never tiled.
     dtype: name of the dtype in which operands are multiplied.
+    queries: whose scores exist at once; 0 for all.
 
   Returns:
     [B, T, H, C] float32.
   """
+  B, T = q_BxTxHxK.shape[:2]
+  if not 0 < queries < T:
+    return _attend(q_BxTxHxK, parts, dtype)
+
+  def in_blocks(x):
+    """[B, T, ...] -> [blocks, B, queries, ...]"""
+    rest = ((0, 0),) * (x.ndim - 2)
+    x = jnp.pad(x, ((0, 0), (0, -T % queries), *rest))
+    return x.reshape(x.shape[0], -1, queries, *x.shape[2:]).swapaxes(0, 1)
+
+  def block(inputs):
+    q, own = inputs
+    masks = [mask if mask is not None else allowed
+             for mask, (_, _, allowed) in zip(own, parts, strict=True)]
+    return _attend(q, [(k, v, mask) for mask, (k, v, _) in zip(
+        masks, parts, strict=True)], dtype)
+
+  own = [in_blocks(allowed) if allowed.shape[1] == T else None
+         for _, _, allowed in parts]
+  out = jax.lax.map(jax.checkpoint(block, prevent_cse=False),
+                    (in_blocks(q_BxTxHxK), own))
+  return out.swapaxes(0, 1).reshape(B, -1, *out.shape[3:])[:, :T]
+
+
+def _attend(q_BxTxHxK, parts, dtype):
   B, T, H, K = q_BxTxHxK.shape
   G = parts[0][0].shape[2]
   q = (q_BxTxHxK * K ** -0.5).reshape(B, T, G, H // G, K).astype(dtype)

@@ -100,7 +100,8 @@ class Attention(nn.Module):
     q = ops.rotate(q, positions, frequencies)
     k = ops.rotate(k, positions, frequencies)
     k, v = k.astype(c.matmul_dtype), v.astype(c.matmul_dtype)
-    out = ops.attend(q, [*memory, (k, v, causal)], c.matmul_dtype)
+    out = ops.attend(q, [*memory, (k, v, causal)], c.matmul_dtype,
+                     c.attention_queries)
     o = _kernel(self, 'o', (H, C, D), H * C, 0)
     out = ops.matmul(
         out.reshape(B, T, H * C), o.reshape(H * C, D), c.matmul_dtype)

@@ -222,13 +222,11 @@ class Program:
     return steps[0] if len(steps) == 1 else None
 
   @functools.cached_property
-  def collectives(self) -> list[Collective]:
-    """All collectives, each with what its chip receives in all its turns.
+  def collective_instructions(self) -> list[tuple[str, Instruction]]:
+    """All collectives, each with the name of its computation.
 
-    Of a group of n, bytes b in a chip's operand: all-gather (n − 1) b,
-    reduce-scatter and all-to-all b (n − 1) / n, all-reduce twice that, and
-    collective-permute b. On a TPU one collective may go on inside several
-    fusions, under one channel: it counts once.
+    On a TPU one may go on inside several fusions, under one channel: the first
+    of them stands for all.
     """
     found, continued = [], set()
     for name, computation in self.computations.items():
@@ -241,15 +239,29 @@ class Program:
           if channel in continued:
             continue
           continued.add(channel)
-        own = sum(computation[operand].bytes
-                  for operand in instruction.operands)
-        group = _group(instruction.rest, self.partitions)
-        n = len(group)
-        received = {
-            'all-gather': (n - 1) * own, 'all-reduce': 2 * own * (n - 1) // n,
-            'collective-permute': own, 'collective-broadcast': own}.get(
-                kind, own * (n - 1) // n)
-        found.append(Collective(kind, received * self.turns[name], group))
+        found.append((name, instruction))
+    return found
+
+  @functools.cached_property
+  def collectives(self) -> list[Collective]:
+    """All collectives, each with what its chip receives in all its turns.
+
+    Of a group of n, bytes b in a chip's operand: all-gather (n − 1) b,
+    reduce-scatter and all-to-all b (n − 1) / n, all-reduce twice that, and
+    collective-permute b.
+    """
+    found = []
+    for name, instruction in self.collective_instructions:
+      kind = instruction.opcode.removesuffix('-start')
+      own = sum(self.computations[name][operand].bytes
+                for operand in instruction.operands)
+      group = _group(instruction.rest, self.partitions)
+      n = len(group)
+      received = {
+          'all-gather': (n - 1) * own, 'all-reduce': 2 * own * (n - 1) // n,
+          'collective-permute': own, 'collective-broadcast': own}.get(
+              kind, own * (n - 1) // n)
+      found.append(Collective(kind, received * self.turns[name], group))
     return found
 
   def collective_bytes(self) -> dict[str, int]:

@@ -29,6 +29,11 @@ def memory_bytes(program: Program) -> int:
                 if instruction.opcode not in _FREE
                 and not instruction.opcode.endswith('-done'))
     total += moved * program.turns[name]
+  for name, instruction in program.collective_instructions:
+    if name not in program.scheduled:  # In a fusion, perhaps in several.
+      total += program.turns[name] * (instruction.memory_bytes + sum(
+          program.computations[name][operand].memory_bytes
+          for operand in instruction.operands))
   return total
 
 
@@ -109,9 +114,7 @@ def _moved_by_fusion(body, instruction, operands):
       continue
     if result.opcode == 'dynamic-update-slice':
       total += body[result.operands[1]].bytes
-    elif result.opcode in KINDS:
-      total += 2 * array.bytes
-    elif result.opcode != 'custom-call':
+    elif result.opcode not in (*KINDS, 'custom-call'):
       total += array.bytes
   return total
 
