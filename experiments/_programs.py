@@ -274,11 +274,14 @@ class Sleep:
 
     def trace(mesh):
       dreams = dataclasses.replace(dream, rows=d.kept).shapes()
+      held_in = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(
+          (1, *leaf.shape), leaf.dtype), exam.shapes())
+      task = jax.ShapeDtypeStruct((d.kept,), jnp.int32)
       return inner.dream_trials.trace(
           model, self._params(mesh), self._slot(mesh),
-          self._scalar(mesh, jnp.int32), self._placed(dreams, mesh),
-          self._placed(exam.shapes(), mesh), self._scalar(mesh, jnp.int32),
-          self._scalar(mesh, jnp.float32))
+          self._scalar(mesh, jnp.int32),
+          *self._placed((dreams, held_in, task), mesh),
+          self._scalar(mesh, jnp.int32), self._scalar(mesh, jnp.float32))
 
     return Program(
         trace, self.mesh_config('mesh'), *(

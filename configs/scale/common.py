@@ -43,11 +43,12 @@ def get_config(**model) -> ConfigDict:
   s.retention_completion_tokens = 128
 
   d = c.dreaming = ConfigDict()
-  d.kept = 64  # Copies of the slot that learn one dream each.
+  # Copies of the slot learn one dream each; the slot as it was is one more.
+  d.kept = 63
   d.prompt_tokens = 128
   d.dream_tokens = 512
   d.inner_steps = 3
-  d.questions = 64
+  d.questions = 8
   d.question_tokens = 64
   d.answer_tokens = 32
   return c

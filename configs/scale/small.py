@@ -21,6 +21,6 @@ def get_config() -> ConfigDict:
       rehearsal_rows=4, rehearsal_prompt_tokens=32,
       rehearsal_completion_tokens=16, retention_rows=4,
       retention_prompt_tokens=16, retention_completion_tokens=16)
-  c.dreaming.update(kept=4, prompt_tokens=16, dream_tokens=16, questions=4,
+  c.dreaming.update(kept=7, prompt_tokens=16, dream_tokens=16, questions=3,
                     question_tokens=16, answer_tokens=8)
   return c

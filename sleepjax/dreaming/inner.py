@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from sleepjax.dreaming import loss
+from sleepjax.models import activations
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
@@ -95,6 +96,8 @@ def dream_trials(config: ModelConfig, frozen, value, index, dreams: Rows,
   padded = Rows(*(jnp.concatenate([jnp.repeat(leaf[:1], T, 0), leaf])
                   for leaf in map(jnp.asarray, dreams)))
   together = copies_at_once or T + n
-  tau = jax.lax.map(trial, (all_steps, tasks, padded), batch_size=(
+  # On a mesh every device has some of the copies and all of the questions.
+  copies = jax.tree.map(activations.by_row, (all_steps, tasks, padded))
+  tau = jax.lax.map(trial, copies, batch_size=(
       None if together == 1 else min(together, T + n)))
   return Trials(tau[:T], tau[T:])

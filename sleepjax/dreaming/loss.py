@@ -8,7 +8,7 @@ else is in its context.
 import jax
 import jax.numpy as jnp
 
-from sleepjax.models import layout, transformer
+from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
@@ -40,7 +40,7 @@ def completion_nll(config: ModelConfig, frozen, value, index, rows: Rows,
   """
   hidden = student_hidden_states(config, frozen, value, index, rows, part)
   log_probs = chunked.sequence_log_probs_from_hidden(
-      hidden, transformer.unembedding(frozen), rows.completion,
+      hidden, layout.frozen_head(config, frozen), rows.completion,
       matmul=layout.head_matmul(config))
   return jnp.where(rows.completion_mask, -log_probs, 0.0)
 
@@ -68,7 +68,7 @@ def retention_divergence(config: ModelConfig, before, after,
     before, after: parameters, the teacher's first; one output head.
     rows: text on which the model should stay what it was.
   """
-  head = transformer.unembedding(before)
+  head = layout.frozen_head(config, before)
   old, new = (rows_lib.completion_hidden(config, params, rows)
               for params in (before, after))
   total, weight, _ = chunked.divergence_from_hidden(
