@@ -9,8 +9,8 @@ the gradients of inputs in all layers and of the slot's weights; attention pairs
 that the causal mask lets through; three projections to the vocabulary for a
 divergence (teacher, student, and the student's gradient). *Program* FLOPs are
 what is computed: a layer once more where it is recomputed, attention pairs that
-the mask then hides, and the vocabulary again in every backward pass over
-chunks.
+the mask then hides, and the student's logits once for each term that needs
+them.
 """
 
 import dataclasses
@@ -214,10 +214,10 @@ class Sleep:
         divergence=DivergenceConfig(chunk_rows=s.chunk_rows))
     hidden = lambda sizes: jax.ShapeDtypeStruct(
         (sizes.rows, sizes.completion_tokens, model.embed_dim), jnp.float32)
-    # Divergence: teacher and student, both again, and a gradient. Imitation
-    # has the student's three of its own; the mathematics shares them.
-    counts = [_update_flops(model, own, (8, 3))] + [
-        _update_flops(model, sizes, (5, 3)) for sizes in others.values()]
+    # Divergence: teacher, student and the student's gradient. Imitation has
+    # the student's two of its own; the mathematics shares them.
+    counts = [_update_flops(model, own, (5, 3))] + [
+        _update_flops(model, sizes, (3, 3)) for sizes in others.values()]
 
     def trace(mesh):
       state = jax.eval_shape(
@@ -267,7 +267,7 @@ class Sleep:
     dream = Sizes(1, d.prompt_tokens, d.dream_tokens)
     exam = Sizes(d.questions, d.question_tokens, d.answer_tokens)
     # The slot as it was goes through the same program; it does not count.
-    learnt = _update_flops(model, dream, (3, 2))
+    learnt = _update_flops(model, dream, (2, 2))
     asked = [_forward(model, exam, exam.completions, causal)
              for causal in (False, True)]
     copies = (d.kept + 1, d.kept)
