@@ -20,7 +20,7 @@ def get_config(**model) -> ConfigDict:
   c.slots = 1  # In the pool while it is seeded; growth appends the next.
   c.matmul_dtype = 'bfloat16'
   c.remat = 'full'
-  c.attention_queries = 64  # Their scores stay in a chip's own memory.
+  c.attention_queries = 0  # Whose scores exist at once; 0 for all.
 
   # Weights split over all chips: what a layer needs comes together before it.
   c.mesh = ConfigDict(dict(data=1, fsdp=-1, tensor=1))
@@ -34,7 +34,7 @@ def get_config(**model) -> ConfigDict:
   s.alpha = 0.8
   s.prompt_tokens = 128
   s.completion_tokens = 1024
-  s.chunk_rows = 65_536  # Rows of all chips that meet the vocabulary at once.
+  s.chunk_rows = 32_768  # Rows of all chips that meet the vocabulary at once.
   s.rehearsal_rows = 64
   s.rehearsal_prompt_tokens = 512  # Its text included.
   s.rehearsal_completion_tokens = 128
