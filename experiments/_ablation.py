@@ -21,17 +21,20 @@ from sleepjax.evals.interval import interval
 from sleepjax.models.load import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
-# Column -> (key of a run's report, format), by scale: of seeding.
+# Column -> (key of a run's report, format).
+_IN_THE_END = {
+    'in the end': ('average_accuracy', '.0%'),
+    'paraphrased': ('paraphrase_accuracy', '.0%'),
+    'reversed': ('reversed_accuracy', '.0%'),
+    'first day, in the end': ('first_day_in_the_end', '.0%'),
+    'forgotten': ('forgetting', '.0%'),
+    'long-known': ('known_after', '.0%')}
+# By scale: of seeding.
 SEEDING_COLUMNS = {
     'world': {
         'context recovered': ('context_recovered', '.0%'),
         'learnt': ('learnt', '.0%'),
-        'in the end': ('average_accuracy', '.0%'),
-        'paraphrased': ('paraphrase_accuracy', '.0%'),
-        'reversed': ('reversed_accuracy', '.0%'),
-        'first day, in the end': ('first_day_in_the_end', '.0%'),
-        'forgotten': ('forgetting', '.0%'),
-        'long-known': ('known_after', '.0%'),
+        **_IN_THE_END,
         'in view': ('in_view_after', '.0%'),
         'tokens': ('seed_tokens', ',.0f')},
     'squad': {
@@ -44,12 +47,7 @@ SEEDING_COLUMNS = {
 # The same of the second stage.
 DREAMING_COLUMNS = {
     'world': {
-        'in the end': ('average_accuracy', '.0%'),
-        'paraphrased': ('paraphrase_accuracy', '.0%'),
-        'reversed': ('reversed_accuracy', '.0%'),
-        'first day, in the end': ('first_day_in_the_end', '.0%'),
-        'forgotten': ('forgetting', '.0%'),
-        'long-known': ('known_after', '.0%'),
+        **_IN_THE_END,
         'dreams that help': ('dream_success_rate', '.0%'),
         'distinct-2': ('dream_distinct_2', '.2f'),
         'similarity': ('dream_similarity', '.2f'),

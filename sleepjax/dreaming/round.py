@@ -146,16 +146,9 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
              'dream_distinct_2': distinct, 'dream_similarity': similar},
          num_tokens(dreams))
 
-  learner, inner_part = _learner(sleeper, s, inner_key)
-  if s.inner_adapter == 'low_rank':
-    # At birth B = 0: only its gradient says anything about a dream.
-    scored_at = tuple(sleeper), OWN_MLP_SLOT
-  else:
-    scored_at = learner, inner_part
-  task_n = np.repeat(np.arange(T), s.dreams)
   scores = select.gradient_scores(
-      *scored_at[0], dreams, held_in, task_n, rows_at_once=s.gradient_rows,
-      part=scored_at[1])
+      *sleeper, dreams, held_in, np.repeat(np.arange(T), s.dreams),
+      rows_at_once=s.gradient_rows)
   by_memory = lambda values: np.asarray(values, np.float64).reshape(T, -1)
   norm, influence = by_memory(scores.norm), by_memory(scores.influence)
   importance = {'gradient_norm': norm, 'influence': influence,
@@ -170,6 +163,7 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
                  importance.reshape(-1)[selected].mean())},
          num_tokens(dreams) + num_tokens(held_in))
 
+  learner, inner_part = _learner(sleeper, s, inner_key)
   trials = inner.dream_trials(
       *learner, kept, held_in, np.repeat(np.arange(T), s.kept), s.inner_steps,
       s.inner_learning_rate, copies_at_once=s.copies_at_once, part=inner_part)

@@ -18,7 +18,6 @@ import scipy.stats
 from sleepjax.dreaming import loss
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
 
 
 class Scores(NamedTuple):
@@ -36,11 +35,9 @@ def _dot(a, b):
   return sum(jax.tree.leaves(jax.tree.map(lambda x, y: (x * y).sum(), a, b)))
 
 
-@functools.partial(jax.jit, static_argnums=0,
-                   static_argnames=('rows_at_once', 'part'))
-def gradient_scores(config: ModelConfig, frozen, value, index, dreams: Rows,
-                    held_in: Rows, task_n, *, rows_at_once: int,
-                    part: Trainable = OWN_MLP_SLOT) -> Scores:
+@functools.partial(jax.jit, static_argnums=0, static_argnames='rows_at_once')
+def gradient_scores(config: ModelConfig, frozen, slot, index, dreams: Rows,
+                    held_in: Rows, task_n, *, rows_at_once: int) -> Scores:
   """Norm and influence of every dream's gradient.
 
   L_SFT is a mean over tokens, so neither grows with length. Only numbers leave
@@ -49,23 +46,22 @@ def gradient_scores(config: ModelConfig, frozen, value, index, dreams: Rows,
   Args:
     config: the model's shape, in either layout.
     frozen: its parameters.
-    value: where the gradients are taken: the slot, or what `part` names.
+    slot: where the gradients are taken, whatever the copies train.
     index: its place in the pool.
     dreams: [n, P] prompts and [n, N] dreams.
     held_in: [T, Q, ...] questions of every memory.
     task_n: [n] which memory a dream is about.
     rows_at_once: dreams whose gradients are computed together, static.
-    part: how `value` is put into the parameters, static.
   """
   directions = jax.lax.map(
-      lambda rows: jax.grad(lambda v: loss.held_in_loss(
-          config, frozen, v, index, rows, part))(value), held_in)
+      lambda rows: jax.grad(lambda s: loss.held_in_loss(
+          config, frozen, s, index, rows))(slot), held_in)
 
   def scores(row_and_task):
     row, task = row_and_task
     one = Rows(*(leaf[None] for leaf in row))
-    gradient = jax.grad(lambda v: loss.sft_losses(
-        config, frozen, v, index, one, part)[0])(value)
+    gradient = jax.grad(lambda s: loss.sft_losses(
+        config, frozen, s, index, one)[0])(slot)
     direction = jax.tree.map(lambda leaf: leaf[task], directions)
     return Scores(jnp.sqrt(_dot(gradient, gradient)),
                   _dot(gradient, direction))

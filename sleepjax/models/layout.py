@@ -162,8 +162,8 @@ def with_extra_slots(config: ModelConfig, params, extra_LxBxN):
   if config.scan_layers:
     return {**params, 'layers': extended(params['layers'], extra_LxBxN)}
   return {**params, **{
-      name: extended(params[name], extra_LxBxN[i])
-      for i in range(config.num_layers) for name in (f'layer_{i}',)}}
+      f'layer_{i}': extended(params[f'layer_{i}'], extra)
+      for i, extra in enumerate(extra_LxBxN)}}
 
 
 def add_to_layers(config: ModelConfig, params, deltas):
