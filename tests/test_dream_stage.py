@@ -9,6 +9,7 @@ import pytest
 from sleepjax.budget import Budget, Meter
 from sleepjax.dreaming import round as round_lib
 from sleepjax.dreaming import stage, tasks, write_back
+from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.dreaming.tasks import Memory, Task
 from sleepjax.errors import UserError
 from sleepjax.sampling.rows import Rows
@@ -83,7 +84,7 @@ def test_a_round_learns_to_dream_and_reports(sleeper):
   for prompt, dream in best:
     assert prompt in PROMPTS and dream in report.dreams
   for t, questions in enumerate((TONIGHT, EARLIER[1])):
-    rows = tasks.flat(tasks.held_in_rows([questions], 8, 5))
+    rows = tasks.flat(tasks.held_in_rows([questions], SETTINGS))
     np.testing.assert_allclose(
         report.tau_before[t], dm.held_in_loss(*sleeper, rows), rtol=1e-5)
   assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(
@@ -211,12 +212,13 @@ def test_examples_must_begin_as_the_night_does(sleeper):
 
 
 def test_held_in_rows_are_filled_up_and_masked():
-  rows = tasks.held_in_rows([TONIGHT, EARLIER[0]], 4, 3)
-  assert rows.prompt.shape == (2, 8, 4) and rows.completion.shape == (2, 8, 3)
+  rows = tasks.held_in_rows([TONIGHT, EARLIER[0]], DreamingConfig(
+      prompt_tokens=4, dream_tokens=3, questions=8))
+  assert rows.prompt.shape == (2, 2, 4) and rows.completion.shape == (2, 2, 3)
   assert rows.completion_mask.sum((1, 2)).tolist() == [5, 1]
   assert rows.completion[0, 1].tolist() == [1, 2, 3]
   assert isinstance(tasks.flat(rows), Rows)
-  assert tasks.flat(rows).prompt.shape == (16, 4)
+  assert tasks.flat(rows).prompt.shape == (4, 4)
 
 
 def test_memories_survive_json_and_become_tasks():

@@ -38,6 +38,14 @@ def test_bucket(length, multiple, want):
   assert rows.bucket(length, multiple) == want
 
 
+@pytest.mark.parametrize('length, most, want', [
+    (24, 24, 24), (13, 24, 24), (12, 24, 12), (7, 24, 12), (6, 24, 6),
+    (4, 24, 6), (3, 24, 3), (1, 24, 1), (0, 24, 1), (25, 24, 48), (8, 12, 12),
+    (3, 5, 3), (1, 1, 1)])
+def test_halved(length, most, want):
+  assert rows.halved(length, most) == want
+
+
 @pytest.fixture(scope='module')
 def batch():
   prompts = [[5, 6, 7, 8, 9], [10, 11], [12]]

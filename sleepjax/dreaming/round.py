@@ -132,7 +132,7 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
     UserError: prompts that do not fit, or a memory without an answer token.
   """
   s, T = settings, len(memories)
-  held_in = tasks.held_in_rows(memories, s.prompt_tokens, s.dream_tokens)
+  held_in = tasks.held_in_rows(memories, s)
   part = generator_part(s)
   dream_key, select_key, inner_key = jax.random.split(key, 3)
   dreams = sample.sample_dreams(

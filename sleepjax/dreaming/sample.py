@@ -43,7 +43,7 @@ def random_experts(open_LxN, batch: int, key) -> jax.Array:
 
 @functools.partial(
     jax.jit, static_argnums=(0, 4),
-    static_argnames=('random_expert', 'max_new_tokens', 'stop_ids', 'method'))
+    static_argnames=('random_expert', 'max_new_tokens', 'stop_ids'))
 def _rollout(config, frozen, slot, index, part, generator, prompt, mask, key,
              *, random_expert, **how):
   student = layout.insert_slot(config, frozen, slot, index)

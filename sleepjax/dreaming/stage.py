@@ -60,8 +60,7 @@ def choose_memories(sleeper: Sleeper, settings: DreamingConfig,
   learnable = staleness = np.ones(len(earlier))
   if settings.curriculum == 'learnability':
     learnable = [curriculum.learnability(curriculum.answer_probabilities(
-        *sleeper, tasks.flat(tasks.held_in_rows(
-            [task], settings.prompt_tokens, settings.dream_tokens))))
+        *sleeper, tasks.flat(tasks.held_in_rows([task], settings))))
                  for task in earlier]
     staleness = np.asarray(stale)
   weights = curriculum.memory_weights(learnable, staleness)
@@ -128,8 +127,7 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
   slot, written = write_back_lib.write_back(
       seeder, sleeper, learner,
       sleeper._replace(frozen=with_generator).params(), best, questions,
-      tasks.flat(tasks.held_in_rows(
-          [tonight], s.prompt_tokens, s.dream_tokens)),
+      tasks.flat(tasks.held_in_rows([tonight], s)),
       retention, s, last_key,
       lambda step, metrics, tokens: report(at + step, metrics, tokens), meter)
   merged = s.generator == 'merged' and (

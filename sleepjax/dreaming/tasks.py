@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
@@ -72,24 +73,30 @@ def make_task(memory: Memory, chat: ChatPrompts, prompt_tokens: int,
   return Task(prompts, questions) if prompts and questions else None
 
 
-def held_in_rows(tasks: Sequence[Task], prompt_tokens: int,
-                 answer_tokens: int) -> Rows:
+def held_in_rows(tasks: Sequence[Task], settings: DreamingConfig) -> Rows:
   """The questions of all tasks [T, Q, ...]; fewer than Q are filled up, masked.
+
+  Args:
+    tasks: T of them.
+    settings: names the lengths of prompts and answers; Q is `questions`, or
+      half of it, and so on, so that few shapes are compiled.
 
   Raises:
     UserError: a task without an answer token, which nothing could measure.
   """
-  most = rows_lib.bucket(max(len(task.questions) for task in tasks), 8)
+  most = rows_lib.halved(max(len(task.questions) for task in tasks),
+                         max(1, settings.questions))
   stacked = []
   for number, task in enumerate(tasks):
     if not any(answer for _, answer in task.questions):
       raise UserError(
           f'the held-in questions of task {number} have no answer token to '
           'measure: give at least one with a non-empty answer.')
-    missing = most - len(task.questions)  # So that few shapes are compiled.
+    missing = most - len(task.questions)
     filled = task.questions + task.questions[:1] * missing
-    rows = Rows(*rows_lib.pad_left([q for q, _ in filled], prompt_tokens),
-                *rows_lib.pad_right([a for _, a in filled], answer_tokens))
+    rows = Rows(
+        *rows_lib.pad_left([q for q, _ in filled], settings.prompt_tokens),
+        *rows_lib.pad_right([a for _, a in filled], settings.dream_tokens))
     rows.completion_mask[len(task.questions):] = False
     stacked.append(rows)
   return Rows(*(np.stack(part) for part in zip(*stacked, strict=True)))

@@ -61,6 +61,17 @@ def bucket(length: int, multiple: int = 32) -> int:
   return max(multiple, -(-length // multiple) * multiple)
 
 
+def halved(length: int, most: int) -> int:
+  """`most`, halved as often as it still holds `length`: fewer sizes yet.
+
+  Halves are rounded up; a length above `most` becomes a multiple of it.
+  """
+  size = bucket(length, most)
+  while size > 1 and -(-size // 2) >= length:
+    size = -(-size // 2)
+  return size
+
+
 def prompt_bucket(prompts: Sequence[Sequence[int]]) -> int:
   """A padded length for prompts: close to the longest, in few sizes."""
   longest = max(map(len, prompts))

@@ -1,6 +1,7 @@
 """Autoregressive sampling inside one jitted while loop, with a KV cache."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -11,19 +12,23 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 
 
+@functools.partial(jax.tree_util.register_dataclass,
+                   data_fields=['temperature'], meta_fields=['top_k'])
 @dataclasses.dataclass(frozen=True)
 class Sampling:
   """How the next token is drawn.
 
-  temperature: divides the logits; 0 takes the most likely token.
-  top_k: keep only the k most likely tokens; 0 keeps all.
+  temperature: divides the logits; 0 takes the most likely token. May be traced:
+    one program serves all temperatures.
+  top_k: keep only the k most likely tokens; 0 keeps all. Static.
   """
 
-  temperature: float = 1.0
+  temperature: float | jax.Array = 1.0
   top_k: int = 0
 
   def __post_init__(self):
-    if self.temperature < 0 or self.top_k < 0:
+    known = isinstance(self.temperature, (int, float))
+    if (known and self.temperature < 0) or self.top_k < 0:
       raise ValueError(f'temperature={self.temperature} and top_k={self.top_k} '
                        'must not be negative.')
 
@@ -48,18 +53,21 @@ def _draw(logits_BxV, uniform_B, method: Sampling):
   Inversion needs one uniform per row where the Gumbel trick needs V, five times
   the time on a CPU at V = 49,152.
   """
-  temperature = method.temperature or 1.0
-  log_probs = jax.nn.log_softmax(logits_BxV / temperature)
-  if method.temperature == 0:
-    tokens = jnp.argmax(log_probs, axis=-1)
-  else:
+  greedy = jnp.equal(method.temperature, 0)
+  log_probs = jax.nn.log_softmax(
+      logits_BxV / jnp.where(greedy, 1.0, method.temperature))
+
+  def inverted():
     kept = log_probs
     if method.top_k:
       least = jax.lax.top_k(log_probs, method.top_k)[0][:, -1:]
       kept = jnp.where(log_probs >= least, log_probs, -jnp.inf)
     cumulative = jnp.cumsum(jnp.exp(kept), axis=-1)
     threshold = uniform_B[:, None] * cumulative[:, -1:]
-    tokens = jnp.argmax(cumulative > threshold, axis=-1)
+    return jnp.argmax(cumulative > threshold, axis=-1)
+
+  tokens = jax.lax.cond(
+      greedy, lambda: jnp.argmax(log_probs, axis=-1), inverted)
   chosen = jnp.take_along_axis(log_probs, tokens[:, None], axis=-1)[:, 0]
   return tokens.astype(jnp.int32), chosen
 
@@ -151,4 +159,4 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
 # One cache of programs for everybody who samples outside another jit.
 jitted_sample = jax.jit(
     sample, static_argnums=0,
-    static_argnames=('max_new_tokens', 'stop_ids', 'method'))
+    static_argnames=('max_new_tokens', 'stop_ids'))

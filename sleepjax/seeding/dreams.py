@@ -130,7 +130,7 @@ class Dreamer:
     for start in range(0, len(prompts), s.batch_rows):
       batch = list(prompts[start:start + s.batch_rows])
       real = len(batch)
-      rows = min(s.batch_rows, rows_lib.bucket(real, 8))  # Few programs.
+      rows = rows_lib.halved(max(real, -(-s.batch_rows // 4)), s.batch_rows)
       batch += [batch[0]] * (rows - real)
       read, shared = segments, rows_lib.worth_sharing(batch)
       if shared:
@@ -194,8 +194,8 @@ def write_questions(dreamer: Dreamer, text: str, segments: Segments, key,
     asked += [clean_question(opening + reply, text, s.forbidden)
               for (_, opening), reply in zip(requests, replies, strict=True)]
   questions = distinct(asked, avoid)
-  order = jax.random.permutation(order_key, len(questions))
-  return [questions[i] for i in np.asarray(order)]
+  rng = np.random.default_rng(np.asarray(jax.random.key_data(order_key)))
+  return [questions[i] for i in rng.permutation(len(questions))]
 
 
 def sentence_beginnings(text: str, per_sentence: int, rng) -> list[str]:

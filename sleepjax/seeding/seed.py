@@ -62,9 +62,8 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
   """
   pad = lambda prompts: rows_lib.pad_left(
       prompts, rows_lib.prompt_bucket(prompts))
-  longest = rows_lib.bucket(max(map(len, completions)), 4)
   student = Rows(*pad(student_prompts), *rows_lib.pad_right(
-      completions, min(completion_tokens, longest)))
+      completions, completion_tokens))
   teacher_prompt, teacher_mask = pad(teacher_prompts)
   teacher = Rows(teacher_prompt, teacher_mask, *student[2:])
   n, hidden = len(completions), []
