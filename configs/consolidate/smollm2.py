@@ -113,7 +113,7 @@ def get_config() -> ConfigDict:
   r.write_back_dreams = 2
   r.questions = 8
   r.agreement_samples = 4
-  r.agreement = 0.5
+  r.agreement = 0.3  # See experiments/question_agreement.py.
   r.max_retention_divergence = 0.05
 
   for name in ('seeding_budget', 'dreaming_budget'):

@@ -68,8 +68,8 @@ class DreamingConfig:
     have answered them already, so that τ says above all what a dream would
     spoil. Those that seeding is kept from (`DreamConfig.held_out`) are asked
     besides.
-  agreement_samples, agreement: a question of the model's own is held in if of
-    so many answers sampled with the text in view at least this share agrees
+  agreement_samples, agreement: a question of the model's own is held in if
+    so many answers sampled with the text in view agree at least so much
     with the greedy one. 0 samples hold in all.
   max_retention_divergence: nats per token by which the model may move away, on
     the retention rows, from what it was before the write-back; beyond it that
