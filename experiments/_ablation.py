@@ -119,8 +119,8 @@ def run_squad(model, config, settings, seed, folder, number):
     reports.append(_document.finished(own, config) or _document.run(
         model, *to_exam(passage), controls, config, settings, exam, seed, own))
   summary = summarise(reports)
-  rates = [r['dream_success_rates'][0] for r in reports
-           if r.get('dream_success_rates')]
+  rates = [night for r in reports for night in r.get('dream_success_rates', ())
+           if night]  # A night without a verified question has no round.
   success = {f'dream_success_{name}': sum(r[i] for r in rates) / len(rates)
              for name, i in (('first', 0), ('last', -1))} if rates else {}
   return {**summary, **success,
