@@ -12,7 +12,7 @@ import pathlib
 import rich.console
 import rich.table
 
-from experiments import _days, _document, _main
+from experiments import _days, _document, _main, _mesh
 from experiments.squad_passages import read_passages, summarise, to_exam
 from sleepjax import lifecycle
 from sleepjax.errors import UserError
@@ -195,7 +195,11 @@ def run(config, workdir: str | None, with_arm, columns):
     settings[arm] = sleep.to_dict(), _main.to_dataclass(
         lifecycle.SleepConfig, sleep, f'config.sleep of {arm}')
   enable_compilation_cache()
-  workdir = pathlib.Path(workdir)
+  with _mesh.devices_of(config):
+    _run_all(config, settings, ablation, pathlib.Path(workdir), columns)
+
+
+def _run_all(config, settings, ablation, workdir, columns):
   model, results = load_pretrained(config.model), {}
   base = json.loads(json.dumps(config.to_dict()))
   for name in ('arms', 'seeds', 'rates', 'passages'):

@@ -22,7 +22,7 @@ from sleepjax.memory import continuum
 from sleepjax.memory import day as day_memory
 from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
-from sleepjax.training import checkpoints, preemption
+from sleepjax.training import checkpoints, preemption, sharding
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
 
@@ -175,6 +175,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
     current, params = slots.allocate_pool(
         current, params, d.days, settings.slot_rank)
   _check_levels(settings, current, d)
+  params = sharding.on_mesh(params)
   untouched = settings.for_compute(current, params)
   lineage = {'base': model.name, 'config': config, 'nights': 0, 'seconds': {},
              'tokens': {}}
@@ -184,7 +185,8 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
                       {'before': [], 'after': [], 'in_context': []},
                       [], [], [], [], [])
   if saved is not None:
-    current, params, lineage = saved.config, saved.params, saved.metadata
+    current, lineage = saved.config, saved.metadata
+    params = sharding.on_mesh(saved.params)
     progress = Progress(**lineage['progress'])
   with (Display() as display, MetricsWriter(workdir / 'metrics.jsonl') as
         metrics, preemption.listen() as notice):

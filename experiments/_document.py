@@ -24,7 +24,7 @@ from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.sampling import context
 from sleepjax.seeding import dreams
-from sleepjax.training import checkpoints, preemption
+from sleepjax.training import checkpoints, preemption, sharding
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.progress import Display
 
@@ -119,11 +119,14 @@ def run(model: Pretrained, document: Document, questions, controls,
              'document_sha256': hashlib.sha256(
                  document.text.encode()).hexdigest(), 'sleeps': 0,
              'seconds': {}, 'tokens': {}}
+  model = dataclasses.replace(
+      model, params=sharding.on_mesh(model.params))
   current, params, reports = model.config, model.params, []
   saved = _workdir.resumed_model(workdir / 'model', lineage, (
       'base_architecture', 'base', 'document_sha256', 'config'))
   if saved is not None:
-    current, params, lineage = saved.config, saved.params, saved.metadata
+    current, lineage = saved.config, saved.metadata
+    params = sharding.on_mesh(saved.params)
     reports = lineage['reports']
   with Display() as display, preemption.listen() as notice:
     # Of sleeps that an interrupted run has finished.

@@ -14,7 +14,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import _document, _main
+from experiments import _document, _main, _mesh
 from sleepjax import lifecycle
 from sleepjax.data import documents
 from sleepjax.errors import UserError
@@ -34,7 +34,6 @@ def main(argv):
   for flag in (_DOCUMENT, _WORKDIR):
     if flag.value is None:
       raise UserError(f'--{flag.name} is missing; see --help.')
-  resolved = config.to_dict()
   settings = _main.to_dataclass(
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
   exam_settings = _main.to_dataclass(
@@ -43,11 +42,12 @@ def main(argv):
   questions = (None if _QUESTIONS.value is None
                else documents.read_questions(_QUESTIONS.value))
   enable_compilation_cache()
-  report = _document.run(
-      load_pretrained(config.model), document, questions,
-      _document.bundled_controls(),
-      json.loads(json.dumps(resolved)), settings, exam_settings, config.seed,
-      pathlib.Path(_WORKDIR.value))
+  with _mesh.devices_of(config):
+    report = _document.run(
+        load_pretrained(config.model), document, questions,
+        _document.bundled_controls(),
+        json.loads(json.dumps(config.to_dict())), settings, exam_settings,
+        config.seed, pathlib.Path(_WORKDIR.value))
   report_lib.print_table(report)
   print(f'Wrote {_WORKDIR.value}/report.json and report.png; ask the model with'
         f'\n  python -m experiments.ask --checkpoint={_WORKDIR.value} '

@@ -19,7 +19,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _days, _main
+from experiments import _days, _main, _mesh
 from sleepjax import lifecycle
 from sleepjax.errors import UserError
 from sleepjax.models.load import load_pretrained
@@ -98,9 +98,11 @@ def main(argv):
   days = _main.to_dataclass(_days.DaysConfig, config.days, 'config.days')
   enable_compilation_cache()
   workdir = pathlib.Path(_WORKDIR.value)
-  report = _days.run(
-      load_pretrained(config.model), json.loads(json.dumps(config.to_dict())),
-      settings, days, config.seed, workdir)
+  with _mesh.devices_of(config):
+    report = _days.run(
+        load_pretrained(config.model),
+        json.loads(json.dumps(config.to_dict())), settings, days, config.seed,
+        workdir)
   plot_report(report, workdir / 'report.png')
   print_report(report)
 

@@ -18,7 +18,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _document, _main
+from experiments import _document, _main, _mesh
 from sleepjax import lifecycle
 from sleepjax.data import sources
 from sleepjax.data.documents import Document, Question
@@ -130,7 +130,6 @@ def main(argv):
     raise UserError('--workdir is missing; see --help.')
   if _PASSAGES.value < 1 or _FIRST.value < 0:
     raise UserError('--passages must be at least 1, --first at least 0.')
-  resolved = json.loads(json.dumps(config.to_dict()))
   settings = _main.to_dataclass(
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
   exam = _main.to_dataclass(
@@ -138,7 +137,13 @@ def main(argv):
   passages, controls = read_passages(
       _SPLIT.value, _FIRST.value, _PASSAGES.value)
   enable_compilation_cache()
-  model, reports = load_pretrained(config.model), []
+  with _mesh.devices_of(config):
+    _run(load_pretrained(config.model), config, settings, exam, passages,
+         controls)
+
+
+def _run(model, config, settings, exam, passages, controls):
+  resolved, reports = json.loads(json.dumps(config.to_dict())), []
   for n, passage in enumerate(passages, _FIRST.value):
     folder = pathlib.Path(_WORKDIR.value) / f'{n:03d}'
     report = _document.finished(folder, resolved)

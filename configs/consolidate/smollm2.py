@@ -11,6 +11,7 @@ def get_config() -> ConfigDict:
   c = ConfigDict()
   c.model = 'smollm2-135m-instruct'  # Or a .gguf file, or a HF folder.
   c.seed = 0
+  c.mesh = ConfigDict(dict(data=1, fsdp=1, tensor=1))  # -1: all that is left.
 
   c.sleep = ConfigDict()
   c.sleep.answer_prompt = '{question} Answer briefly.'

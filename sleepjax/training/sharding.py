@@ -292,6 +292,17 @@ def held(tree):
   return jax.lax.with_sharding_constraint(tree, param_shardings(tree, mesh))
 
 
+def on_mesh(tree):
+  """Arrays of the host or of one device, put on the mesh of `jax.set_mesh`.
+
+  They lie as the rules say; without a mesh the tree is returned as it is.
+  """
+  mesh = jax.sharding.get_mesh()
+  if not set(AXES) <= set(mesh.axis_names):
+    return tree
+  return put(tree, param_shardings(tree, mesh))
+
+
 def whole_axes(tree, mesh, rules: Rules = PARAM_RULES) -> dict[str, str]:
   """{path: mesh axes} that a rule names but the leaf's shape does not divide
   by: what `fitted` left whole."""

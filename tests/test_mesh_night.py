@@ -1,0 +1,84 @@
+"""A day and a night on a mesh are those of one device."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs import quickstart
+from experiments import _mesh
+from sleepjax.errors import UserError
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_SMALL = ['--config.days.days=1', '--config.days.facts=4',
+          '--config.days.people=2', '--config.days.rehearsal_texts=1',
+          '--config.sleep.seeding.steps=6',
+          '--config.sleep.dreaming.write_back_steps=2']
+
+
+def start(workdir, devices, *flags):
+  flags_of_xla = ('--xla_backend_optimization_level=0 '
+                  f'--xla_force_host_platform_device_count={devices}')
+  return subprocess.Popen(
+      [sys.executable, '-m', 'experiments.quickstart', *_SMALL, *flags,
+       f'--workdir={workdir}'], cwd=_ROOT, text=True, stderr=subprocess.STDOUT,
+      stdout=subprocess.PIPE, env={**os.environ, 'XLA_FLAGS': flags_of_xla})
+
+
+def results(process, workdir):
+  out, _ = process.communicate(timeout=1200)
+  assert process.returncode == 0, out[-3000:]
+  steps = [json.loads(line) for line in
+           (workdir / 'metrics.jsonl').read_text().splitlines()]
+  return steps, json.loads((workdir / 'report.json').read_text())
+
+
+def test_a_night_on_four_devices(tmp_path):
+  """Seeding, rollouts, dreaming and write-back; the same words are written."""
+  alone, split = tmp_path / 'alone', tmp_path / 'split'
+  processes = (start(alone, 1), start(
+      split, 4, '--config.mesh.fsdp=2', '--config.mesh.tensor=-1'))
+  (wanted, report), (steps, split_report) = map(
+      results, processes, (alone, split))
+  assert {step['phase'] for step in steps} == {'seed', 'dream'}
+  assert any(step.get('on_policy') for step in steps)
+  for have, want in zip(steps, wanted, strict=True):
+    assert have.keys() == want.keys()
+    for name, value in want.items():
+      if isinstance(value, float):
+        np.testing.assert_allclose(
+            have[name], value, atol=1e-5, rtol=1e-5, err_msg=name)
+  for name in ('accuracy_matrix', 'paraphrase_matrix', 'in_context_accuracy',
+               'known_accuracy', 'config'):
+    assert split_report[name] == report[name]
+  for name in ('dreams.json', 'dreaming.json'):
+    words = [json.loads((folder / name).read_text())
+             for folder in (alone, split)]
+    if name == 'dreams.json':
+      assert words[0] == words[1]
+    else:
+      assert [r['dreams'] for night in words[0] for r in night['rounds']] == [
+          r['dreams'] for night in words[1] for r in night['rounds']]
+
+
+def test_one_device_needs_no_mesh():
+  config = quickstart.get_config()
+  with _mesh.devices_of(config) as mesh:
+    assert mesh.size == 1
+  assert 'mesh' not in config
+
+
+def test_wrong_meshes_are_refused(monkeypatch):
+  config = quickstart.get_config()
+  config.mesh.fsdp = 64
+  with (pytest.raises(UserError, match='need 64 devices, and there'),
+        _mesh.devices_of(config)):
+    pass
+  monkeypatch.setattr(_mesh.jax, 'process_count', lambda: 2)
+  with (pytest.raises(UserError, match='2 processes.*one host only'),
+        _mesh.devices_of(quickstart.get_config())):
+    pass
