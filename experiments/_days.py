@@ -81,6 +81,8 @@ class Progress:
   first_day: [nights][questions], whether the first day's are answered right.
   dreaming: of each night, as `lifecycle.SleepReport` has it.
   memories: what may be dreamt about, `dreaming.tasks.Memory` as dictionaries.
+  retention_divergence, rolled_back: of each night, as `lifecycle.SleepReport`
+    has them.
   """
 
   accuracy: dict
@@ -92,6 +94,8 @@ class Progress:
   first_day: list
   dreaming: list = dataclasses.field(default_factory=list)
   memories: list = dataclasses.field(default_factory=list)
+  retention_divergence: list = dataclasses.field(default_factory=list)
+  rolled_back: list = dataclasses.field(default_factory=list)
 
 
 class Exam:
@@ -221,6 +225,8 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       n, current, params = life.cycle - 1, life.config, life.params
       progress.dreams.append(report.texts)
       progress.dreaming.append(report.dreaming)
+      progress.retention_divergence.append(report.retention_divergence)
+      progress.rolled_back.append(report.rolled_back)
       progress.memories = [dataclasses.asdict(m) for m in life.memories]
       slept = settings.for_compute(current, params)
       with display.phase('ask in the morning', total=1) as phase:
@@ -290,6 +296,8 @@ def summary(progress: Progress) -> dict:
       'in_context_accuracy': p.in_context,
       'in_context_accuracy_after': p.in_context_after,
       'known_accuracy': p.known,
+      'retention_divergence': p.retention_divergence,
+      'sleeps_rolled_back': sum(p.rolled_back),
       'context_recovered': float((before - after) / (before - inside)),
       'first_day_in_the_end': float(direct[-1, 0]),
       'first_day_retained': _retained(p.first_day),

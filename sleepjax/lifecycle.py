@@ -20,6 +20,7 @@ from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming import round as round_lib
 from sleepjax.dreaming import stage
+from sleepjax.dreaming.loss import retention_divergence
 from sleepjax.dreaming.tasks import Memory, make_task
 from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
@@ -48,6 +49,9 @@ class SleepReport:
   held_out_questions: (question, answer) that seeding did not learn from.
   agreements: of these and of those that were dropped, see
     `sleepjax.seeding.agreement`.
+  retention_divergence: nats per token by which seeding moved the model on the
+    retention rows, kept or not; None without rows.
+  rolled_back: it was more than allowed, and what was trained is as before.
   dreaming: `stage.DreamReport` as a dictionary, dreams as text; empty if there
     was no second stage.
   memory: what later nights may dream about; None if there was no question.
@@ -58,6 +62,8 @@ class SleepReport:
   dreams: int
   held_out_questions: tuple[tuple[str, str], ...]
   agreements: list[float]
+  retention_divergence: float | None
+  rolled_back: bool
   dreaming: dict
   texts: list[dict]
   memory: Memory | None
@@ -188,13 +194,24 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     def report_seeding(step, values, tokens):
       metrics.write('seed', step, values)
       phase.advance(tokens=tokens, divergence=values['divergence'])
+    before, retention = slot, _retention_rows(night)
     state = objective.init_state(
         settings.seeding, jax.tree.map(jnp.copy, slot))
     slot = seeder.run(state, seed_key, report_seeding,
                       Meter(settings.seeding_budget)).slot
+    moved, undone = None, False
+    if retention is not None:
+      moved = float(retention_divergence(compute, *(
+          part.insert(compute, frozen, value, index)
+          for value in (before, slot)), retention))
+      # Written so that a divergence that is not a number is undone, too.
+      undone = not moved <= settings.max_retention_divergence
+      phase.advance(0, retention_divergence=moved, rolled_back=float(undone))
+    if undone:
+      slot = before
 
-  memory = Memory(cycle, _reminders(night.dreams),
-                  tuple(night.held_in), cycle) if night.held_in else None
+  memory = None if undone or not night.held_in else Memory(
+      cycle, _reminders(night.dreams), tuple(night.held_in), cycle)
   tonight = memory and settings.dreaming and _task(memory, chat, settings)
   dreaming, merged = {}, None
   if tonight:
@@ -209,7 +226,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           round_lib.Sleeper(compute, frozen, slot, jnp.int32(index)), seeder,
           settings.dreaming, tonight, [earlier_tasks[i] for i in possible],
           [cycle - memories[i].rehearsed for i in possible], night.questions,
-          _retention_rows(night), chat.tokenizer.stop_ids, dream_key,
+          retention, chat.tokenizer.stop_ids, dream_key,
           report_dreaming, Meter(settings.dreaming_budget))
       finite.check_state('dream', f'of night {cycle}', {
           'slot': slot, 'generator': merged},
@@ -224,7 +241,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           for d in night.dreams]
   return grown_config, grown, SleepReport(
       change, shapes, len(night.dreams), tuple(night.held_out),
-      night.agreements, dreaming, show, memory)
+      night.agreements, moved, undone, dreaming, show, memory)
 
 
 def _task(memory, chat, settings):

@@ -29,6 +29,8 @@ class SleepConfig:
     right for a short run on a new machine.
   dreams, seeding, dreaming: settings of the phases; dreaming=None leaves the
     second stage out.
+  max_retention_divergence: nats per token by which seeding may move the model
+    on rows of rehearsal and retention; beyond it the sleep is undone.
   seeding_budget, dreaming_budget: what those two may spend each night.
   answer_prompt: how questions are put, with {question}.
   judge: of the semantic reward: 'stand_in', which compares content tokens
@@ -64,6 +66,7 @@ class SleepConfig:
   level: LevelMemory | None = None
   source: str = 'dreams'
   replay: bool = False
+  max_retention_divergence: float = 1.0
   seeding_budget: Budget = Budget()
   dreaming_budget: Budget = Budget()
 
@@ -98,6 +101,10 @@ class SleepConfig:
     if self.level is not None and self.seeding.teacher == 'ema':
       raise ValueError("seeding.teacher='ema' reads the text anew into its "
                        'context: it needs level=None.')
+    if not self.max_retention_divergence >= 0:
+      raise ValueError(
+          f'max_retention_divergence={self.max_retention_divergence} must not '
+          'be negative: it is a limit in nats per token.')
     if self.low_rank < 1:
       raise ValueError(f'low_rank={self.low_rank} must be at least 1.')
     if self.replay and self.source != 'text':

@@ -120,6 +120,23 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     run(model, tmp_path, **{'seeding.steps': 4})
 
 
+def test_a_night_that_moves_the_model_too_far_is_undone(
+    whole, model, tmp_path):
+  """Its slot is newborn again, and life goes on."""
+  assert whole[1]['sleeps_rolled_back'] == 0
+  assert 0 < max(whole[1]['retention_divergence']) < 1
+  report = run(model, tmp_path, max_retention_divergence=0.0)
+  assert report['sleeps_rolled_back'] == 3
+  assert min(report['retention_divergence']) > 0
+  pools = [checkpoints.load_model(folder / 'model').params['layers']['slots']
+           for folder in (whole[0], tmp_path)]
+  for pool, learnt in zip(pools, (True, False), strict=True):
+    assert pool['open'].all() and pool['up'].any((0, 2, 3)).all()
+    assert (pool['down'].any((0, 2, 3)) == learnt).all()
+  with pytest.raises(UserError, match='max_retention_divergence=-1'):
+    run(model, tmp_path / 'wrong', max_retention_divergence=-1.0)
+
+
 def test_what_is_kept_of_the_first_day():
   retained = _days._retained
   assert retained([[True, True, False, True], [False] * 4,

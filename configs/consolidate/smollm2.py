@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
   c.sleep.low_rank = 11  # As many parameters as the slot.
   c.sleep.source = 'dreams'
   c.sleep.replay = False
+  c.sleep.max_retention_divergence = 1.0
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question about this: {sentence}'

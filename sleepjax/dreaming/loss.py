@@ -5,6 +5,8 @@ frozen model with what is trained in its place, by default a slot, and nothing
 else is in its context.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -59,6 +61,7 @@ def held_in_loss(config: ModelConfig, frozen, value, index, held_in: Rows,
   return nll_QxN.sum() / jnp.maximum(held_in.completion_mask.sum(), 1)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def retention_divergence(config: ModelConfig, before, after,
                          rows: Rows) -> jax.Array:
   """KL(before ‖ after) per completion token of the rows, in nats.

@@ -29,8 +29,6 @@ from sleepjax.seeding import objective, seed
 from sleepjax.seeding.seed import Examples, Seeder
 
 _held_in_loss = functools.partial(jax.jit, static_argnums=0)(loss.held_in_loss)
-_divergence = functools.partial(
-    jax.jit, static_argnums=0)(loss.retention_divergence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +121,7 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
   # Written so that a loss that is not a number is undone, too.
   undone, moved = not tau_after <= tau_before, None
   if retention is not None:
-    moved = float(_divergence(
+    moved = float(loss.retention_divergence(
         sleeper.config, before.params(), after.params(), retention))
     undone = undone or not moved <= s.max_retention_divergence
   tokens = 2 * (num_tokens(held_in) + (
