@@ -132,8 +132,8 @@ def kill_test(command: Sequence[str], kills: int, seed: int,
     process = start(command, killed, log)
     if done < kills:
       wait_for_moment(process, killed, chance.uniform(0, duration), in_save)
-      # A save takes some time; its middle is as likely as its beginning.
-      time.sleep(chance.uniform(0, 0.3) if in_save else 0)
+      # Saves take from some milliseconds to a second.
+      time.sleep(10 ** chance.uniform(-3.5, -0.5) if in_save else 0)
       process.send_signal(signal.SIGKILL)
     status = process.wait()
     entry = {'seconds': round(time.monotonic() - began, 2),
