@@ -71,7 +71,8 @@ def test_a_pool_gives_the_numbers_of_appended_slots(plain):
     pool = pool[0], params
     for name, leaf in slots.read_slot(*appended, index).items():
       close(have[name], want[name], 1e-6)
-      close(slots.read_slot(*pool, index)[name], leaf, 1e-5)
+      # 1.03e-5 on one kind of processor, less on another.
+      close(slots.read_slot(*pool, index)[name], leaf, 5e-5)
     close(logits(*pool, TOKENS), logits(*appended, TOKENS), 1e-6)
   assert np.abs(logits(*pool, TOKENS) - logits(*plain, TOKENS)).max() > 0.1
 
