@@ -53,9 +53,13 @@ def _draw(logits_BxV, uniform_B, method: Sampling):
   Inversion needs one uniform per row where the Gumbel trick needs V, five times
   the time on a CPU at V = 49,152.
   """
-  greedy = jnp.equal(method.temperature, 0)
-  log_probs = jax.nn.log_softmax(
-      logits_BxV / jnp.where(greedy, 1.0, method.temperature))
+  temperature = method.temperature
+  if isinstance(temperature, (int, float)):
+    temperature, greedy = temperature or 1.0, None
+  else:
+    greedy = temperature == 0
+    temperature = jnp.where(greedy, 1.0, temperature)
+  log_probs = jax.nn.log_softmax(logits_BxV / temperature)
 
   def inverted():
     kept = log_probs
@@ -66,8 +70,11 @@ def _draw(logits_BxV, uniform_B, method: Sampling):
     threshold = uniform_B[:, None] * cumulative[:, -1:]
     return jnp.argmax(cumulative > threshold, axis=-1)
 
-  tokens = jax.lax.cond(
-      greedy, lambda: jnp.argmax(log_probs, axis=-1), inverted)
+  likeliest = lambda: jnp.argmax(log_probs, axis=-1)
+  if greedy is None:
+    tokens = likeliest() if method.temperature == 0 else inverted()
+  else:
+    tokens = jax.lax.cond(greedy, likeliest, inverted)
   chosen = jnp.take_along_axis(log_probs, tokens[:, None], axis=-1)[:, 0]
   return tokens.astype(jnp.int32), chosen
 
