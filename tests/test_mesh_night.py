@@ -55,14 +55,12 @@ def test_a_night_on_four_devices(tmp_path):
   for name in ('accuracy_matrix', 'paraphrase_matrix', 'in_context_accuracy',
                'known_accuracy', 'config'):
     assert split_report[name] == report[name]
-  for name in ('dreams.json', 'dreaming.json'):
-    words = [json.loads((folder / name).read_text())
-             for folder in (alone, split)]
-    if name == 'dreams.json':
-      assert words[0] == words[1]
-    else:
-      assert [r['dreams'] for night in words[0] for r in night['rounds']] == [
-          r['dreams'] for night in words[1] for r in night['rounds']]
+  read = lambda folder, name: json.loads((folder / name).read_text())
+  assert read(split, 'dreams.json') == read(alone, 'dreams.json')
+  dreamt = lambda folder: [
+      r['dreams'] for night in read(folder, 'dreaming.json')
+      for r in night['rounds']]
+  assert dreamt(split) == dreamt(alone)
 
 
 def test_one_device_needs_no_mesh():
