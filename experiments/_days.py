@@ -24,6 +24,7 @@ from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.training import checkpoints, preemption, sharding
 from sleepjax.training.metrics import MetricsWriter
+from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
 
 _REHEARSAL_SEED = 1_000_000  # Of days that are nobody's exam.
@@ -183,8 +184,8 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   untouched = settings.for_compute(current, params)
   lineage = {'base': model.name, 'config': config, 'nights': 0, 'seconds': {},
              'tokens': {}}
-  saved = _workdir.resumed_model(
-      workdir / 'model', lineage, ('base', 'config'))
+  same = 'base', 'config'
+  saved = _workdir.resumed_model(workdir / 'model', lineage, same)
   progress = Progress({form: [] for form in world.FORMS},
                       {'before': [], 'after': [], 'in_context': []},
                       [], [], [], [], [])
@@ -219,9 +220,11 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
 
     start = lifecycle.Life(current, params, lineage['nights'], tuple(
         Memory.from_json(m) for m in progress.memories))
+    saves = PhaseSaves(workdir, {name: lineage[name] for name in same},
+                       display, notice, settings.save_seconds)
     for life, report in lifecycle.live(
         start, chat, map(wake, range(start.cycle, d.days)), settings, key,
-        display, metrics, untouched if d.elder else None):
+        display, metrics, untouched if d.elder else None, saves):
       n, current, params = life.cycle - 1, life.config, life.params
       progress.dreams.append(report.texts)
       progress.dreaming.append(report.dreaming)
@@ -247,6 +250,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       with notice.held():
         checkpoints.save_model(
             workdir / 'model', current, params, model.tokenizer, lineage)
+        saves.clear()
       notice.check(life.cycle)
   report = {
       **summary(progress), 'days': [day.text for day in days],

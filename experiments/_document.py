@@ -26,6 +26,7 @@ from sleepjax.sampling import context
 from sleepjax.seeding import dreams
 from sleepjax.training import checkpoints, preemption, sharding
 from sleepjax.training.metrics import MetricsWriter, read_metrics
+from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
 
 _GENERATED_QUESTIONS = 12  # Written per chunk where the user gives none.
@@ -122,8 +123,8 @@ def run(model: Pretrained, document: Document, questions, controls,
   model = dataclasses.replace(
       model, params=sharding.on_mesh(model.params))
   current, params, reports = model.config, model.params, []
-  saved = _workdir.resumed_model(workdir / 'model', lineage, (
-      'base_architecture', 'base', 'document_sha256', 'config'))
+  same = 'base_architecture', 'base', 'document_sha256', 'config'
+  saved = _workdir.resumed_model(workdir / 'model', lineage, same)
   if saved is not None:
     current, lineage = saved.config, saved.metadata
     params = sharding.on_mesh(saved.params)
@@ -156,10 +157,12 @@ def run(model: Pretrained, document: Document, questions, controls,
       avoid = ([q.question for q in questions] if source == 'generated' else ())
       start = lifecycle.Life(current, params, lineage['sleeps'], tuple(
           Memory.from_json(m) for m in lineage.get('memories', ())))
+      saves = PhaseSaves(workdir, {name: lineage[name] for name in same},
+                         display, notice, settings.save_seconds)
       for life, sleep_report in lifecycle.live(
           start, chat, (lifecycle.Day(chunk, texts, avoid)
                         for chunk in chunks[start.cycle:]),
-          settings, key, display, metrics):
+          settings, key, display, metrics, saves=saves):
         current, params = life.config, life.params
         reports.append(dataclasses.asdict(sleep_report))
         lineage = {**lineage, 'sleeps': life.cycle, 'reports': reports,
@@ -168,6 +171,7 @@ def run(model: Pretrained, document: Document, questions, controls,
         with display.phase('save', total=1) as phase, notice.held():
           checkpoints.save_model(
               workdir / 'model', current, params, model.tokenizer, lineage)
+          saves.clear()
           phase.advance()
         notice.check(life.cycle)
     with display.phase('evaluate after', total=1) as phase:

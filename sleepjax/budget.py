@@ -40,6 +40,16 @@ class Meter:
     self.tokens += tokens
     self.steps += steps
 
+  def spent(self) -> dict[str, float]:
+    """What a meter needs to go on from here, as JSON types."""
+    return {'tokens': self.tokens, 'steps': self.steps,
+            'seconds': time.monotonic() - self._started}
+
+  def restore(self, spent: dict[str, float]) -> None:
+    """Goes on from what another meter had `spent`."""
+    self.tokens, self.steps = spent['tokens'], spent['steps']
+    self._started = time.monotonic() - spent['seconds']
+
   def exhausted(self) -> bool:
     b = self.budget
     return any((b.tokens and self.tokens >= b.tokens,

@@ -30,10 +30,11 @@ from sleepjax.memory import day as day_memory
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import ewc, judge_by_name, objective, seed, trainable
-from sleepjax.seeding.night import write_night
+from sleepjax.seeding.night import Words, read_night, write_words
 from sleepjax.sleep_config import SleepConfig
-from sleepjax.training import finite
+from sleepjax.training import finite, phase_saves
 from sleepjax.training.metrics import MetricsWriter
+from sleepjax.training.phase_saves import NO_SAVES, PhaseSaves
 from sleepjax.training.progress import Display
 
 _RETENTION_ROWS = 8  # Of each kind, that dreaming must leave as they are.
@@ -115,7 +116,8 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           metrics: MetricsWriter, avoid: Sequence[str] = (),
           remembered: Sequence[str] = (),
           earlier: Sequence[documents.Document] = (), first=None,
-          cycle: int = 0, memories: Sequence[Memory] = ()):
+          cycle: int = 0, memories: Sequence[Memory] = (),
+          saves: PhaseSaves = NO_SAVES):
   """Reads one stretch of text, then sleeps on it.
 
   Args:
@@ -137,6 +139,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       so that many small losses do not add up. The old self, if None.
     cycle: number of this cycle.
     memories: of earlier cycles, which may be dreamt about.
+    saves: where phases are saved, and what an interrupted run has saved.
 
   Returns:
     (config, params, SleepReport): canonical. Nothing but the new slot differs
@@ -171,16 +174,24 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
   earlier_tasks = [_task(m, chat, settings) for m in memories
                    ] if settings.dreaming else []
   with display.phase('write') as phase:
-    night = write_night(
+    report = lambda tokens: phase.advance(tokens=tokens)
+    saved = saves.restored('write')
+    words = Words.from_json(saved.metadata['words']) if saved else write_words(
         settings, awake, (compute, frozen), first, chat, document,
         rehearsal_texts, remembered, earlier, avoid,
-        (write_key, rehearsal_key), lambda tokens: phase.advance(tokens=tokens),
+        (write_key, rehearsal_key), report)
+    if not saved:
+      saves.offer('write', 0, {}, {'words': words._asdict()})
+    night = read_night(
+        settings, words, awake, (compute, frozen), first, chat, report,
         [prompt for task in earlier_tasks if task for prompt in task.prompts])
     importance = None
     if settings.seeding.ewc:
+      protected = words.rehearsed + [
+          (d.student_ids(chat), d.completion) for d in words.again]
       importance = ewc.fisher_diagonal(
           compute, part, frozen, slot, rows_lib.rows_of(
-              *zip(*night.protected, strict=True))) if night.protected else (
+              *zip(*protected, strict=True))) if protected else (
                   jax.tree.map(jnp.zeros_like, slot))
 
   seeder = seed.Seeder(
@@ -194,11 +205,18 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     def report_seeding(step, values, tokens):
       metrics.write('seed', step, values)
       phase.advance(tokens=tokens, divergence=values['divergence'])
-    before, retention = slot, _retention_rows(night)
+    before, retention = slot, _retention_rows(words)
     state = objective.init_state(
         settings.seeding, jax.tree.map(jnp.copy, slot))
-    slot = seeder.run(state, seed_key, report_seeding,
-                      Meter(settings.seeding_budget)).slot
+    meter, saved = Meter(settings.seeding_budget), saves.restored('seed')
+    if saved:
+      state = phase_saves.in_place_of(state, saved, 'the unfinished seeding')
+      meter.restore(saved.metadata['spent'])
+      phase.advance(saved.step)
+    with saves.held():
+      slot = seeder.run(
+          state, seed_key, report_seeding, meter, lambda state: saves.offer(
+              'seed', int(state.step), state, {'spent': meter.spent()})).slot
     moved, undone = None, False
     if retention is not None:
       moved = float(retention_divergence(compute, *(
@@ -210,8 +228,8 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     if undone:
       slot = before
 
-  memory = None if undone or not night.held_in else Memory(
-      cycle, _reminders(night.dreams), tuple(night.held_in), cycle)
+  memory = None if undone or not words.held_in else Memory(
+      cycle, _reminders(words.dreams), tuple(words.held_in), cycle)
   tonight = memory and settings.dreaming and _task(memory, chat, settings)
   dreaming, merged = {}, None
   if tonight:
@@ -227,7 +245,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
           settings.dreaming, tonight, [earlier_tasks[i] for i in possible],
           [cycle - memories[i].rehearsed for i in possible], night.questions,
           retention, chat.tokenizer.stop_ids, dream_key,
-          report_dreaming, Meter(settings.dreaming_budget))
+          report_dreaming, Meter(settings.dreaming_budget), saves)
       finite.check_state('dream', f'of night {cycle}', {
           'slot': slot, 'generator': merged},
                          'Lower the learning rates of dreaming.')
@@ -238,10 +256,10 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
         grown_config, grown, merged)
   show = [{'kind': d.kind, 'prompt': d.prompt, 'start': d.start,
            'completion': chat.tokenizer.decode(d.completion)}
-          for d in night.dreams]
+          for d in words.dreams]
   return grown_config, grown, SleepReport(
-      change, shapes, len(night.dreams), tuple(night.held_out),
-      night.agreements, moved, undone, dreaming, show, memory)
+      change, shapes, len(words.dreams), tuple(words.held_out),
+      words.agreements, moved, undone, dreaming, show, memory)
 
 
 def _task(memory, chat, settings):
@@ -249,9 +267,9 @@ def _task(memory, chat, settings):
   return make_task(memory, chat, d.prompt_tokens, d.dream_tokens)
 
 
-def _retention_rows(night):
+def _retention_rows(words):
   """Some of what the old self says of other things, evenly chosen."""
-  chosen = [pair for pairs in (night.rehearsed, night.retained)
+  chosen = [pair for pairs in (words.rehearsed, words.retained)
             for pair in pairs[::max(1, len(pairs) // _RETENTION_ROWS)][
                 :_RETENTION_ROWS]]
   return rows_lib.rows_of(*zip(*chosen, strict=True)) if chosen else None
@@ -293,7 +311,8 @@ class Life(NamedTuple):
 
 def live(life: Life, chat: ChatPrompts, stream: Iterable[Day],
          settings: SleepConfig, key, display: Display, metrics: MetricsWriter,
-         first=None) -> Iterator[tuple[Life, SleepReport]]:
+         first=None, saves: PhaseSaves = NO_SAVES
+         ) -> Iterator[tuple[Life, SleepReport]]:
   """Wakes to each day of a stream and sleeps on it.
 
   Each cycle is as long as `settings` and its budgets allow and draws all that
@@ -307,17 +326,18 @@ def live(life: Life, chat: ChatPrompts, stream: Iterable[Day],
     stream: the days from `life.cycle` on.
     settings: every choice.
     key: typed PRNG key of the whole life.
-    display, metrics, first: see `sleep`.
+    display, metrics, first, saves: see `sleep`.
 
   Yields:
     (Life, SleepReport) after every cycle.
   """
   for day in stream:
     cycle = life.cycle
+    saves.begin(cycle)
     config, params, report = sleep(
         life.config, life.params, chat, day.document, day.rehearsal_texts,
         settings, jax.random.fold_in(key, cycle), display, metrics, day.avoid,
-        day.remembered, day.earlier, first, cycle, life.memories)
+        day.remembered, day.earlier, first, cycle, life.memories, saves)
     dreamt_about = report.dreaming.get('rehearsed', ())
     memories = [dataclasses.replace(m, rehearsed=cycle)
                 if m.cycle in dreamt_about else m for m in life.memories]

@@ -32,6 +32,8 @@ class SleepConfig:
   max_retention_divergence: nats per token by which seeding may move the model
     on rows of rehearsal and retention; beyond it the sleep is undone.
   seeding_budget, dreaming_budget: what those two may spend each night.
+  save_seconds: of work that a run may lose that dies inside a night; 0 saves
+    after every update.
   answer_prompt: how questions are put, with {question}.
   judge: of the semantic reward: 'stand_in', which compares content tokens
     inside the jitted step, or a name of `judge_by_name.KINDS`.
@@ -67,6 +69,7 @@ class SleepConfig:
   source: str = 'dreams'
   replay: bool = False
   max_retention_divergence: float = 1.0
+  save_seconds: float = 30.0
   seeding_budget: Budget = Budget()
   dreaming_budget: Budget = Budget()
 
@@ -105,6 +108,9 @@ class SleepConfig:
       raise ValueError(
           f'max_retention_divergence={self.max_retention_divergence} must not '
           'be negative: it is a limit in nats per token.')
+    if not self.save_seconds >= 0:
+      raise ValueError(
+          f'save_seconds={self.save_seconds} must not be negative.')
     if self.low_rank < 1:
       raise ValueError(f'low_rank={self.low_rank} must be at least 1.')
     if self.replay and self.source != 'text':

@@ -1,15 +1,19 @@
 """Nights with a second stage in the tiny world: what is kept, and resumed."""
 
 import json
+from unittest import mock
 
 import pytest
 
 from configs import quickstart
 from experiments import _days, _main
 from sleepjax import lifecycle
+from sleepjax.dreaming import stage
 from sleepjax.dreaming.tasks import Memory
 from sleepjax.models.load import load_pretrained
+from sleepjax.seeding import seed
 from sleepjax.training import checkpoints
+from sleepjax.training.metrics import read_metrics
 
 CHANGES = {
     'seeding.steps': 4, 'seeding.on_policy': 0.0, 'memories': 8,
@@ -61,21 +65,43 @@ def test_memories_are_kept_with_when_they_were_rehearsed(whole):
     assert memory.prompts and 1 <= len(memory.questions) <= 12
 
 
-def test_an_interrupted_life_goes_on_and_ends_the_same(
+def test_a_life_that_dies_inside_its_nights_ends_the_same(
     whole, tmp_path, monkeypatch):
-  sleep, calls = lifecycle.sleep, []
+  """In the first after writing, then while seeding, then before write-back."""
+  read, update, back = (
+      lifecycle.read_night, seed.Seeder.update, stage.write_back_lib.write_back)
+  words, calls = mock.Mock(side_effect=lifecycle.write_words), {
+      'read': 0, 'update': 0, 'back': 0}
 
-  def dies_in_the_last_sleep(*args, **kwargs):
-    calls.append(1)
-    if len(calls) == 3:
-      raise KeyboardInterrupt
-    return sleep(*args, **kwargs)
+  def dies(name, at, function):
+    def call(*args, **kwargs):
+      calls[name] += 1
+      if calls[name] == at:
+        raise KeyboardInterrupt
+      return function(*args, **kwargs)
+    return call
 
-  with monkeypatch.context() as patched:
-    patched.setattr(lifecycle, 'sleep', dies_in_the_last_sleep)
-    with pytest.raises(KeyboardInterrupt):
-      run(tmp_path)
-  assert run(tmp_path)['params_sha256'] == whole[1]['params_sha256']
+  monkeypatch.setattr(lifecycle, 'write_words', words)
+  for name, at, owner, attribute, function in (
+      ('read', 1, lifecycle, 'read_night', read),
+      ('update', 4 + 3 + 3, seed.Seeder, 'update', update),
+      ('back', 3, stage.write_back_lib, 'write_back', back)):
+    with monkeypatch.context() as patched:
+      patched.setattr(owner, attribute, dies(name, at, function))
+      with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, save_seconds=0.0)
+  # Every night was written once, every update done once.
+  assert words.call_count == 3
+  report = run(tmp_path, save_seconds=0.0)
+  assert words.call_count == 3
+  for name in set(report) - {
+      'config', 'seconds', 'tokens_per_second', 'peak_memory_bytes'}:
+    assert report[name] == whole[1][name], name
+  steps = [(line['phase'], line['step'])
+           for line in read_metrics(tmp_path / 'metrics.jsonl')]
+  assert steps == [(line['phase'], line['step'])
+                   for line in read_metrics(whole[0] / 'metrics.jsonl')]
+  assert not list(tmp_path.glob('unfinished_*'))
 
 
 def test_budgets_cut_seeding_and_dreaming_short(tmp_path):

@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
   c.sleep.source = 'dreams'
   c.sleep.replay = False
   c.sleep.max_retention_divergence = 1.0
+  c.sleep.save_seconds = 30.0
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question about this: {sentence}'

@@ -21,6 +21,8 @@ from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.dreaming.tasks import Task
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding.seed import Examples, Seeder
+from sleepjax.training import phase_saves
+from sleepjax.training.phase_saves import NO_SAVES, PhaseSaves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +76,8 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
           questions: Examples | None, retention: Rows | None,
           stop_ids: tuple[int, ...], key,
           report: Callable[[int, dict, int], None],
-          meter: Meter | None = None) -> Dreamt:
+          meter: Meter | None = None,
+          saves: PhaseSaves = NO_SAVES) -> Dreamt:
   """Dreams for `settings.rounds`, and writes back; all follows from `key`.
 
   Args:
@@ -92,6 +95,7 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
       update of the write-back and its end.
     meter: of the budget; no round begins when it is spent, and the write-back
       ends.
+    saves: of the generator after each round.
   """
   s, meter = settings, meter or Meter()
 
@@ -107,8 +111,15 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
       earlier[i] for i in chosen]
   part = round_lib.generator_part(s)
   born = generator = part.init(sleeper.config, born_key)
-  best, reports = {}, []
-  for number in range(s.rounds):
+  best, reports, begin = [], [], 0  # best: (prompt ids, dream ids).
+  saved = saves.restored('dream')
+  if saved:
+    generator = phase_saves.in_place_of(
+        generator, saved, 'the unfinished dreaming')
+    best = saved.metadata['best']
+    reports, begin = saved.metadata['rounds'], saved.step
+    meter.restore(saved.metadata['spent'])
+  for number in range(begin, s.rounds):
     if meter.exhausted():
       break
     generator, rewarded, outcome = round_lib.dream_round(
@@ -116,8 +127,10 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
         memories, stop_ids, jax.random.fold_in(round_key, number),
         lambda step, metrics, tokens, at=4 * number: spent(
             at + step, metrics, tokens))
-    best.update({(tuple(p), tuple(d)): None for p, d in rewarded})
+    best = list({(tuple(p), tuple(d)): None for p, d in (*best, *rewarded)})
     reports.append(dataclasses.asdict(outcome))
+    saves.offer('dream', number + 1, generator, {
+        'best': best, 'rounds': reports, 'spent': meter.spent()})
   best = [(list(p), list(d)) for p, d in best]
   at = 4 * s.rounds
   with_generator = part.insert(sleeper.config, sleeper.frozen, generator)

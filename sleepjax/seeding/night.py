@@ -20,8 +20,8 @@ from sleepjax.seeding.seed import Examples
 from sleepjax.sleep_config import SleepConfig
 
 
-class Night(NamedTuple):
-  """What was written, and as examples.
+class Words(NamedTuple):
+  """All that was written; small, and enough to read it again.
 
   topic: of the document.
   dreams: about it.
@@ -29,13 +29,10 @@ class Night(NamedTuple):
   held_in: (user's message, answer) of these and of some that dreams contain.
   agreements: of all that might have been held in, the share of answers that
     agree, see `sleepjax.seeding.agreement`.
-  questions: the held-out ones as examples, or None.
+  again: earlier texts as replies, of the baselines that keep them.
   rehearsed: (prompt ids, completion ids) with other texts in view.
-  retained: (prompt ids, completion ids) without any.
-  protected: what elastic weight consolidation protects, in the same form.
-  head: ids that all prompts of the examples go on from.
-  examples: the dreams.
-  rehearsal, retention: of these terms, or None.
+  memories: (prompt ids, completion ids) of questions about anything.
+  kept: the same of prompts about earlier texts.
   """
 
   topic: str
@@ -43,24 +40,53 @@ class Night(NamedTuple):
   held_out: list[tuple[str, str]]
   held_in: list[tuple[str, str]]
   agreements: list[float]
-  questions: Examples | None
+  again: list[Dream]
   rehearsed: list
-  retained: list
-  protected: list
+  memories: list
+  kept: list
+
+  @property
+  def retained(self) -> list:
+    """(prompt ids, completion ids) without any text in view."""
+    return self.memories + self.kept
+
+  @classmethod
+  def from_json(cls, entry: dict[str, Any]) -> 'Words':
+    """Of `words._asdict()` as JSON gives it back."""
+    dreams = lambda name: [
+        Dream(*rest, tuple(ids)) for *rest, ids in entry[name]]
+    pairs = lambda name: [(a, b) for a, b in entry[name]]
+    return cls(entry['topic'], dreams('dreams'), pairs('held_out'),
+               pairs('held_in'), entry['agreements'], dreams('again'),
+               *map(pairs, ('rehearsed', 'memories', 'kept')))
+
+
+class Night(NamedTuple):
+  """The words of a night as examples.
+
+  words: as they were written.
+  questions: the held-out ones as examples, or None.
+  head: ids that all prompts of the examples go on from.
+  examples: the dreams.
+  rehearsal, retention: of these terms, or None.
+  """
+
+  words: Words
+  questions: Examples | None
   head: tuple[int, ...]
   examples: Examples
   rehearsal: Examples | None
   retention: Examples | None
 
 
-def write_night(settings: SleepConfig, awake: Memory,
+def write_words(settings: SleepConfig, awake: Memory,
                 asleep: tuple[ModelConfig, Any],
                 first: tuple[ModelConfig, Any] | None, chat: ChatPrompts,
                 document: Document, rehearsal_texts: Sequence[str],
                 remembered: Sequence[str], earlier: Sequence[Document],
-                avoid: Sequence[str], keys, report: Callable[[int], None],
-                later: Sequence[Sequence[int]] = ()) -> Night:
-  """Writes dreams, rehearsal and memories, and reads them with their teachers.
+                avoid: Sequence[str], keys,
+                report: Callable[[int], None]) -> Words:
+  """Writes dreams, rehearsal and memories.
 
   Args:
     settings: of the sleep.
@@ -71,14 +97,10 @@ def write_night(settings: SleepConfig, awake: Memory,
     document, rehearsal_texts, remembered, earlier, avoid: see
       `sleepjax.lifecycle.sleep`.
     keys: of the dreams, and of all else.
-    report: gets the number of tokens of everything written and read.
-    later: token ids of other prompts that are learnt from tonight.
+    report: gets the number of tokens of everything written.
   """
   write_key, rehearsal_key = keys
-  # Without a second stage no question has to be kept for it.
-  s = settings.dreams if settings.dreaming else dataclasses.replace(
-      settings.dreams, held_out=0)
-  dreamer = dreams_lib.Dreamer(*awake[:3], s, report)
+  dreamer = _dreamer(settings, awake, report)
   topic = dreams_lib.write_topic(dreamer, document, awake.segments)
   document = dataclasses.replace(document, title=topic)
   again = [d for old in earlier for d in dreams_lib.recitations(dreamer, old)
@@ -91,42 +113,70 @@ def write_night(settings: SleepConfig, awake: Memory,
     dreams, held_out = dreams_lib.write_dreams(
         dreamer, document, awake.segments, write_key, settings.answer_prompt,
         avoid)
-  exam = [_question_dream(settings, chat, *pair) for pair in held_out]
   held_in, agreements = _held_in(
-      settings, dreamer, exam, dreams, awake.segments,
-      jax.random.fold_in(write_key, 1))
-  alone, elder = (dataclasses.replace(
-      dreamer, config=config, params=params, chat=chat)
-                  for config, params in (asleep, first or asleep))
+      settings, dreamer, _exam(settings, chat, held_out), dreams,
+      awake.segments, jax.random.fold_in(write_key, 1))
+  elder, alone = _writers(dreamer, chat, asleep, first)
   rehearsed = _rehearsal(settings, elder, rehearsal_texts, rehearsal_key)
-  memories, kept = _memories(
-      settings, elder, alone, remembered, rehearsal_key)
+  return Words(topic, dreams, held_out, held_in, agreements, again, rehearsed,
+               *_memories(settings, elder, alone, remembered, rehearsal_key))
+
+
+def read_night(settings: SleepConfig, words: Words, awake: Memory,
+               asleep: tuple[ModelConfig, Any],
+               first: tuple[ModelConfig, Any] | None, chat: ChatPrompts,
+               report: Callable[[int], None],
+               later: Sequence[Sequence[int]] = ()) -> Night:
+  """Reads what was written with those who wrote it.
+
+  Args:
+    settings, awake, asleep, first, chat: as they were for `write_words`.
+    words: what that returned.
+    report: gets the number of tokens of everything read.
+    later: token ids of other prompts that are learnt from tonight.
+  """
+  elder, alone = _writers(
+      _dreamer(settings, awake, report), chat, asleep, first)
+  exam = _exam(settings, chat, words.held_out)
+  tokens = settings.dreams.completion_tokens
   head = rows_lib.worth_sharing(
-      [d.student_ids(chat) for d in (*dreams, *exam)] + list(later)
-      + [prompt for prompt, _ in (*rehearsed, *memories, *kept)])
+      [d.student_ids(chat) for d in (*words.dreams, *exam)] + list(later)
+      + [prompt for prompt, _ in (*words.rehearsed, *words.retained)])
   examples, questions = (seed.dream_examples(
-      *awake[:3], some, awake.segments, s.completion_tokens, head
-  ) if some else None for some in (dreams, exam))
+      *awake[:3], some, awake.segments, tokens, head
+  ) if some else None for some in (words.dreams, exam))
   rehearsal, retention = (
-      [seed.paired_examples(writer.config, writer.params, pairs,
-                            s.completion_tokens, head)
+      [seed.paired_examples(writer.config, writer.params, pairs, tokens, head)
        for writer, pairs in parts if pairs]
-      for parts in ([(elder, rehearsed)], [(elder, memories), (alone, kept)]))
+      for parts in ([(elder, words.rehearsed)],
+                    [(elder, words.memories), (alone, words.kept)]))
   for part in (examples, *rehearsal, *retention):
     report(rows_lib.num_tokens(part.student))
-  return Night(
-      topic, dreams, held_out, held_in, agreements, questions, rehearsed,
-      memories + kept,
-      rehearsed + [(d.student_ids(chat), d.completion) for d in again],
-      tuple(head), examples, rehearsal[0] if rehearsal else None,
-      seed.joined(*retention) if retention else None)
+  return Night(words, questions, tuple(head), examples,
+               rehearsal[0] if rehearsal else None,
+               seed.joined(*retention) if retention else None)
 
 
-def _question_dream(settings, chat, question, answer):
-  """A held-out question with the old self's answer, as seeding learns one."""
-  ids = (*chat.tokenizer.encode(answer), *chat.tokenizer.stop_ids[:1])
-  return Dream('question', settings.answer_prompt.format(question=question), '',
-               ids[:settings.dreams.completion_tokens])
+def _dreamer(settings, awake, report):
+  # Without a second stage no question has to be kept for it.
+  s = settings.dreams if settings.dreaming else dataclasses.replace(
+      settings.dreams, held_out=0)
+  return dreams_lib.Dreamer(*awake[:3], s, report)
+
+
+def _writers(dreamer, chat, asleep, first):
+  """(who writes rehearsal and memories, who writes what is kept)."""
+  return [dataclasses.replace(dreamer, config=config, params=params, chat=chat)
+          for config, params in (first or asleep, asleep)]
+
+
+def _exam(settings, chat, held_out):
+  """Held-out questions with the old self's answers, as seeding learns one."""
+  stop = chat.tokenizer.stop_ids[:1]
+  return [Dream('question', settings.answer_prompt.format(question=question),
+                '', (*chat.tokenizer.encode(answer), *stop)[
+                    :settings.dreams.completion_tokens])
+          for question, answer in held_out]
 
 
 def _held_in(settings, dreamer, exam, dreams, segments, key):

@@ -330,7 +330,9 @@ class Seeder:
 
   def run(self, state: SlotState, key,
           report: Callable[[int, dict, int], None],
-          meter: Meter | None = None) -> SlotState:
+          meter: Meter | None = None,
+          offer: Callable[[SlotState], None] = lambda state: None
+          ) -> SlotState:
     """All remaining updates, or as many as a budget allows.
 
     Args:
@@ -338,6 +340,7 @@ class Seeder:
       key: typed PRNG key.
       report: gets (step, metrics, tokens) of each update.
       meter: of the budget; spends what the updates cost.
+      offer: gets the state after each update, to save it.
 
     Raises:
       NotFiniteError: if the loss stops being finite; the message names the
@@ -353,6 +356,7 @@ class Seeder:
                         'Lower seeding.learning_rate.')
       report(step, metrics, tokens)
       meter.spend(tokens)
+      offer(state)
     return state
 
 

@@ -99,6 +99,7 @@ class Display:
     """
     self.seconds: dict[str, float] = {}
     self.tokens: dict[str, int] = {}
+    self._open: list[Phase] = []
     self._console = console or rich.console.Console(
         quiet=not distributed.is_first())
     self._interval = interval
@@ -118,6 +119,19 @@ class Display:
         name: tokens / max(self.seconds[name], 1e-9)
         for name, tokens in self.tokens.items() if tokens
     }
+
+  def totals(self) -> dict[str, dict[str, float]]:
+    """Seconds and tokens as they would be if the open phases ended now."""
+    seconds, tokens = dict(self.seconds), dict(self.tokens)
+    for phase in self._open:
+      seconds[phase.name] = seconds.get(phase.name, 0.0) + phase.seconds
+      tokens[phase.name] = tokens.get(phase.name, 0) + phase.tokens
+    return {'seconds': seconds, 'tokens': tokens}
+
+  def restore(self, totals: dict[str, dict[str, float]]) -> None:
+    """Counts on from what `totals` gave."""
+    self.seconds.update(totals['seconds'])
+    self.tokens.update(totals['tokens'])
 
   def __enter__(self) -> 'Display':
     if self._bars:
@@ -139,9 +153,11 @@ class Display:
     phase = Phase(name, total)
     draw = self._live(phase) if self._bars else self._plain(phase)
     phase._changed = draw
+    self._open.append(phase)
     try:
       yield phase
     finally:
+      self._open.remove(phase)
       self.seconds[name] = self.seconds.get(name, 0.0) + phase.seconds
       self.tokens[name] = self.tokens.get(name, 0) + phase.tokens
       draw(last=True)

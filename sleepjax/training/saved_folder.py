@@ -140,6 +140,13 @@ def settled(folder: str | os.PathLike) -> pathlib.Path:
   return old if old.exists() and not folder.exists() else folder
 
 
+def versions(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The folder and what unfinished saves have left beside it, if there."""
+  return [path for path in (
+      folder, _beside(folder, 'old'), _beside(folder, 'writing'))
+          if path.exists()]
+
+
 def read_manifest(folder: str | os.PathLike, names: Sequence[str]
                   ) -> tuple[pathlib.Path, dict[str, Any]]:
   """(the JSON file, its contents); its folder is where to read from.
