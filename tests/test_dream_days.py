@@ -67,7 +67,7 @@ def test_memories_are_kept_with_when_they_were_rehearsed(whole):
 
 def test_a_life_that_dies_inside_its_nights_ends_the_same(
     whole, tmp_path, monkeypatch):
-  """In the first after writing, then while seeding, then before write-back."""
+  """After writing the first, seeding the second, a round of the third."""
   read, update, back = (
       lifecycle.read_night, seed.Seeder.update, stage.write_back_lib.write_back)
   words, calls = mock.Mock(side_effect=lifecycle.write_words), {
@@ -85,7 +85,7 @@ def test_a_life_that_dies_inside_its_nights_ends_the_same(
   for name, at, owner, attribute, function in (
       ('read', 1, lifecycle, 'read_night', read),
       ('update', 4 + 3 + 3, seed.Seeder, 'update', update),
-      ('back', 3, stage.write_back_lib, 'write_back', back)):
+      ('back', 2, stage.write_back_lib, 'write_back', back)):
     with monkeypatch.context() as patched:
       patched.setattr(owner, attribute, dies(name, at, function))
       with pytest.raises(KeyboardInterrupt):
