@@ -138,11 +138,17 @@ def insert_slot(config: ModelConfig, params, slot, index, level: int = -1):
   if config.scan_layers:
     return {**params, 'layers': replace(
         params['layers'], lambda old, new: old.at[:, index].set(new))}
-  params = dict(params)
+  params, slot = dict(params), jax.tree.map(_by_layer, slot)
   for i in range(config.num_layers):
     params[f'layer_{i}'] = replace(
         params[f'layer_{i}'], lambda old, new, i=i: old.at[index].set(new[i]))
   return params
+
+
+def _by_layer(x):
+  """x[0], x[1], ...: their gradients are put side by side in the backward pass;
+  those of indexing would each be padded to the size of x and added up."""
+  return [part[0] for part in jnp.split(x, len(x))]
 
 
 def with_extra_slots(config: ModelConfig, params, extra_LxBxN):
@@ -190,7 +196,7 @@ def add_to_layers(config: ModelConfig, params, deltas):
 
   if config.scan_layers:
     return {**params, 'layers': add(params['layers'], lambda delta: delta)}
-  params = dict(params)
+  params, deltas = dict(params), jax.tree.map(_by_layer, deltas)
   for i in range(config.num_layers):
     params[f'layer_{i}'] = add(params[f'layer_{i}'], lambda d, i=i: d[i])
   return params
