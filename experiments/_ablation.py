@@ -41,6 +41,7 @@ SEEDING_COLUMNS = {
         'recovered, net': ('context_recovered_net', '.0%'),
         'loss after': ('closed_book_nll_after', '.2f'),
         'contains': ('contains_after', '.0%'),
+        'controls': ('control_change', '+.2f'),
         'with a context': ('context_lost', '+.2f'),
         'drift': ('drift', '+.1%'),
         'tokens': ('seed_tokens', ',.0f')}}
@@ -127,6 +128,8 @@ def run_squad(model, config, settings, seed, folder, number):
           'seed_tokens': _tokens(reports, 'seed') / len(reports),
           'sleep_tokens': _sleep_tokens(reports) / len(reports),
           'contains_after': summary['closed_book_accuracy_after']['contains'],
+          'control_change': (summary['control_nll_after']
+                             - summary['control_nll_before']),
           'context_lost': (summary['in_context_other_nll_after']
                            - summary['in_context_other_nll_before'])}
 

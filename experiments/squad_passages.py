@@ -24,6 +24,7 @@ from sleepjax.data import sources
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
+from sleepjax.evals import sleep_scores
 from sleepjax.models.load import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
@@ -76,15 +77,15 @@ def summarise(reports):
   the model even in context would otherwise decide the mean.
   """
   mean = lambda name: float(np.mean([r[name] for r in reports]))
-  gap = mean('closed_book_nll_before') - mean('in_context_nll')
-  gained = mean('closed_book_nll_before') - mean('closed_book_nll_after')
-  style = mean('control_nll_before') - mean('control_nll_after')
+  gross, net = sleep_scores.recovered(*map(mean, (
+      'closed_book_nll_before', 'closed_book_nll_after', 'in_context_nll',
+      'control_nll_before', 'control_nll_after')))
   accuracy = lambda name, kind: float(np.mean([r[name][kind] for r in reports]))
   summary = {
       'passages': len(reports),
       'questions': int(sum(r['questions'] for r in reports)),
-      'context_recovered': gained / gap,
-      'context_recovered_net': (gained - style) / gap,
+      'context_recovered': gross,
+      'context_recovered_net': net,
       'drift': mean('drift_ppl_after') / mean('drift_ppl_before') - 1,
       'minutes_a_passage': float(np.mean(
           [sum(r['seconds'].values()) for r in reports])) / 60,

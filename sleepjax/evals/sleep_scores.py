@@ -94,21 +94,35 @@ def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
   }
 
 
-def compare(before: dict, after: dict) -> dict:
-  """The report's entries: before, after, and the share of context recovered.
+def recovered(before: float, after: float, in_context: float,
+              control_before: float, control_after: float
+              ) -> tuple[float | None, float | None]:
+  """Shares of what a text in context would save, in nats per token.
 
-    context_recovered     = (before − after) / (before − in context)
-    context_recovered_net = ((before − after) − (control before − after))
-                            / (before − in context)
+    gross = (before − after) / (before − in context)
+    net   = (before − after − max(control before − control after, 0))
+            / (before − in context)
 
-  Either is None where a text in context does not help to begin with.
+  What control questions gain is answer style, not the text. What they lose is
+  harm, which is reported for itself and is nobody's gain.
+
+  Returns:
+    (gross, net); None where the text in context does not help to begin with.
   """
-  gap = before['closed_book_nll'] - before['in_context_nll']
-  gained = before['closed_book_nll'] - after['closed_book_nll']
-  style = before['control_nll'] - after['control_nll']
+  gap, gained = before - in_context, before - after
+  if not gap > 0:
+    return None, None
+  return gained / gap, (gained - max(control_before - control_after, 0.0)) / gap
+
+
+def compare(before: dict, after: dict) -> dict:
+  """The report's entries: before, after, and the shares `recovered`."""
+  gross, net = recovered(
+      before['closed_book_nll'], after['closed_book_nll'],
+      before['in_context_nll'], before['control_nll'], after['control_nll'])
   report = {
-      'context_recovered': gained / gap if gap > 0 else None,
-      'context_recovered_net': (gained - style) / gap if gap > 0 else None,
+      'context_recovered': gross,
+      'context_recovered_net': net,
       'in_context_nll': before['in_context_nll'],
       'in_context_accuracy': before['in_context_accuracy'],
       'in_context_nll_after': after['in_context_nll'],
