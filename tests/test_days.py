@@ -22,6 +22,7 @@ from sleepjax.errors import UserError
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.load import Pretrained
+from sleepjax.seeding import seed
 from sleepjax.training import checkpoints, preemption
 
 
@@ -195,3 +196,22 @@ def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):
       run(model, tmp_path)
   assert checkpoints.load_model(tmp_path / 'model').metadata['nights'] == 1
   assert run(model, tmp_path)['params_sha256'] == whole[1]['params_sha256']
+
+
+def test_told_to_end_while_seeding(whole, model, tmp_path, monkeypatch):
+  """The update is finished and saved, however short the night was so far."""
+  update = seed.Seeder.update
+
+  def update_and_hear(self, state, step, key):
+    if step == 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return update(self, state, step, key)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(seed.Seeder, 'update', update_and_hear)
+    with pytest.raises(preemption.Preempted):
+      run(model, tmp_path)
+  assert checkpoints.load_progress(tmp_path / 'unfinished_seed').step == 2
+  report = run(model, tmp_path)
+  for name in ('params_sha256', 'seed_tokens', 'accuracy_matrix'):
+    assert report[name] == whole[1][name], name
