@@ -17,11 +17,11 @@ from experiments.squad_passages import read_passages, summarise, to_exam
 from sleepjax import lifecycle
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
-from sleepjax.evals.interval import interval
+from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.models.load import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
-# Column -> (key of a run's report, format).
+# Column -> (key of a run's report, or two of which the ratio is taken; format).
 _IN_THE_END = {
     'in the end': ('average_accuracy', '.0%'),
     'paraphrased': ('paraphrase_accuracy', '.0%'),
@@ -29,6 +29,9 @@ _IN_THE_END = {
     'first day, in the end': ('first_day_in_the_end', '.0%'),
     'forgotten': ('forgetting', '.0%'),
     'long-known': ('known_after', '.0%')}
+_ON_PASSAGES = {
+    'recovered, net': (('gained_net', 'gap'), '.0%'),
+    'loss after': ('closed_book_nll_after', '.2f')}
 # By scale: of seeding.
 SEEDING_COLUMNS = {
     'world': {
@@ -38,8 +41,7 @@ SEEDING_COLUMNS = {
         'in view': ('in_view_after', '.0%'),
         'tokens': ('seed_tokens', ',.0f')},
     'squad': {
-        'recovered, net': ('context_recovered_net', '.0%'),
-        'loss after': ('closed_book_nll_after', '.2f'),
+        **_ON_PASSAGES,
         'contains': ('contains_after', '.0%'),
         'controls': ('control_change', '+.2f'),
         'with a context': ('context_lost', '+.2f'),
@@ -57,8 +59,7 @@ DREAMING_COLUMNS = {
         'norm': ('dream_norm_rank_correlation', '.2f'),
         'tokens': ('sleep_tokens', ',.0f')},
     'squad': {
-        'recovered, net': ('context_recovered_net', '.0%'),
-        'loss after': ('closed_book_nll_after', '.2f'),
+        **_ON_PASSAGES,
         'with a context': ('context_lost', '+.2f'),
         'drift': ('drift', '+.1%'),
         'dreams that help, first round': ('dream_success_first', '.0%'),
@@ -120,6 +121,10 @@ def run_squad(model, config, settings, seed, folder, number):
     reports.append(_document.finished(own, config) or _document.run(
         model, *to_exam(passage), controls, config, settings, exam, seed, own))
   summary = summarise(reports)
+  gap = summary['closed_book_nll_before'] - summary['in_context_nll']
+  gained = (summary['closed_book_nll_before']
+            - summary['closed_book_nll_after'])
+  harm = summary['control_nll_after'] - summary['control_nll_before']
   rates = [night for r in reports for night in r.get('dream_success_rates', ())
            if night]  # A night without a verified question has no round.
   success = {f'dream_success_{name}': sum(r[i] for r in rates) / len(rates)
@@ -128,8 +133,8 @@ def run_squad(model, config, settings, seed, folder, number):
           'seed_tokens': _tokens(reports, 'seed') / len(reports),
           'sleep_tokens': _sleep_tokens(reports) / len(reports),
           'contains_after': summary['closed_book_accuracy_after']['contains'],
-          'control_change': (summary['control_nll_after']
-                             - summary['control_nll_before']),
+          'gap': gap, 'gained_net': gained + min(harm, 0.0),
+          'control_change': harm,
           'context_lost': (summary['in_context_other_nll_after']
                            - summary['in_context_other_nll_before'])}
 
@@ -142,8 +147,14 @@ def collect(results, columns) -> dict:
 
   Of a column that an arm does not have, None.
   """
-  return {arm: {column: interval([r[key] for r in reports]) if all(
-      r.get(key) is not None for r in reports) else None
+  def entry(reports, key):
+    keys = key if isinstance(key, tuple) else (key,)
+    values = [[r.get(k) for r in reports] for k in keys]
+    if any(value is None for each in values for value in each):
+      return None
+    return ratio_interval(*values) if len(keys) > 1 else interval(*values)
+
+  return {arm: {column: entry(reports, key)
                 for column, (key, _) in columns.items()}
           for arm, reports in results.items()}
 

@@ -11,7 +11,7 @@ from configs.seeding import squad, world
 from configs.seeding.arms import ARMS
 from experiments import _ablation, ablate_dreaming, ablate_seeding, quickstart
 from sleepjax.errors import UserError
-from sleepjax.evals.interval import interval
+from sleepjax.evals.interval import interval, ratio_interval
 
 
 def test_interval_by_hand():
@@ -22,10 +22,20 @@ def test_interval_by_hand():
   assert interval([2.0])['half_width'] is None
 
 
+def test_ratio_interval_by_hand():
+  """r = 6 / 4; residuals -0.5, 0.5, 0 with sd 0.5."""
+  got = ratio_interval([1.0, 2.0, 3.0], [1.0, 1.0, 2.0])
+  assert got['mean'] == 1.5
+  assert got['half_width'] == pytest.approx(
+      4.302653 * 0.5 / 3 ** 0.5 / (4 / 3), rel=1e-6)
+  assert ratio_interval([1.0], [2.0])['half_width'] is None
+  assert ratio_interval([1.0, 1.0], [1.0, -1.0]) is None
+
+
 def test_cells_and_table():
   columns = _ablation.SEEDING_COLUMNS['squad']
-  reports = [dict.fromkeys(
-      [key for key, _ in columns.values()], value) for value in (0.5, 0.7)]
+  reports = [{**dict.fromkeys([key for key, _ in columns.values()], value),
+              'gained_net': value, 'gap': 1.0} for value in (0.5, 0.7)]
   summary = _ablation.collect(
       {'seeding': reports, 'other': [dict(reports[0], drift=None)]}, columns)
   table = _ablation.markdown(summary, columns)

@@ -21,3 +21,25 @@ def interval(values) -> dict:
         ddof=1) / n ** 0.5)
   return {'mean': float(values.mean()), 'half_width': half,
           'values': values.tolist()}
+
+
+def ratio_interval(numerators, denominators) -> dict | None:
+  """A ratio of means over seeds and half the width of its 95 % interval.
+
+    r = Σ a / Σ b,  half = t · sd(a − r b) / (√n · mean b)
+
+  The ratio estimator of survey sampling (Cochran 1977, section 2.11), Student
+  t. A mean of ratios would be decided by the seed whose b is next to nothing.
+
+  Returns:
+    mean, half_width, values (a) and denominators (b); None where Σ b is not
+    positive.
+  """
+  a, b = (np.asarray(x, np.float64) for x in (numerators, denominators))
+  if not b.sum() > 0:
+    return None
+  ratio = a.sum() / b.sum()
+  half = interval(a - ratio * b)['half_width']
+  return {'mean': float(ratio),
+          'half_width': None if half is None else float(half / b.mean()),
+          'values': a.tolist(), 'denominators': b.tolist()}
