@@ -10,7 +10,7 @@ import pytest
 
 from sleepjax.budget import Budget, Meter
 from sleepjax.errors import UserError
-from sleepjax.training import checkpoints, preemption
+from sleepjax.training import checkpoints, phase_saves, preemption
 from sleepjax.training.phase_saves import NO_SAVES, PhaseSaves, in_place_of
 from sleepjax.training.progress import Display
 
@@ -56,6 +56,22 @@ def test_only_what_took_long_is_saved(tmp_path):
   NO_SAVES.clear()
   with NO_SAVES.held():
     pass
+
+
+def test_slow_saves_are_rare(tmp_path, monkeypatch):
+  now, steps = [0.0], []
+  monkeypatch.setattr(phase_saves.time, 'monotonic', lambda: now[0])
+
+  def slow(folder, step, *_):
+    steps.append(step)
+    now[0] += 10.0
+
+  monkeypatch.setattr(checkpoints, 'save_progress', slow)
+  saves = PhaseSaves(tmp_path, RUN, seconds=30)
+  for step in range(50):
+    now[0] += 10.0
+    saves.offer('seed', step, TREE, {})
+  assert steps == [2, 22, 42]
 
 
 def test_a_notice_saves_at_once_and_ends_the_run(tmp_path):

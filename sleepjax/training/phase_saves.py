@@ -44,12 +44,13 @@ class PhaseSaves:
       run: JSON types that tell this run from others.
       display: its totals are saved and put back.
       notice: when it has come, a phase is saved at once and the run ends.
-      seconds: of work that may be lost.
+      seconds: of work that may be lost; more where a save itself takes long,
+        so that saving takes no more than a twentieth of the time.
     """
     self._folder, self._run = folder, json.loads(json.dumps(dict(run or {})))
     self._display, self._notice = display, notice
     self._seconds, self._cycle = seconds, 0
-    self._last = time.monotonic()
+    self._cost, self._last = 0.0, time.monotonic()
 
   def begin(self, cycle: int) -> None:
     """From here on it is this cycle that is saved."""
@@ -95,13 +96,15 @@ class PhaseSaves:
       Preempted: after saving.
     """
     told = self._notice is not None and self._notice.came()
-    if self._folder is not None and (
-        told or time.monotonic() - self._last >= self._seconds):
+    start = time.monotonic()
+    if self._folder is not None and (told or start - self._last >= max(
+        self._seconds, 20 * self._cost if self._seconds else 0.0)):
       totals = self._display.totals() if self._display is not None else {}
       checkpoints.save_progress(self._path(phase), step, tree, {
           'run': self._run, 'cycle': self._cycle, 'totals': totals,
           **metadata})
       self._last = time.monotonic()
+      self._cost = self._last - start
     if told:
       self._notice.check()
 
