@@ -17,6 +17,7 @@ from experiments.squad_passages import read_passages, summarise, to_exam
 from sleepjax import lifecycle
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
+from sleepjax.evals import sleep_scores
 from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.models.load import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
@@ -121,10 +122,6 @@ def run_squad(model, config, settings, seed, folder, number):
     reports.append(_document.finished(own, config) or _document.run(
         model, *to_exam(passage), controls, config, settings, exam, seed, own))
   summary = summarise(reports)
-  gap = summary['closed_book_nll_before'] - summary['in_context_nll']
-  gained = (summary['closed_book_nll_before']
-            - summary['closed_book_nll_after'])
-  harm = summary['control_nll_after'] - summary['control_nll_before']
   rates = [night for r in reports for night in r.get('dream_success_rates', ())
            if night]  # A night without a verified question has no round.
   success = {f'dream_success_{name}': sum(r[i] for r in rates) / len(rates)
@@ -133,8 +130,12 @@ def run_squad(model, config, settings, seed, folder, number):
           'seed_tokens': _tokens(reports, 'seed') / len(reports),
           'sleep_tokens': _sleep_tokens(reports) / len(reports),
           'contains_after': summary['closed_book_accuracy_after']['contains'],
-          'gap': gap, 'gained_net': gained + min(harm, 0.0),
-          'control_change': harm,
+          'gap': summary['closed_book_nll_before'] - summary['in_context_nll'],
+          'gained_net': sleep_scores.gained_net(*(summary[name] for name in (
+              'closed_book_nll_before', 'closed_book_nll_after',
+              'control_nll_before', 'control_nll_after'))),
+          'control_change': (summary['control_nll_after']
+                             - summary['control_nll_before']),
           'context_lost': (summary['in_context_other_nll_after']
                            - summary['in_context_other_nll_before'])}
 

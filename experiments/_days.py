@@ -195,8 +195,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
     progress = Progress(**lineage['progress'])
   with (Display() as display, MetricsWriter(workdir / 'metrics.jsonl') as
         metrics, preemption.listen() as notice):
-    display.seconds.update(lineage['seconds'])
-    display.tokens.update(lineage['tokens'])
+    display.restore(lineage)
     if saved is None:
       with display.phase('ask before', total=d.days) as phase:
         progress.known.append(exam.known(untouched))

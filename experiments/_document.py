@@ -131,8 +131,7 @@ def run(model: Pretrained, document: Document, questions, controls,
     reports = lineage['reports']
   with Display() as display, preemption.listen() as notice:
     # Of sleeps that an interrupted run has finished.
-    display.seconds.update(lineage['seconds'])
-    display.tokens.update(lineage['tokens'])
+    display.restore(lineage)
     with display.phase('evaluate before', total=1) as phase:
       source = 'file'
       if questions is None:

@@ -94,6 +94,12 @@ def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
   }
 
 
+def gained_net(before: float, after: float, control_before: float,
+               control_after: float) -> float:
+  """before − after − max(control before − control after, 0), nats per token."""
+  return before - after - max(control_before - control_after, 0.0)
+
+
 def recovered(before: float, after: float, in_context: float,
               control_before: float, control_after: float
               ) -> tuple[float | None, float | None]:
@@ -109,10 +115,11 @@ def recovered(before: float, after: float, in_context: float,
   Returns:
     (gross, net); None where the text in context does not help to begin with.
   """
-  gap, gained = before - in_context, before - after
+  gap = before - in_context
   if not gap > 0:
     return None, None
-  return gained / gap, (gained - max(control_before - control_after, 0.0)) / gap
+  return (before - after) / gap, gained_net(
+      before, after, control_before, control_after) / gap
 
 
 def compare(before: dict, after: dict) -> dict:
