@@ -20,6 +20,7 @@ from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
 from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.models.load import load_pretrained
+from sleepjax.training import distributed
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Column -> (key of a run's report, or two of which the ratio is taken; format).
@@ -231,5 +232,6 @@ def _run_all(config, settings, ablation, workdir, columns):
       summary = collect(results, columns)
       report_lib.write_report(workdir, {
           'arms': summary, 'scale': ablation.scale})
-      (workdir / 'table.md').write_text(markdown(summary, columns))
+      if distributed.is_first():
+        (workdir / 'table.md').write_text(markdown(summary, columns))
     print_summary(summary, columns)

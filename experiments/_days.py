@@ -1,7 +1,6 @@
 """Days and nights of a tiny model: what experiments in its world share."""
 
 import dataclasses
-import json
 import pathlib
 
 import jax
@@ -250,7 +249,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
         checkpoints.save_model(
             workdir / 'model', current, params, model.tokenizer, lineage)
         saves.clear()
-      notice.check(life.cycle)
+      notice.check()
   report = {
       **summary(progress), 'days': [day.text for day in days],
       'params_before': transformer.parameter_count(model.params),
@@ -261,10 +260,9 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       display.tokens_per_second, 'peak_memory_bytes':
       report_lib.peak_memory_bytes(), 'seed': seed, 'config': config}
   report_lib.write_report(workdir, report)
-  (workdir / 'dreams.json').write_text(json.dumps(progress.dreams, indent=1))
+  report_lib.write_json(workdir / 'dreams.json', progress.dreams)
   if any(progress.dreaming):
-    (workdir / 'dreaming.json').write_text(
-        json.dumps(progress.dreaming, indent=1))
+    report_lib.write_json(workdir / 'dreaming.json', progress.dreaming)
   return report
 
 

@@ -24,7 +24,7 @@ from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.sampling import context
 from sleepjax.seeding import dreams
-from sleepjax.training import checkpoints, preemption, sharding
+from sleepjax.training import checkpoints, distributed, preemption, sharding
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
@@ -66,7 +66,7 @@ def params_sha256(params) -> str:
   """Hash over the names, dtypes, shapes and bytes of a tree, in path order."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-    leaf = np.asarray(leaf)
+    leaf = sharding.to_host(leaf)
     digest.update(f'{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}'
                   .encode())
     digest.update(leaf.tobytes())
@@ -172,7 +172,7 @@ def run(model: Pretrained, document: Document, questions, controls,
               workdir / 'model', current, params, model.tokenizer, lineage)
           saves.clear()
           phase.advance()
-        notice.check(life.cycle)
+        notice.check()
     with display.phase('evaluate after', total=1) as phase:
       after = _score(current, params, chat, exam, answer, settings)
       phase.advance(closed_book_nll=after['closed_book_nll'])
@@ -193,12 +193,13 @@ def run(model: Pretrained, document: Document, questions, controls,
       'seconds': display.seconds,
       'tokens_per_second': display.tokens_per_second,
       'peak_memory_bytes': report_lib.peak_memory_bytes(), 'config': config}
-  (workdir / 'dreams.json').write_text(json.dumps(
-      {'sleeps': reports, 'questions': [
-          dataclasses.asdict(q) for q in questions]}, indent=1) + '\n')
+  report_lib.write_json(workdir / 'dreams.json', {
+      'sleeps': reports, 'questions': [
+          dataclasses.asdict(q) for q in questions]})
   report_lib.write_report(workdir, report)
-  report_lib.plot_report(
-      workdir, report, read_metrics(workdir / 'metrics.jsonl'))
+  if distributed.is_first():
+    report_lib.plot_report(
+        workdir, report, read_metrics(workdir / 'metrics.jsonl'))
   return report
 
 

@@ -48,10 +48,10 @@ def main(argv):
         _document.bundled_controls(),
         json.loads(json.dumps(config.to_dict())), settings, exam_settings,
         config.seed, pathlib.Path(_WORKDIR.value))
-  report_lib.print_table(report)
-  print(f'Wrote {_WORKDIR.value}/report.json and report.png; ask the model with'
-        f'\n  python -m experiments.ask --checkpoint={_WORKDIR.value} '
-        '--question="…"')
+    report_lib.print_table(report)
+    print(f'Wrote {_WORKDIR.value}/report.json and report.png; ask the model '
+          f'with\n  python -m experiments.ask --checkpoint={_WORKDIR.value} '
+          '--question="…"')
 
 
 if __name__ == '__main__':

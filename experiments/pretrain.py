@@ -178,11 +178,13 @@ def main(argv):
                           'Lower pretraining.learning_rate.')
         writer.write('pretrain', step, metrics)
         phase.advance(tokens=row_tokens, loss=loss)
-        if notice.came(step) or (step + 1) % config.save_every == 0:
+        told = notice.came()
+        if told or (step + 1) % config.save_every == 0:
           checkpoints.save_progress(folder, step + 1, state, {
               'config': resolved,
               'spent': [tokens, time.process_time() - began]})
-        notice.check()
+        if told:
+          notice.check()
 
       with notice.held():
         params, _ = train(model, settings, stages, config.seed, state,

@@ -23,6 +23,7 @@ from experiments import _days, _main, _mesh
 from sleepjax import lifecycle
 from sleepjax.errors import UserError
 from sleepjax.models.load import load_pretrained
+from sleepjax.training import distributed
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.
@@ -103,8 +104,9 @@ def main(argv):
         load_pretrained(config.model),
         json.loads(json.dumps(config.to_dict())), settings, days, config.seed,
         workdir)
-  plot_report(report, workdir / 'report.png')
-  print_report(report)
+    if distributed.is_first():
+      plot_report(report, workdir / 'report.png')
+      print_report(report)
 
 
 if __name__ == '__main__':

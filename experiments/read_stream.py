@@ -181,7 +181,7 @@ def main(argv):
           writer.write('read', n, row)
           rows.append(row)
           phase.advance(tokens=window, loss=row['loss'])
-          if notice.came(n) or row['tokens_read'] % config.save_every == 0:
+          if notice.came() or row['tokens_read'] % config.save_every == 0:
             checkpoints.save_progress(
                 folder, row['tokens_read'], state, {'config': resolved})
         notice.check()

@@ -157,8 +157,8 @@ def _run(model, config, settings, exam, passages, controls):
         model, document, questions, controls, resolved, settings, exam,
         config.seed, folder))
     summary = summarise(reports)
-    (pathlib.Path(_WORKDIR.value) / 'summary.json').write_text(
-        json.dumps(summary, indent=2) + '\n')
+    report_lib.write_json(
+        pathlib.Path(_WORKDIR.value) / 'summary.json', summary)
     report_lib.print_table(reports[-1])
     print_summary(reports, summary)
 

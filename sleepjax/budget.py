@@ -3,6 +3,8 @@
 import dataclasses
 import time
 
+from sleepjax.training import distributed
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
@@ -52,6 +54,8 @@ class Meter:
 
   def exhausted(self) -> bool:
     b = self.budget
-    return any((b.tokens and self.tokens >= b.tokens,
-                b.steps and self.steps >= b.steps,
-                b.seconds and time.monotonic() - self._started >= b.seconds))
+    return bool(
+        b.tokens and self.tokens >= b.tokens
+        or b.steps and self.steps >= b.steps
+        or b.seconds and distributed.agreed(
+            time.monotonic() - self._started >= b.seconds))

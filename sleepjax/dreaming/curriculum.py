@@ -21,6 +21,7 @@ import numpy as np
 from sleepjax.dreaming import loss
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
+from sleepjax.training.sharding import to_host
 
 _LEAST = 0.02  # So that a memory thought solved is looked at now and then.
 
@@ -39,7 +40,7 @@ def answer_probabilities(config: ModelConfig, frozen, slot, index,
 
 def learnability(probabilities_Q) -> float:
   """Mean over a memory's questions of 4 p (1 − p), from 0 to 1."""
-  p = np.asarray(probabilities_Q, np.float64)
+  p = to_host(probabilities_Q).astype(np.float64)
   return float(np.nanmean(4 * p * (1 - p)))
 
 

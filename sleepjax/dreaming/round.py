@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.dreaming import diversity, inner, outer, sample, select, tasks
@@ -25,6 +24,7 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows, num_tokens
 from sleepjax.seeding import policy_gradient
 from sleepjax.seeding.trainable import OWN_MLP_SLOT, LowRank
+from sleepjax.training.sharding import to_host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +149,7 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
   scores = select.gradient_scores(
       *sleeper, dreams, held_in, np.repeat(np.arange(T), s.dreams),
       rows_at_once=s.gradient_rows)
-  by_memory = lambda values: np.asarray(values, np.float64).reshape(T, -1)
+  by_memory = lambda values: to_host(values).astype(np.float64).reshape(T, -1)
   norm, influence = by_memory(scores.norm), by_memory(scores.influence)
   importance = {'gradient_norm': norm, 'influence': influence,
                 'random': np.zeros_like(norm)}[s.selection]
@@ -157,7 +157,7 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
   within = np.asarray(select.selected_dreams(
       importance, select_key, top_k, s.kept - top_k))
   selected = (within + np.arange(T)[:, None] * s.dreams).reshape(-1)
-  kept = Rows(*(jnp.asarray(leaf)[selected] for leaf in dreams))
+  kept = Rows(*(to_host(leaf)[selected] for leaf in dreams))
   report(1, {'dream_importance': float(importance.mean()),
              'dream_importance_kept': float(
                  importance.reshape(-1)[selected].mean())},
@@ -167,7 +167,8 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
   trials = inner.dream_trials(
       *learner, kept, held_in, np.repeat(np.arange(T), s.kept), s.inner_steps,
       s.inner_learning_rate, copies_at_once=s.copies_at_once, part=inner_part)
-  before, after = trials.tau_before, trials.tau_after.reshape(T, s.kept)
+  before, after = map(to_host, trials)
+  after = after.reshape(T, s.kept)
   rewards = REWARDS[s.reward](before, after)
   improvement = by_memory(before[:, None] - after)
   success_rate = float(REWARDS['binary'](before, after).mean())

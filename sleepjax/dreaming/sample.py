@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
@@ -22,6 +21,7 @@ from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding.trainable import LowRank
+from sleepjax.training.sharding import to_host
 
 
 def open_slots(config: ModelConfig, params) -> jax.Array:
@@ -113,6 +113,5 @@ def sample_dreams(config: ModelConfig, frozen, slot, index,
 
 def token_lists(dreams: Rows) -> list[list[int]]:
   """The dreams without padding, stop tokens included."""
-  tokens, mask = (np.asarray(dreams.completion),
-                  np.asarray(dreams.completion_mask))
+  tokens, mask = map(to_host, (dreams.completion, dreams.completion_mask))
   return [row[real].tolist() for row, real in zip(tokens, mask)]

@@ -21,6 +21,7 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
 from sleepjax.seeding import chunked
+from sleepjax.training.sharding import to_host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +103,7 @@ def greedy_answers(config: ModelConfig, params, chat: ChatPrompts,
         max_new_tokens=settings.max_new_tokens,
         stop_ids=chat.tokenizer.stop_ids, method=sampler.Sampling(0.0),
         segments=segments)
-    tokens, mask = np.asarray(rollout.tokens), np.asarray(rollout.mask)
+    tokens, mask = map(to_host, (rollout.tokens, rollout.mask))
     texts += [chat.tokenizer.decode(tokens[i][mask[i]].tolist()).strip()
               for i in range(real)]
   return texts

@@ -19,6 +19,7 @@ from typing import Any
 import rich.console
 import rich.table
 
+from sleepjax.training import distributed
 from sleepjax.training.metrics import plain_scalar
 
 # The three columns of the table and bars of a group, in this order.
@@ -41,14 +42,24 @@ def write_report(folder: str | os.PathLike, report: Mapping[str, Any]) -> None:
   """Writes `report.json` into `folder`, whole or not at all.
 
   Numbers may be numpy or jax scalars. JSON has no NaN or infinity; a number
-  that is not finite is written as null.
+  that is not finite is written as null. Of several processes the first one
+  writes.
   """
+  if not distributed.is_first():
+    return
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   path, temporary = folder / 'report.json', folder / 'report.json.part'
   text = json.dumps(_plain(report), indent=2, allow_nan=False)
   temporary.write_text(text + '\n', encoding='utf-8')
   os.replace(temporary, path)
+
+
+def write_json(path: str | os.PathLike, contents: Any) -> None:
+  """Writes what is read beside a report; of several processes the first."""
+  if distributed.is_first():
+    pathlib.Path(path).write_text(
+        json.dumps(contents, indent=1) + '\n', encoding='utf-8')
 
 
 def print_table(

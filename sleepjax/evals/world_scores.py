@@ -15,6 +15,7 @@ from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
+from sleepjax.training.sharding import to_host
 
 _ANSWERS = AnswerConfig(max_new_tokens=4, batch_rows=64)
 
@@ -77,7 +78,7 @@ def written_questions(config: ModelConfig, params, chat: ChatPrompts,
       *rows_lib.pad_left(prompts, rows_lib.prompt_bucket(prompts)), key,
       max_new_tokens=16, stop_ids=chat.tokenizer.stop_ids,
       method=sampler.Sampling(temperature), segments=segments)
-  tokens, mask = np.asarray(rollout.tokens), np.asarray(rollout.mask)
+  tokens, mask = map(to_host, (rollout.tokens, rollout.mask))
   return [chat.tokenizer.decode(t[m].tolist()).strip()
           for t, m in zip(tokens, mask)]
 

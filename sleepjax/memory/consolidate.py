@@ -26,6 +26,7 @@ from sleepjax.sampling import sampler
 from sleepjax.seeding import objective, seed
 from sleepjax.seeding.objective import SeedingConfig
 from sleepjax.seeding.trainable import Slot
+from sleepjax.training.sharding import to_host
 
 _SAMPLED_ROWS = 16
 
@@ -93,7 +94,7 @@ def stream_dreams(config: ModelConfig, teacher, tokens: Sequence[int],
         jax.random.fold_in(sample_key, start),
         max_new_tokens=settings.dream_tokens, stop_ids=stop_ids, method=method,
         segments=segments)
-    written, mask = np.asarray(rollout.tokens), np.asarray(rollout.mask)
+    written, mask = map(to_host, (rollout.tokens, rollout.mask))
     completions += [w[m] for w, m in zip(written, mask, strict=True)]
   prompts = prompts.tolist()
   return seed.score_examples(

@@ -21,6 +21,7 @@ from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import prompt_library
 from sleepjax.seeding.cleaning import clean_question, clean_request, distinct
+from sleepjax.training.sharding import to_host
 
 Segments = tuple[Segment, ...]
 
@@ -144,7 +145,7 @@ class Dreamer:
           max_new_tokens=s.completion_tokens,
           stop_ids=self.chat.tokenizer.stop_ids,
           method=sampler.Sampling(temperature))
-      tokens, mask = np.asarray(rollout.tokens), np.asarray(rollout.mask)
+      tokens, mask = map(to_host, (rollout.tokens, rollout.mask))
       completions += [tokens[i][mask[i]].tolist() for i in range(real)]
       self.report(int(mask[:real].sum()))
     return completions

@@ -23,6 +23,7 @@ from sleepjax.seeding.judges import Judge
 from sleepjax.seeding.objective import Batch, SeedingConfig, SlotState
 from sleepjax.seeding.trainable import Slot, Trainable
 from sleepjax.training import finite
+from sleepjax.training.sharding import to_host
 
 _SCORING_ROWS = 16
 
@@ -71,7 +72,7 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
     wanted = np.arange(start, start + _SCORING_ROWS)
     rows = Rows(*(part[np.minimum(wanted, n - 1)] for part in teacher))
     scored = objective.teacher_hidden_states(config, frozen, rows, segments)
-    hidden.append(np.asarray(scored)[:n - start])
+    hidden.append(to_host(scored)[:n - start])
   return Examples(student, teacher_prompt, teacher_mask,
                   np.concatenate(hidden))
 
@@ -226,7 +227,7 @@ class Seeder:
     """
     if self.judge is None:
       return None
-    ids, mask, reference, reference_mask = map(np.asarray, ids_and_masks)
+    ids, mask, reference, reference_mask = map(to_host, ids_and_masks)
     texts = lambda ids, mask: [self.tokenizer.decode(row[m].tolist()).strip()
                                for row, m in zip(ids, mask)]
     return self.judge(texts(ids, mask), texts(reference, reference_mask))

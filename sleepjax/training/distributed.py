@@ -8,8 +8,10 @@ they only meet at named barriers, and process 0 alone writes what people read.
 import functools
 import glob
 import importlib.util
+import itertools
 import logging
 import os
+import sys
 from collections.abc import Mapping
 
 import jax
@@ -22,20 +24,22 @@ COORDINATOR, PROCESSES, PROCESS = (
 _SLURM = ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_PROCID',
           'SLURM_LOCALID', 'SLURM_NTASKS')
 _HEARTBEAT = 30  # Seconds after which a silent process counts as dead.
+_QUESTIONS = itertools.count()
 
 
 def initialize(environ: Mapping[str, str] = os.environ,
                timeout: int = 120) -> bool:
   """Joins the other processes of this run, if the environment names any.
 
-  To be called once, before anything asks for a device. In this order:
+  To be called before anything asks for a device. In this order:
 
   * JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID:
     as they say.
   * A step of SLURM (`srun`) with several tasks: one process a task.
   * A host with TPUs: all hosts of its slice. libtpu knows them.
 
-  A process that stops answering ends all others within half a minute.
+  A process that stops answering ends all others within half a minute. Called
+  again, it does nothing.
 
   Args:
     environ: where to look.
@@ -47,6 +51,8 @@ def initialize(environ: Mapping[str, str] = os.environ,
   Raises:
     UserError: some of the three variables are missing or wrong.
   """
+  if jax.distributed.is_initialized():
+    return jax.process_count() > 1
   how = _explicit(environ) or _slurm(environ) or _tpu(environ)
   if how is None:
     return False
@@ -91,7 +97,8 @@ def _slurm(environ):
 
 
 def _tpu(environ):
-  if 'cpu' in environ.get('JAX_PLATFORMS', ''):
+  # A notebook has one kernel, and has used its devices by now.
+  if 'cpu' in environ.get('JAX_PLATFORMS', '') or 'ipykernel' in sys.modules:
     return None
   here = glob.glob('/dev/accel*') or glob.glob('/dev/vfio/[0-9]*')
   if not here or not importlib.util.find_spec('libtpu'):
@@ -130,6 +137,36 @@ def barrier(name: str, timeout: float = 600) -> None:
         f'{name!r} of {jax.process_count()} processes. One of them has died or '
         'is stuck: the last line that it logged says where. '
         f'({str(error).splitlines()[0]})') from error
+
+
+def agreed(value: bool, timeout: float = 600) -> bool:
+  """What process 0 says, in all processes.
+
+  For what a clock decides, which is never quite the same twice: whether it is
+  time to save, whether a budget is spent. All processes have to ask the same
+  questions in the same order.
+
+  Args:
+    value: of this process.
+    timeout: seconds to wait for process 0.
+
+  Raises:
+    TimeoutError: process 0 did not come to this question.
+  """
+  if jax.process_count() == 1:
+    return value
+  client = ocp.multihost.get_jax_distributed_client()
+  key = f'sleepjax_agreed_{next(_QUESTIONS)}'
+  if is_first():
+    client.key_value_set(key, str(int(value)))
+    return value
+  try:
+    return client.blocking_key_value_get(key, int(1000 * timeout)) == '1'
+  except jax.errors.JaxRuntimeError as error:
+    raise TimeoutError(
+        f'process {jax.process_index()} waited up to {timeout:g} s for process '
+        '0, which has died or is stuck: the last line that it logged says '
+        f'where. ({str(error).splitlines()[0]})') from error
 
 
 def log(phase: str, step: int | None = None) -> None:

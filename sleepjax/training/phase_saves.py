@@ -22,7 +22,7 @@ from typing import Any
 import jax
 
 from sleepjax.errors import UserError
-from sleepjax.training import checkpoints, saved_folder
+from sleepjax.training import checkpoints, distributed, saved_folder, sharding
 from sleepjax.training.checkpoints import Progress
 from sleepjax.training.preemption import Notice
 from sleepjax.training.progress import Display
@@ -97,8 +97,9 @@ class PhaseSaves:
     """
     told = self._notice is not None and self._notice.came()
     start = time.monotonic()
-    if self._folder is not None and (told or start - self._last >= max(
-        self._seconds, 20 * self._cost if self._seconds else 0.0)):
+    if self._folder is not None and (told or distributed.agreed(
+        start - self._last >= max(
+            self._seconds, 20 * self._cost if self._seconds else 0.0))):
       totals = self._display.totals() if self._display is not None else {}
       checkpoints.save_progress(self._path(phase), step, tree, {
           'run': self._run, 'cycle': self._cycle, 'totals': totals,
@@ -110,10 +111,12 @@ class PhaseSaves:
 
   def clear(self) -> None:
     """Deletes what was saved: the cycle has ended and was saved as a whole."""
-    for phase in _PHASES if self._folder is not None else ():
-      path = self._path(phase)
-      for leftover in saved_folder.versions(path):
+    if self._folder is None:
+      return
+    for phase in _PHASES if distributed.is_first() else ():
+      for leftover in saved_folder.versions(self._path(phase)):
         shutil.rmtree(leftover, ignore_errors=True)
+    distributed.barrier(f'cleared after cycle {self._cycle} in {self._folder}')
 
   def _path(self, phase):
     return self._folder and self._folder / f'unfinished_{phase}'
@@ -125,5 +128,4 @@ NO_SAVES = PhaseSaves()  # Nothing is saved, and a notice ends the run at once.
 def in_place_of(state, saved: Progress, what: str):
   """The saved arrays in the structure of a state, each where that one lies."""
   tree = checkpoints.with_structure(state, saved.tree, what)
-  return jax.tree.map(
-      lambda new, old: jax.device_put(new, old.sharding), tree, state)
+  return sharding.put(tree, jax.tree.map(lambda old: old.sharding, state))

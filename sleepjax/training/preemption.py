@@ -4,9 +4,11 @@
     for step in steps:
       with notice.held():             # A notice waits until the end.
         ...
-        if notice.came(step) or step % every == 0:
+        told = notice.came()
+        if told or step % every == 0:
           save()
-      notice.check()                  # Here the run ends.
+      if told:
+        notice.check()                # Here the run ends.
 
 Outside of `held` a notice ends the run at once: nothing that is not saved is
 lost but what has to be computed again anyway. A command that does not listen is
@@ -35,12 +37,12 @@ class Notice:
   """Whether this run was told to end.
 
   On several hosts all of them have to save the same step: there the runtime
-  spreads the news, every process has to ask `came` after every step, and
-  nothing ends at once.
+  spreads the news, all processes have to ask `came` equally often, and nothing
+  ends at once.
   """
 
   def __init__(self):
-    self._came, self._held = False, 0
+    self._came, self._held, self._asked = False, 0, 0
 
   def hear(self, *_) -> None:
     """The signal handler."""
@@ -57,26 +59,20 @@ class Notice:
     finally:
       self._held -= 1
 
-  def came(self, step: int = 0) -> bool:
-    """True from the notice on; with several hosts, at the same step on all.
-
-    Args:
-      step: number of this call, larger every time, the same on all hosts.
-    """
-    if jax.process_count() > 1:
-      self._came = self._came or ocp.utils.reached_preemption(step)
+  def came(self) -> bool:
+    """True from the notice on; with several hosts, at the same call on all."""
+    if jax.process_count() > 1 and not self._came:
+      self._asked += 1
+      self._came = ocp.utils.reached_preemption(self._asked)
     return self._came
 
-  def check(self, step: int | None = None) -> None:
-    """Ends the run if the notice has come.
-
-    Args:
-      step: as of `came`, where that is not asked before.
+  def check(self) -> None:
+    """Ends the run if the notice has come; this asks, as `came` does.
 
     Raises:
       Preempted: it has.
     """
-    if self._came or step is not None and self.came(step):
+    if self.came():
       raise Preempted
 
 
