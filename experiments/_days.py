@@ -21,7 +21,7 @@ from sleepjax.memory import continuum
 from sleepjax.memory import day as day_memory
 from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
-from sleepjax.training import checkpoints, preemption, sharding
+from sleepjax.training import checkpoints, kept, preemption, sharding
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
@@ -195,7 +195,9 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   with (Display() as display, MetricsWriter(workdir / 'metrics.jsonl') as
         metrics, preemption.listen() as notice):
     display.restore(lineage)
-    if saved is None:
+    if saved is not None:
+      _keep(workdir, progress, settings)
+    else:
       with display.phase('ask before', total=d.days) as phase:
         progress.known.append(exam.known(untouched))
         for day in days:
@@ -248,6 +250,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       with notice.held():
         checkpoints.save_model(
             workdir / 'model', current, params, model.tokenizer, lineage)
+        _keep(workdir, progress, settings)
         saves.clear()
       notice.check()
   report = {
@@ -264,6 +267,13 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   if any(progress.dreaming):
     report_lib.write_json(workdir / 'dreaming.json', progress.dreaming)
   return report
+
+
+def _keep(workdir, progress, settings):
+  """The best night is that after which most is known of all days."""
+  matrix = progress.accuracy['direct']
+  kept.keep(workdir / 'model', len(matrix) - 1, float(np.mean(matrix[-1])),
+            settings.keep)
 
 
 def _check_levels(settings, model, days_config):

@@ -24,7 +24,13 @@ from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.sampling import context
 from sleepjax.seeding import dreams
-from sleepjax.training import checkpoints, distributed, preemption, sharding
+from sleepjax.training import (
+    checkpoints,
+    distributed,
+    kept,
+    preemption,
+    sharding,
+)
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
@@ -132,6 +138,8 @@ def run(model: Pretrained, document: Document, questions, controls,
   with Display() as display, preemption.listen() as notice:
     # Of sleeps that an interrupted run has finished.
     display.restore(lineage)
+    if saved is not None:
+      kept.keep(workdir / 'model', lineage['sleeps'] - 1, None, settings.keep)
     with display.phase('evaluate before', total=1) as phase:
       source = 'file'
       if questions is None:
@@ -170,6 +178,7 @@ def run(model: Pretrained, document: Document, questions, controls,
         with display.phase('save', total=1) as phase, notice.held():
           checkpoints.save_model(
               workdir / 'model', current, params, model.tokenizer, lineage)
+          kept.keep(workdir / 'model', life.cycle - 1, None, settings.keep)
           saves.clear()
           phase.advance()
         notice.check()

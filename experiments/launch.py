@@ -5,8 +5,9 @@
 
 Each process gets as many CPU devices as asked for and knows the others by the
 variables of `sleepjax.training.distributed`; what it prints is prefixed with
-its number. If one fails, the others are ended at once. The status is 0 if all
-succeeded, otherwise that of the first that failed.
+its number. If one fails, the others are ended at once; SIGTERM is passed on, so
+that they save what they have. The status is 0 if all succeeded, otherwise that
+of the first that failed.
 """
 
 import os
@@ -89,6 +90,13 @@ def launch(command, processes: int, devices: int) -> int:
              for i, child in enumerate(children)]
   for reader in readers:
     reader.start()
+
+  def pass_on(number, _):
+    for child in children:
+      if child.poll() is None:
+        os.killpg(child.pid, number)
+
+  signal.signal(signal.SIGTERM, pass_on)
   try:
     while True:
       statuses = [child.poll() for child in children]

@@ -41,6 +41,7 @@ from sleepjax.training import (
   checkpoints,
   distributed,
   finite,
+  kept,
   preemption,
   sharding,
 )
@@ -142,7 +143,9 @@ def main(argv):
   workdir = pathlib.Path(_WORKDIR.value)
   distributed.initialize()
   resolved = json.loads(config.to_json())
-  del resolved['mesh']  # Where it is computed, not what.
+  for name in 'mesh', 'keep':  # Not what is computed.
+    del resolved[name]
+  keep = _main.to_dataclass(kept.KeepConfig, config.keep, 'config.keep')
   model = _main.to_dataclass(ModelConfig, config.model, 'config.model')
   settings = _main.to_dataclass(
       PretrainingConfig, config.pretraining, 'config.pretraining')
@@ -165,7 +168,8 @@ def main(argv):
     state = sharding.put(checkpoints.with_structure(state, saved.tree),
                          sharding.param_shardings(state, mesh))
     start, tokens, seconds = saved.step, *saved.metadata['spent']
-  began = time.process_time() - seconds
+    kept.keep(folder, start, saved.metadata.get('measure'), keep)
+  began, losses = time.process_time() - seconds, []
   with (Display() as display, MetricsWriter(workdir / 'steps.jsonl') as writer,
         preemption.listen() as notice):
     with display.phase('pretrain', total=settings.steps - start) as phase:
@@ -174,15 +178,19 @@ def main(argv):
         nonlocal tokens
         tokens += row_tokens
         loss = float(metrics['loss'])
+        losses.append(loss)
         finite.check_loss('pretrain', step, loss, state,
                           'Lower pretraining.learning_rate.')
         writer.write('pretrain', step, metrics)
         phase.advance(tokens=row_tokens, loss=loss)
         told = notice.came()
         if told or (step + 1) % config.save_every == 0:
+          measure = -sum(losses) / len(losses)  # Since the last save.
+          losses.clear()
           checkpoints.save_progress(folder, step + 1, state, {
-              'config': resolved,
+              'config': resolved, 'measure': measure,
               'spent': [tokens, time.process_time() - began]})
+          kept.keep(folder, step + 1, measure, keep)
         if told:
           notice.check()
 

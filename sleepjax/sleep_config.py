@@ -10,6 +10,7 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import judge_by_name
 from sleepjax.seeding.dreams import DreamConfig
 from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.training.kept import KeepConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SleepConfig:
   seeding_budget, dreaming_budget: what those two may spend each night.
   save_seconds: of work that a run may lose that dies inside a night; 0 saves
     after every update.
+  keep: which earlier nights stay beside the last one.
   answer_prompt: how questions are put, with {question}.
   judge: of the semantic reward: 'stand_in', which compares content tokens
     inside the jitted step, or a name of `judge_by_name.KINDS`.
@@ -70,6 +72,7 @@ class SleepConfig:
   replay: bool = False
   max_retention_divergence: float = 1.0
   save_seconds: float = 30.0
+  keep: KeepConfig = KeepConfig()
   seeding_budget: Budget = Budget()
   dreaming_budget: Budget = Budget()
 

@@ -54,10 +54,14 @@ def run(model, workdir, days=3, seed=0, **changes):
       _main.to_dataclass(_days.DaysConfig, config.days), seed, workdir)
 
 
+# Of three nights the last two, and the best one.
+_KEEP = {'keep.latest': 2, 'keep.best': True}
+
+
 @pytest.fixture(scope='module')
 def whole(model, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('days')
-  return workdir, run(model, workdir)
+  return workdir, run(model, workdir, **_KEEP)
 
 
 def test_the_report_has_a_row_for_each_night(whole, model):
@@ -78,6 +82,21 @@ def test_the_report_has_a_row_for_each_night(whole, model):
     np.testing.assert_array_equal(old, new)
   written = json.loads((workdir / 'report.json').read_text())
   assert written['params_sha256'] == report['params_sha256']
+
+
+def _kept(workdir):
+  index = json.loads((workdir / 'kept/kept.json').read_text())
+  return index, {night: checkpoints.load_model(
+      workdir / 'kept' / night).metadata['nights'] for night in
+                 index['measures']}
+
+
+def test_earlier_nights_are_kept(whole):
+  workdir, report = whole
+  index, nights = _kept(workdir)
+  assert set(nights) == {index['best'], '000001', '000002'}
+  assert all(nights[name] == int(name) + 1 for name in nights)
+  assert index['measures']['000002'] == np.mean(report['accuracy_matrix'][2])
 
 
 def test_answers_are_counted_by_the_day(model, monkeypatch):
@@ -193,9 +212,11 @@ def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):
   with monkeypatch.context() as patched:
     patched.setattr(checkpoints, 'save_model', save_and_hear)
     with pytest.raises(preemption.Preempted):
-      run(model, tmp_path)
+      run(model, tmp_path, **_KEEP)
   assert checkpoints.load_model(tmp_path / 'model').metadata['nights'] == 1
-  assert run(model, tmp_path)['params_sha256'] == whole[1]['params_sha256']
+  report = run(model, tmp_path, **_KEEP)
+  assert report['params_sha256'] == whole[1]['params_sha256']
+  assert _kept(tmp_path) == _kept(whole[0])
 
 
 def test_told_to_end_while_seeding(whole, model, tmp_path, monkeypatch):

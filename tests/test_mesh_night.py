@@ -1,4 +1,4 @@
-"""A day and a night on a mesh, also of two processes, are those of one device."""
+"""A night on a mesh, also in two processes, is that of one device."""
 
 import json
 import os

@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
   c.sleep.replay = False
   c.sleep.max_retention_divergence = 1.0
   c.sleep.save_seconds = 30.0
+  c.sleep.keep = ConfigDict(dict(latest=0, best=False))
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question about this: {sentence}'
