@@ -21,7 +21,13 @@ from sleepjax.memory import continuum
 from sleepjax.memory import day as day_memory
 from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
-from sleepjax.training import checkpoints, kept, preemption, sharding
+from sleepjax.training import (
+    checkpoints,
+    distributed,
+    kept,
+    preemption,
+    sharding,
+)
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
@@ -161,7 +167,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   Returns:
     The report, also written to `workdir`.
   """
-  workdir.mkdir(parents=True, exist_ok=True)
+  distributed.make_shared(workdir)
   d, chat, key = days_config, ChatPrompts(model.tokenizer), jax.random.key(seed)
   days = [world.day(seed, n, d.facts, d.people) for n in range(d.days)]
   for day in days:

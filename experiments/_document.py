@@ -114,7 +114,7 @@ def run(model: Pretrained, document: Document, questions, controls,
   Returns:
     The report, also written to `workdir`.
   """
-  workdir.mkdir(parents=True, exist_ok=True)
+  distributed.make_shared(workdir)
   chat = ChatPrompts(model.tokenizer)
   key = jax.random.key(seed)
   chunks = wake_chunks(

@@ -6,8 +6,8 @@
 Each process gets as many CPU devices as asked for and knows the others by the
 variables of `sleepjax.training.distributed`; what it prints is prefixed with
 its number. If one fails, the others are ended at once; SIGTERM is passed on, so
-that they save what they have. The status is 0 if all succeeded, otherwise that
-of the first that failed.
+that they save what they have, and a second one ends them. The status is 0 if
+all succeeded, otherwise that of the first that failed.
 """
 
 import os
@@ -90,8 +90,13 @@ def launch(command, processes: int, devices: int) -> int:
              for i, child in enumerate(children)]
   for reader in readers:
     reader.start()
+  told = False
 
   def pass_on(number, _):
+    nonlocal told
+    if told:
+      raise SystemExit(128 + number)
+    told = True
     for child in children:
       if child.poll() is None:
         os.killpg(child.pid, number)

@@ -1,6 +1,6 @@
 """One process of several, for `test_distributed`.
 
-  python -m tests.process_worker steps|late
+  python -m tests.process_worker steps|late|meet [FOLDER]
 """
 
 import os
@@ -10,9 +10,10 @@ import time
 import jax
 import numpy as np
 
+from sleepjax.errors import UserError
 from sleepjax.training import distributed, sharding
 
-_, what = sys.argv
+what = sys.argv[1]
 assert distributed.initialize()
 me = jax.process_index()
 print(f'pid {os.getpid()} is {me} of {jax.process_count()} with '
@@ -23,6 +24,14 @@ if what == 'late':
       distributed.barrier('everybody', 0.5)
     except TimeoutError as error:
       print(error)
+  distributed.barrier('end', 30)
+elif what == 'meet':
+  print('agreed', [distributed.agreed(value) for value in (me == 0, me == 1)])
+  distributed.make_shared(f'{sys.argv[2]}/ours')
+  try:
+    distributed.make_shared(f'{sys.argv[2]}/{me}')
+  except UserError as error:
+    print(error)
   distributed.barrier('end', 30)
 else:
   mesh = sharding.make_mesh(sharding.MeshConfig(data=-1))

@@ -57,6 +57,19 @@ def test_tasks_of_slurm_meet_and_a_barrier_times_out():
   assert 'process 1/2: barrier end' in texts[1]
 
 
+def test_processes_agree_and_need_one_folder(tmp_path):
+  done = subprocess.run(
+      [*_LAUNCH, '--', *_WORKER, 'meet', str(tmp_path)], text=True,
+      capture_output=True, timeout=120)
+  assert done.returncode == 0, done.stdout + done.stderr
+  for process in range(2):
+    assert f'[{process}] agreed [True, False]' in done.stdout
+  assert f'[1] {tmp_path}/1: process 1 of 2 does not see what pro' in (
+      done.stdout)
+  assert '[0] /' not in done.stdout
+  assert not list((tmp_path / 'ours').iterdir())
+
+
 def test_a_dead_process_ends_the_others_with_a_message():
   launched = subprocess.Popen(
       [*_LAUNCH, '--devices-per-process=4', '--', *_WORKER, 'steps'],

@@ -30,6 +30,7 @@ from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import imitation
+from sleepjax.training.sharding import to_host
 
 _ROUNDING = 1e-6  # A score equal to a threshold may come out just below it.
 
@@ -213,7 +214,7 @@ class YesNoJudge(ScoringJudge):
       filled = batch + [batch[0]] * (s.batch_rows - len(batch))
       odds = _log_odds(self.config, self.params, *rows_lib.pad_left(
           filled, rows_lib.prompt_bucket(filled)), yes, no)
-      scores.append(np.asarray(odds)[:len(batch)])
+      scores.append(to_host(odds)[:len(batch)])
     return np.concatenate(scores) if scores else np.zeros(0, np.float32)
 
   def _prompt(self, candidate, reference, prompt):

