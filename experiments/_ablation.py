@@ -216,6 +216,7 @@ def run(config, workdir: str | None, with_arm, columns):
 
 
 def _run_all(config, settings, ablation, workdir, columns):
+  distributed.make_shared(workdir)
   model, results = load_pretrained(config.model), {}
   base = json.loads(json.dumps(config.to_dict()))
   for name in ('arms', 'seeds', 'rates', 'passages'):

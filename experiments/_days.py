@@ -226,7 +226,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
 
     start = lifecycle.Life(current, params, lineage['nights'], tuple(
         Memory.from_json(m) for m in progress.memories))
-    saves = PhaseSaves(workdir, {name: lineage[name] for name in same},
+    saves = PhaseSaves(workdir, _workdir.identity(lineage, same),
                        display, notice, settings.save_seconds)
     for life, report in lifecycle.live(
         start, chat, map(wake, range(start.cycle, d.days)), settings, key,

@@ -114,6 +114,10 @@ def run(model: Pretrained, document: Document, questions, controls,
   Returns:
     The report, also written to `workdir`.
   """
+  if settings.keep.best:
+    raise UserError(
+        'sleep.keep.best: sleeps on one document have no measure by which one '
+        'is best. Set sleep.keep.latest.')
   distributed.make_shared(workdir)
   chat = ChatPrompts(model.tokenizer)
   key = jax.random.key(seed)
@@ -164,7 +168,7 @@ def run(model: Pretrained, document: Document, questions, controls,
       avoid = ([q.question for q in questions] if source == 'generated' else ())
       start = lifecycle.Life(current, params, lineage['sleeps'], tuple(
           Memory.from_json(m) for m in lineage.get('memories', ())))
-      saves = PhaseSaves(workdir, {name: lineage[name] for name in same},
+      saves = PhaseSaves(workdir, _workdir.identity(lineage, same),
                          display, notice, settings.save_seconds)
       for life, sleep_report in lifecycle.live(
           start, chat, (lifecycle.Day(chunk, texts, avoid)
@@ -216,7 +220,9 @@ def finished(workdir: pathlib.Path, config: dict) -> dict | None:
   """The report of a run of this configuration, if it has ended."""
   path = workdir / 'report.json'
   report = json.loads(path.read_text()) if path.exists() else {}
-  return report if report.get('config') == config else None
+  theirs, ours = (_workdir.identity(run, ('config',))
+                  for run in (report, {'config': config}))
+  return report if theirs == ours else None
 
 
 def _score(config, params, chat, exam, answer, settings):

@@ -13,6 +13,22 @@ _CALLED = {'base': 'model', 'base_architecture': 'architecture',
            'document_sha256': 'document', 'config': 'configuration'}
 
 
+def identity(lineage: Mapping[str, Any], same: Sequence[str]
+             ) -> dict[str, Any]:
+  """What two runs must have in common to be one, as JSON gives it back.
+
+  Args:
+    lineage: what a run saves with its model.
+    same: the entries of it that count. Of `config`, how often the run is saved
+      and what it keeps does not.
+  """
+  entries = json.loads(json.dumps({name: lineage.get(name) for name in same}))
+  sleep = (entries.get('config') or {}).get('sleep', {})
+  for name in 'save_seconds', 'keep':
+    sleep.pop(name, None)
+  return entries
+
+
 def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
                   same: Sequence[str]) -> SavedModel | None:
   """The model that an earlier run of the same command has left.
@@ -32,10 +48,10 @@ def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
   if not checkpoints.is_saved(folder):
     return None
   saved = checkpoints.load_model(folder)
+  theirs, ours = (identity(run, same) for run in (saved.metadata, lineage))
   for name in same:
-    have, want = saved.metadata.get(name), lineage[name]
-    if json.loads(json.dumps(want)) != have:
-      have, want = _different_part(have, want)
+    if theirs[name] != ours[name]:
+      have, want = _different_part(theirs[name], ours[name])
       raise UserError(
           f'{folder} holds the result of another {_CALLED[name]}: it has '
           f'{name}={have}, this run has {want}. Choose another --workdir, or '

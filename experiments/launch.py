@@ -113,6 +113,7 @@ def launch(command, processes: int, devices: int) -> int:
       print(f'launch: process {failed[0]} {_how(statuses[failed[0]])}; ending '
             f'the other {processes - 1}.', file=sys.stderr, flush=True)
   finally:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _end(children)
     for reader in readers:
       reader.join()

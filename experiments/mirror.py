@@ -12,9 +12,9 @@ machine that vanishes at any moment leaves the snapshot before. SIGTERM goes to
 the command, whose status this one ends with.
 
 Remote folders are opened by etils.epath: any path of this machine, and gs://
-after `pip install gcsfs`. With several hosts, process 0 alone gives snapshots
-and the others --no_upload; arrays that are spread over hosts need a folder that
-all of them share, which this is not.
+after `pip install gcsfs`. With several hosts, whose local folder has to be one
+that all of them share, process 0 alone fetches and gives snapshots; the others
+have --no_upload.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def upload(local: pathlib.Path, remote: epath.Path) -> str:
 def mirror(command: Sequence[str], remote: epath.Path, local: pathlib.Path,
            every: float, uploads: bool) -> int:
   """Runs the command; its status for the shell."""
-  number = fetch(remote, local)
+  number = fetch(remote, local) if uploads else None
   if number is not None:
     print(f'mirror: went on from snapshot {number}', file=sys.stderr)
   process = subprocess.Popen(command)
@@ -182,7 +182,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
   parser.add_argument('--every', type=float, default=10.0, metavar='SECONDS',
                       help='how often to look for saves (default 10)')
   parser.add_argument('--no_upload', action='store_true',
-                      help='only fetch: what all hosts but the first do')
+                      help='no snapshots: what all hosts but the first do')
   parser.add_argument('command', nargs='+', help='what is run, after --')
   return parser.parse_args(argv[1:])
 

@@ -181,10 +181,12 @@ def main(argv):
           writer.write('read', n, row)
           rows.append(row)
           phase.advance(tokens=window, loss=row['loss'])
-          if notice.came() or row['tokens_read'] % config.save_every == 0:
+          told = notice.came()
+          if told or row['tokens_read'] % config.save_every == 0:
             checkpoints.save_progress(
                 folder, row['tokens_read'], state, {'config': resolved})
-        notice.check()
+        if told:
+          notice.check()
   report = {**summarise(rows, settings.wake.chunks, len(tokens)),
             'peak_memory_bytes': report_lib.peak_memory_bytes(),
             'config': resolved}

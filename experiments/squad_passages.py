@@ -26,6 +26,7 @@ from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
 from sleepjax.models.load import load_pretrained
+from sleepjax.training import distributed
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.
@@ -135,10 +136,11 @@ def main(argv):
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
   exam = _main.to_dataclass(
       _document.ExamConfig, config.exam, 'config.exam')
-  passages, controls = read_passages(
-      _SPLIT.value, _FIRST.value, _PASSAGES.value)
   enable_compilation_cache()
   with _mesh.devices_of(config):
+    distributed.make_shared(_WORKDIR.value)
+    passages, controls = read_passages(
+        _SPLIT.value, _FIRST.value, _PASSAGES.value)
     _run(load_pretrained(config.model), config, settings, exam, passages,
          controls)
 
@@ -147,20 +149,20 @@ def _run(model, config, settings, exam, passages, controls):
   resolved, reports = json.loads(json.dumps(config.to_dict())), []
   for n, passage in enumerate(passages, _FIRST.value):
     folder = pathlib.Path(_WORKDIR.value) / f'{n:03d}'
-    report = _document.finished(folder, resolved)
-    if report is not None:
-      reports.append(report)
-      continue
-    document, questions = to_exam(passage)
-    print(f'passage {n}: {document.title}', flush=True)
-    reports.append(_document.run(
-        model, document, questions, controls, resolved, settings, exam,
-        config.seed, folder))
-    summary = summarise(reports)
-    report_lib.write_json(
-        pathlib.Path(_WORKDIR.value) / 'summary.json', summary)
-    report_lib.print_table(reports[-1])
-    print_summary(reports, summary)
+    report = finished = _document.finished(folder, resolved)
+    if not finished:
+      document, questions = to_exam(passage)
+      print(f'passage {n}: {document.title}', flush=True)
+      report = _document.run(
+          model, document, questions, controls, resolved, settings, exam,
+          config.seed, folder)
+      report_lib.print_table(report)
+    reports.append(report)
+    if not finished or len(reports) == len(passages):
+      summary = summarise(reports)
+      report_lib.write_json(
+          pathlib.Path(_WORKDIR.value) / 'summary.json', summary)
+      print_summary(reports, summary)
 
 
 if __name__ == '__main__':

@@ -11,7 +11,14 @@ import jax
 import numpy as np
 
 from sleepjax.errors import UserError
-from sleepjax.training import distributed, sharding
+from sleepjax.training import distributed, finite, sharding
+
+
+
+def _split(numbers):
+  mesh = sharding.make_mesh(sharding.MeshConfig(data=-1))
+  return sharding.put(numbers, sharding.batch_shardings(numbers, mesh)), mesh
+
 
 what = sys.argv[1]
 assert distributed.initialize()
@@ -32,11 +39,12 @@ elif what == 'meet':
     distributed.make_shared(f'{sys.argv[2]}/{me}')
   except UserError as error:
     print(error)
+  numbers = np.arange(4.0)
+  numbers[0] = np.nan
+  print('not finite:', finite.not_finite({'split': _split(numbers)[0]}))
   distributed.barrier('end', 30)
 else:
-  mesh = sharding.make_mesh(sharding.MeshConfig(data=-1))
-  numbers = np.arange(8.0)
-  numbers = sharding.put(numbers, sharding.batch_shardings(numbers, mesh))
+  numbers, mesh = _split(np.arange(8.0))
   total = jax.jit(lambda x: x.sum(), out_shardings=sharding.replicated(mesh))
   for step in range(600):
     distributed.log('train', step)

@@ -132,9 +132,7 @@ def edit_manifest(folder, **changes):
 
 def test_newer_format(saved):
   edit_manifest(saved, format_version=2)
-  for read in (checkpoints.load_model, checkpoints.describe,
-               lambda folder: checkpoints.check_same_architecture(
-                   folder, make_checkpoints.CONFIG)):
+  for read in checkpoints.load_model, checkpoints.describe:
     with pytest.raises(UserError, match='format version 2.*Install a newer'):
       read(saved)
 
@@ -218,32 +216,6 @@ def test_missing_parts(saved, name):
   shutil.rmtree(path) if path.is_dir() else path.unlink()
   with pytest.raises(UserError, match=name):
     checkpoints.load_model(saved)
-
-
-def test_same_architecture(saved, every_part, plain, byte_tokenizer, tmp_path):
-  base, grown = plain[0], every_part[0]
-  checkpoints.check_same_architecture(tmp_path / 'nothing', base)
-  checkpoints.check_same_architecture(saved, grown)
-  with pytest.raises(UserError) as error:
-    checkpoints.check_same_architecture(saved, base)
-  assert 'num_slots: have 2, want 0' in str(error.value)
-  assert 'mlp_dim' not in str(error.value)
-
-
-def test_same_architecture_as_before_growth(
-    every_part, plain, byte_tokenizer, tmp_path):
-  config, params = every_part
-  scaled = dataclasses.replace(
-      plain[0], rope_scaling=RopeScaling(8.0, 1.0, 4.0, 128))
-  metadata = {'base_architecture': scaled.architecture()}
-  model, progress = tmp_path / 'model', tmp_path / 'progress'
-  checkpoints.save_model(model, config, params, byte_tokenizer, metadata)
-  checkpoints.save_progress(progress, 1, {}, metadata)
-  for folder in (model, progress):
-    checkpoints.check_same_architecture(folder, scaled)
-    for other in (config, plain[0]):
-      with pytest.raises(UserError, match='rope_scaling: have {.*want None'):
-        checkpoints.check_same_architecture(folder, other)
 
 
 def test_progress_comes_back(tmp_path):

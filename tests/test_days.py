@@ -138,6 +138,10 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     assert report[name] == whole[1][name], name
   with pytest.raises(UserError, match='another configuration: it has config='):
     run(model, tmp_path, **{'seeding.steps': 4})
+  # What is saved and kept makes no other run of it.
+  again = run(model, tmp_path, save_seconds=1.0, **_KEEP)
+  assert again['params_sha256'] == report['params_sha256']
+  assert list(_kept(tmp_path)[1]) == ['000002']
 
 
 def test_a_night_that_moves_the_model_too_far_is_undone(

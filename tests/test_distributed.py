@@ -64,6 +64,8 @@ def test_processes_agree_and_need_one_folder(tmp_path):
   assert done.returncode == 0, done.stdout + done.stderr
   for process in range(2):
     assert f'[{process}] agreed [True, False]' in done.stdout
+    # Also the one that does not have the number.
+    assert f'[{process}] not finite: split (1 of 4)' in done.stdout
   assert f'[1] {tmp_path}/1: process 1 of 2 does not see what pro' in (
       done.stdout)
   assert '[0] /' not in done.stdout

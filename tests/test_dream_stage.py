@@ -164,11 +164,32 @@ def test_a_write_back_that_does_harm_is_undone(sleeper, seeder, change):
 
 
 def test_nothing_to_write_leaves_the_slot(sleeper, seeder):
-  for change in dict(rounds=0), dict(write_back_steps=0):
-    slot, merged, report = night(
-        sleeper, seeder, dataclasses.replace(SETTINGS, **change))
-    assert report.write_back is None and merged is None
-    assert_same(slot, sleeper.slot)
+  slot, merged, report = night(
+      sleeper, seeder, dataclasses.replace(SETTINGS, write_back_steps=0))
+  assert report.write_back is None and merged is None
+  assert_same(slot, sleeper.slot)
+  # No dream helped, and nothing was held out.
+  slot, report = write_back.write_back(
+      seeder, sleeper, sleeper, sleeper.params(), [], None,
+      tasks.flat(tasks.held_in_rows([TONIGHT], SETTINGS)), RETENTION, SETTINGS,
+      jax.random.key(0), lambda *_: None)
+  assert report is None
+  assert_same(slot, sleeper.slot)
+
+
+@pytest.mark.parametrize('change', [
+    dict(rounds=0), dict(rounds=1, generator='merged')])
+def test_seeding_goes_on_where_nothing_else_is_written(
+    change, sleeper, seeder):
+  """The control without dreams; and a slot that has to fit a merged one."""
+  settings = dataclasses.replace(SETTINGS, **change)
+  slot, merged, report = night(sleeper, seeder, settings)
+  assert report.write_back['dreams'] == report.write_back['questions'] == 0
+  moved = any((a != b).any() for a, b in zip(
+      jax.tree.leaves(slot), jax.tree.leaves(sleeper.slot)))
+  assert moved != report.write_back['rolled_back']
+  assert (merged is not None) == (
+      settings.generator == 'merged' and moved)
 
 
 def test_a_generator_is_merged_or_gone(sleeper, seeder):

@@ -246,9 +246,10 @@ def test_error_is_counted():
   positives = [Pair('a cat', 'cat'), Pair('x', 'y'), Pair('x', 'x'),
                Pair('x', 'x.')]
   negatives = [Pair('cat', 'dog', 'which?'), Pair('the end', 'End', 'when?')]
-  error = calibration.judge_error(judge, positives, negatives)
+  error = calibration.error_of_verdicts(*(
+      calibration.on_pairs(judge, pairs) for pairs in (positives, negatives)))
   assert error == (0.25, 0.5, 4, 2)
-  empty = calibration.judge_error(judge, positives, ())
+  empty = calibration.error_of_verdicts([1.0], ())
   assert np.isnan(empty.false_positive_rate) and empty.negatives == 0
 
 

@@ -80,6 +80,27 @@ def test_a_run_that_dies_keeps_the_same_in_the_end(
       tmp_path / 'whole/kept/kept.json').read_text()
 
 
+def test_another_run_in_the_same_folder_starts_anew(tmp_path):
+  """Its progress was deleted, as messages advise; what was kept was not."""
+  settings = KeepConfig(latest=2, best=True)
+  run(tmp_path, [0.1, 0.2, 0.9, 0.8], settings)
+  for number in range(3):
+    checkpoints.save_progress(
+        tmp_path / 'progress', number, {'x': np.zeros(2)}, {'run': 'new'})
+    kept.keep(tmp_path / 'progress', number, 0.3, settings)
+  assert names(tmp_path) == ['000000', '000001', '000002']
+  for name in names(tmp_path):
+    assert checkpoints.describe(tmp_path / 'kept' / name).metadata == {
+        'run': 'new'}
+
+
+def test_numbers_are_ordered_as_numbers(tmp_path):
+  settings = KeepConfig(latest=1)
+  for number in 999_999, 1_000_000:
+    kept.keep(saved(tmp_path, number), number, None, settings)
+  assert names(tmp_path) == ['1000000']
+
+
 def test_what_cannot_be_kept_is_an_error_and_the_save_stands(tmp_path):
   (tmp_path / 'kept').write_text('a file')
   with pytest.raises(UserError, match='progress could not be kept there.*'

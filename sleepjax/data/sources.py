@@ -22,6 +22,7 @@ import zlib
 from typing import Any
 
 from sleepjax.errors import UserError
+from sleepjax.training import distributed
 
 DATA_DIR_VARIABLE = 'SLEEPJAX_DATA_DIR'
 _SQUAD_FILES = {'val': 'squad/squad_val.json',
@@ -136,9 +137,11 @@ def _squad_from_tfds(
   # The default format, tfrecord, can only be written with TensorFlow.
   builder = tfds.builder(
       'squad/v1.1', data_dir=data_dir, file_format='array_record')
-  if not builder.is_prepared():
+  # Of several processes the first one prepares it for all.
+  if not builder.is_prepared() and distributed.is_first():
     _check_squad_is_reachable()
     builder.download_and_prepare()
+  distributed.barrier('squad is prepared', timeout=3600)
   rows = builder.as_data_source(
       split={'val': 'validation', 'train': 'train'}[split])
   questions: dict[tuple[str, str], list[tuple[str, str]]] = {}

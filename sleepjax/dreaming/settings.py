@@ -60,7 +60,7 @@ class DreamingConfig:
   generator: 'kept' apart from the model for the rounds of the night and gone
     when it ends, or 'merged' into the weights of the layers.
   write_back_steps, write_back_learning_rate: seeding of the slot with the best
-    dreams and tonight's held-in questions, see `sleepjax.dreaming.write_back`.
+    dreams and tonight's held-out questions, see `sleepjax.dreaming.write_back`.
     0 steps leave the slot as it was.
   write_back_dreams: dreams of each memory and round that are written back at
     most, those that helped most: a small reward is often chance.

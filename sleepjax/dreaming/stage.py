@@ -87,7 +87,7 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
     tonight: the memory of tonight's text.
     earlier: those of earlier ones that may be dreamt about.
     staleness: of each, cycles since it was learnt or dreamt about.
-    questions: tonight's held-in questions as examples for the write-back.
+    questions: tonight's held-out questions as examples for the write-back.
     retention: rows on which the model should stay what it was, or None.
     stop_ids: tokens that end a dream.
     key: typed PRNG key.

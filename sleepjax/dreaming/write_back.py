@@ -4,10 +4,11 @@ The paper does not say what dreaming writes into the model (arXiv 2606.03979,
 section 3.4). Here the sleeping model with its generator, which has learnt from
 the dreams that helped, teaches the slot by the objective of seeding: its
 distributions on those dreams, and with them what the old self answered, text in
-view, to tonight's held-in questions, which no dream of seeding contained. So
-nothing that was written while awake is lost. Tonight's dreams of seeding are
-learnt on among them, or the slot would forget them; so are the terms that hold
-what else must not change. If the model moved too far on the retention rows, or
+view, to the questions that no dream of seeding contained (held out there,
+`DreamConfig.held_out`), whether or not its answers agree. So nothing that was
+written while awake is lost. Tonight's dreams of seeding are learnt on among
+them, or the slot would forget them; so are the terms that hold what else must
+not change. If the model moved too far on the retention rows, or
 if the held-in questions became less likely, all of it is undone.
 """
 
@@ -37,7 +38,7 @@ class WriteBackReport:
 
   dreams, questions: rows of each that it learnt from.
   tau_before, tau_after: loss of tonight's held-in questions, nats per token,
-    kept or not. It learns from them: no measure of anything else.
+    kept or not. It learns from some of them: no measure of anything else.
   retention_divergence: nats per token by which it, and a merged generator,
     moved the model on the retention rows, kept or not; None without rows.
   rolled_back: the model is what it was.
@@ -84,8 +85,8 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
       weights.
     teacher: its parameters with slot and generator in place.
     best: (prompt ids, dream ids) of the dreams with a reward.
-    questions: tonight's held-in questions, with the old self's answers.
-    held_in: the same as rows [Q, ...].
+    questions: tonight's held-out questions, with the old self's answers.
+    held_in: those questions and answers of tonight that agree [Q, ...].
     retention: rows on which the model should stay what it was, or None.
     settings: steps, rate and limit.
     key: typed PRNG key.
@@ -101,7 +102,10 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
         sleeper.config, teacher, best, seeder.head, s.dream_tokens))
   if questions is not None:
     examples.append(questions)
-  if not examples or not s.write_back_steps:
+  # With nothing new, seeding goes on only where it is the control, or where
+  # the slot has to fit weights that a generator was merged into.
+  goes_on = examples or not s.rounds or s.generator == 'merged'
+  if not goes_on or not s.write_back_steps:
     return sleeper.slot, None
   # As often as seeding has seen each of its own.
   repeats = max(1, round(seeder.settings.steps / s.write_back_steps))

@@ -1,9 +1,9 @@
 """Growth as data: which entries of which leaf come from where.
 
-An operator (`sleepjax.growth.width`, `heads`, `depth`) describes a larger model
-as a short list of changes to leaves. One executor applies them in every role
-that a leaf can have: parameters, moments of an optimizer, masks of what is new,
-and shapes before any memory is spent.
+An operator (`sleepjax.growth.operators`, `slot_operators`) describes a larger
+model as a short list of changes to leaves. One executor applies them in every
+role that a leaf can have: parameters, moments of an optimizer, masks of what is
+new, and shapes before any memory is spent.
 """
 
 import dataclasses

@@ -86,7 +86,7 @@ class QueryHeads:
     if self.where != 'groups':
       raise UserError(
           f'where={self.where!r}: heads appended at the end regroup the old '
-          "ones (relative error 1.0); use where='groups'.")
+          "ones, which changes the function; use where='groups'.")
     G, r = config.num_kv_heads, config.num_heads // config.num_kv_heads
     _more('query heads per group', r, self.per_group)
     new = (NEW,) * (self.per_group - r)
@@ -171,10 +171,9 @@ class HeadDim:
   to: int
 
   def __call__(self, config: ModelConfig) -> Expansion:
-    reason = ('query-key norms mix old features with new ones (relative error '
-              '0.18)' if config.qk_norm else
-              'rotary frequencies follow from head_dim and would all change '
-              '(relative error 0.24)')
+    reason = ('query-key norms mix old features with new ones'
+              if config.qk_norm else
+              'rotary frequencies follow from head_dim and would all change')
     raise UserError(f'head_dim={self.to} is refused: {reason}. Grow heads '
                     '(QueryHeads, KeyValueGroups) or values (ValueDim).')
 

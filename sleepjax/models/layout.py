@@ -17,18 +17,22 @@ import jax.numpy as jnp
 
 from sleepjax.models import activations, ops, transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.training import distributed
 
 _MATRICES = ('q', 'k', 'v', 'o', 'qkv', 'gate', 'up', 'gate_up', 'down')
 
 
 def fastest_matmul_dtype(platform: str | None = None) -> str:
-  """'bfloat16' where the hardware multiplies it natively, else 'float32'."""
+  """'bfloat16' where the hardware multiplies it natively, else 'float32'.
+
+  Of several hosts, the first one's: all run the same program.
+  """
   if (platform or jax.default_backend()) != 'cpu':
     return 'bfloat16'
   cpuinfo = pathlib.Path('/proc/cpuinfo')
   flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
   native = flags & {'amx_bf16', 'avx512_bf16'}
-  return 'bfloat16' if native else 'float32'
+  return 'bfloat16' if distributed.agreed(bool(native)) else 'float32'
 
 
 def _fuse(layers):

@@ -46,7 +46,8 @@ class DreamConfig:
   open_samples: completions sampled for each open prompt.
   library: parts of `prompt_library` that are used besides, `open_samples`
     times each.
-  held_out: every n-th question is kept from seeding: dreaming scores on it.
+  held_out: every n-th question is kept from seeding: dreaming scores on it; 0
+    keeps none.
   question_temperature, temperature: of questions, and of everything else.
     Below 1, because a small teacher's untruncated samples drift off the text.
   forbidden: a question with one of these words is about itself, not about the

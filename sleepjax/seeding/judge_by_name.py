@@ -1,5 +1,7 @@
 """The judges of meaning that a configuration can name."""
 
+import dataclasses
+
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
@@ -8,10 +10,15 @@ from sleepjax.seeding import judges, seed, sentence_encoder
 KINDS = ('content_overlap', 'answer_exact', 'answer_contains', 'answer_f1',
          'embedding', 'yes_no')
 
+# Chosen on answers of SmolLM2-135M-Instruct at temperature 0.5, as dreams are
+# written; configs/judges/smollm2.py has the errors at these thresholds.
+_THRESHOLDS = {'content_overlap': 0.24, 'answer_f1': 0.21, 'embedding': 0.62,
+               'yes_no': 0.36}
+
 
 def make_judge(kind: str, config: ModelConfig, params, chat: ChatPrompts,
                yes_no: judges.YesNoConfig | None = None) -> judges.Judge:
-  """The judge of that name with its default threshold.
+  """The judge of that name with its calibrated threshold.
 
   Args:
     kind: one of `KINDS`.
@@ -26,11 +33,14 @@ def make_judge(kind: str, config: ModelConfig, params, chat: ChatPrompts,
     raise UserError(
         f'judge={kind!r}: expected one of {", ".join(KINDS)}.')
   if kind == 'embedding':
-    return judges.EmbeddingJudge(sentence_encoder.load_sentence_encoder())
-  if kind == 'yes_no':
-    return judges.YesNoJudge(
+    judge = judges.EmbeddingJudge(sentence_encoder.load_sentence_encoder())
+  elif kind == 'yes_no':
+    judge = judges.YesNoJudge(
         config, params, chat, yes_no or judges.YesNoConfig())
-  if kind == 'content_overlap':
-    return judges.ContentOverlapJudge(
+  elif kind == 'content_overlap':
+    judge = judges.ContentOverlapJudge(
         chat.tokenizer, seed.content_free_tokens(chat.tokenizer))
-  return judges.AnswerJudge(kind.removeprefix('answer_'))
+  else:
+    judge = judges.AnswerJudge(kind.removeprefix('answer_'))
+  return dataclasses.replace(
+      judge, threshold=_THRESHOLDS.get(kind, judge.threshold))

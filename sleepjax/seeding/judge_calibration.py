@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sleepjax.seeding.judges import Judge
-
 
 def calibrated_threshold(positives: Sequence[float],
                          negatives: Sequence[float]) -> float:
@@ -81,13 +79,6 @@ class JudgeError(NamedTuple):
   false_positive_rate: float
   positives: int
   negatives: int
-
-
-def judge_error(judge: Judge, positives: Sequence[Pair],
-                negatives: Sequence[Pair]) -> JudgeError:
-  """The error of a judge on pairs that say the same and pairs that do not."""
-  return error_of_verdicts(on_pairs(judge, positives),
-                           on_pairs(judge, negatives))
 
 
 def error_of_verdicts(on_positives, on_negatives) -> JudgeError:

@@ -64,14 +64,12 @@ class Words(NamedTuple):
 class Night(NamedTuple):
   """The words of a night as examples.
 
-  words: as they were written.
   questions: the held-out ones as examples, or None.
   head: ids that all prompts of the examples go on from.
   examples: the dreams.
   rehearsal, retention: of these terms, or None.
   """
 
-  words: Words
   questions: Examples | None
   head: tuple[int, ...]
   examples: Examples
@@ -152,7 +150,7 @@ def read_night(settings: SleepConfig, words: Words, awake: Memory,
                     [(elder, words.memories), (alone, words.kept)]))
   for part in (examples, *rehearsal, *retention):
     report(rows_lib.num_tokens(part.student))
-  return Night(words, questions, tuple(head), examples,
+  return Night(questions, tuple(head), examples,
                rehearsal[0] if rehearsal else None,
                seed.joined(*retention) if retention else None)
 

@@ -2,7 +2,7 @@
 
 Seeding maximises (1 − α)·E[r] − α·D over a new slot (arXiv 2606.03979, section
 3.3), D a divergence of the student from its smaller self on a λ-mixture of the
-teacher's samples and the student's own, r the imitation reward. To it comes a
+teacher's samples and the student's own, r the imitation reward. To it come
 two terms of ours: rehearsal, the same divergence on what the old self wrote
 about *other* texts, with those texts in both contexts, which keeps the new slot
 from teaching the model to look at its context less; and retention, the same on

@@ -60,8 +60,9 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
         asked.append((ids, reply))
   if not prompts:
     raise UserError(
-        f'no rehearsal text fits into rehearsal.prompt_tokens={prompt_tokens} '
-        'with a question: use shorter texts or a larger number.')
+        f'no rehearsal text has a usable question and fits, with it, into '
+        f'sleep.rehearsal_tokens={prompt_tokens}: use shorter texts, a larger '
+        'number or more of sleep.rehearsal_per_text.')
   completions = dreamer.write(prompts, jax.random.fold_in(key, 1))
   answers = list(zip(prompts, completions, strict=True))
   return answers + asked if asking else answers

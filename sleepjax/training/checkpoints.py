@@ -215,38 +215,6 @@ def with_structure(like, tree, what: str = 'the saved state'):
       jax.tree.structure(like), [have[name] for name in want])
 
 
-def check_same_architecture(
-    folder: str | os.PathLike, config: ModelConfig) -> None:
-  """Refuses to go on from what another model left in a folder.
-
-  A model grows during a run, so what is compared is the architecture it had
-  before: `metadata['base_architecture']`, or that of the saved model itself
-  where it never grew. Nothing there is fine.
-
-  Args:
-    folder: of a model or of a run's state.
-    config: the model that the run starts from.
-
-  Raises:
-    UserError: listing the fields that differ.
-  """
-  if not is_saved(folder):
-    return
-  path, manifest = saved_folder.read_manifest(folder, (_MODEL, _PROGRESS))
-  have = manifest['metadata'].get(
-      'base_architecture', manifest.get('architecture'))
-  if have is None:
-    return
-  rows = [f'  {name}: have {have.get(name)}, want {value}'
-          for name, value in config.architecture().items()
-          if have.get(name) != value]
-  if rows:
-    raise UserError(
-        f'{path.parent} was written by a run of another model. Use another '
-        'folder, or the model and settings that it was started with.\n'
-        + ';\n'.join(rows))
-
-
 def _config(architecture, path) -> ModelConfig:
   try:
     scaling = architecture['rope_scaling']

@@ -95,7 +95,12 @@ def _slurm(environ):
     return None
   if int(environ['SLURM_NTASKS']) < 2:
     return None
-  return dict(cluster_detection_method='slurm')
+  how = dict(cluster_detection_method='slurm')
+  gpus = environ.get('SLURM_GPUS_ON_NODE', '')
+  if environ.get('SLURM_NTASKS_PER_NODE') == '1' and gpus.isdecimal():
+    # Else a process takes the one GPU of its number on the node.
+    how['local_device_ids'] = list(range(int(gpus)))
+  return how
 
 
 def _tpu(environ):

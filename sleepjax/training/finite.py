@@ -7,6 +7,7 @@ saved. The state that was saved last is therefore finite.
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -66,17 +67,23 @@ def check_leaves(what: str, tree) -> None:
         'untouched.')
 
 
+@jax.jit
+def _number_not_finite(leaf):
+  return (~jnp.isfinite(leaf)).sum()
+
+
 def not_finite(tree) -> str:
   """The leaves that hold NaN or infinity and how much of it; '' if none does.
 
-  Parts of arrays on other hosts are left to those.
+  On several hosts all of them have to ask.
   """
   rows = []
   for name, leaf in named_leaves(tree).items():
-    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating) or not getattr(
-        leaf, 'is_fully_addressable', True):
+    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
       continue
-    bad = int(np.sum(~np.isfinite(np.asarray(leaf))))
+    here = getattr(leaf, 'is_fully_addressable', True)
+    bad = int(np.sum(~np.isfinite(np.asarray(leaf))) if here
+              else _number_not_finite(leaf))
     if bad:
       rows.append(f'{name} ({bad} of {np.size(leaf)})')
   more = f' and {len(rows) - _LISTED} more' if len(rows) > _LISTED else ''

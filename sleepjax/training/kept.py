@@ -41,7 +41,7 @@ def keep(saved: str | os.PathLike, number: int, measure: float | None,
 
   To be called after every save, and by a run that goes on with the save that it
   goes on from: then what is kept does not depend on when a run was killed. Of
-  several processes the first one does it.
+  several processes, which all call this, the first one does it.
 
   Args:
     saved: the folder that was just saved.
@@ -52,9 +52,14 @@ def keep(saved: str | os.PathLike, number: int, measure: float | None,
   Raises:
     UserError: the folder of kept saves cannot be written.
   """
-  wanted = settings.latest or settings.best and measure is not None
-  if not (wanted and distributed.is_first()):
+  if not (settings.latest or settings.best and measure is not None):
     return
+  if distributed.is_first():
+    _keep(saved, number, measure, settings)
+  distributed.barrier(f'kept {number}')
+
+
+def _keep(saved, number, measure, settings):
   saved = saved_folder.settled(saved)
   kept = saved.parent / 'kept'
   try:
@@ -64,16 +69,19 @@ def keep(saved: str | os.PathLike, number: int, measure: float | None,
     name, index = f'{number:06d}', kept / 'kept.json'
     measures = (json.loads(index.read_text(encoding='utf-8'))['measures']
                 if index.exists() else {})
-    if not (kept / name).exists():
+    if not _same(saved, kept / name):
       part = kept / f'{name}.part'
       shutil.copytree(saved, part, copy_function=_link)
+      shutil.rmtree(kept / name, ignore_errors=True)
       part.rename(kept / name)
+    # What has a larger number was kept by a run that is no longer here.
+    numbers = sorted({int(n) for n in measures if int(n) < number} | {number})
+    measures = {f'{n:06d}': measures.get(f'{n:06d}') for n in numbers}
     measures[name] = measure
-    stay = sorted(measures)[max(0, len(measures) - settings.latest):]
-    known = [n for n in sorted(measures) if measures[n] is not None]
+    stay = list(measures)[max(0, len(measures) - settings.latest):]
+    known = [n for n in measures if measures[n] is not None]
     best = max(known, key=measures.get) if settings.best and known else None
-    measures = {n: m for n, m in sorted(measures.items())
-                if n in stay or n == best}
+    measures = {n: m for n, m in measures.items() if n in stay or n == best}
     # The index last but for deleting: what it names is there.
     written = index.with_suffix('.writing')
     written.write_text(json.dumps(
@@ -88,6 +96,13 @@ def keep(saved: str | os.PathLike, number: int, measure: float | None,
         f'{kept}: {saved.name} could not be kept there ({error}). The newest '
         f'save is complete in {saved}. Make room, grant access or delete '
         f'{kept}, then run the same command again.') from error
+
+
+def _same(saved, kept):
+  """Whether it is this save that is kept: its JSON has all checksums."""
+  return all((kept / path.name).is_file()
+             and (kept / path.name).read_bytes() == path.read_bytes()
+             for path in saved.glob('*.json'))
 
 
 def _link(source, target):

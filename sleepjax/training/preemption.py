@@ -16,6 +16,7 @@ ended by the signal as usual.
 """
 
 import contextlib
+import itertools
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from collections.abc import Iterator
 import jax
 import orbax.checkpoint as ocp
 
+# The runtime tells all hosts to end at the same number, which never repeats.
+_ASKED = itertools.count(1)
 EXIT_STATUS = 128 + signal.SIGTERM  # As a shell reports an ended process.
 
 
@@ -42,7 +45,7 @@ class Notice:
   """
 
   def __init__(self):
-    self._came, self._held, self._asked = False, 0, 0
+    self._came, self._held = False, 0
 
   def hear(self, *_) -> None:
     """The signal handler."""
@@ -62,8 +65,7 @@ class Notice:
   def came(self) -> bool:
     """True from the notice on; with several hosts, at the same call on all."""
     if jax.process_count() > 1 and not self._came:
-      self._asked += 1
-      self._came = ocp.utils.reached_preemption(self._asked)
+      self._came = ocp.utils.reached_preemption(next(_ASKED))
     return self._came
 
   def check(self) -> None:
