@@ -14,7 +14,6 @@ from sleepjax.errors import UserError
 from sleepjax.training import distributed, finite, sharding
 
 
-
 def _split(numbers):
   mesh = sharding.make_mesh(sharding.MeshConfig(data=-1))
   return sharding.put(numbers, sharding.batch_shardings(numbers, mesh)), mesh

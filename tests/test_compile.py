@@ -174,8 +174,22 @@ ENTRY %main (a: f32[8], b: f32[6,8,8]) -> f32[8] {
 """
 
 
-def test_a_loop_over_layers_reads_one_layer_at_a_time():
-  program = hlo.Program(_STACK.replace('@', 'condition=%cond, body=%body'))
+# The same, the slice in a fusion inside the fusion.
+_NESTED = _STACK.replace("""%layer (""", """%pick (q0: f32[6,8,8], q1: s32[]) -> f32[8,8] {
+  %q0 = f32[6,8,8]{2,1,0} parameter(0)
+  %q1 = s32[] parameter(1)
+  %v = f32[1,8,8]{2,1,0} dynamic-slice(%q0, %q1, %q1, %q1)
+  ROOT %r = f32[8,8]{1,0} bitcast(%v)
+}
+
+%layer (""").replace("""  %w = f32[1,8,8]{2,1,0} dynamic-slice(%p0, %p1, %p1, %p1)
+  %m = f32[8,8]{1,0} bitcast(%w)
+""", "  %m = f32[8,8]{1,0} fusion(%p0, %p1), kind=kLoop, calls=%pick\n")
+
+
+@pytest.mark.parametrize('text', [_STACK, _NESTED])
+def test_a_loop_over_layers_reads_one_layer_at_a_time(text):
+  program = hlo.Program(text.replace('@', 'condition=%cond, body=%body'))
   layer, vector, index = 8 * 8 * 4, 8 * 4, 4
   turn = ((layer + index + vector) + vector  # The fusion.
           + vector  # The copy into on-chip memory.

@@ -69,7 +69,8 @@ def _moved(program, computation, instruction):
   operands = [computation[name] for name in instruction.operands]
   if instruction.opcode == 'fusion':
     return _moved_by_fusion(
-        program.computations[instruction.called()[0]], instruction, operands)
+        program, program.computations[instruction.called()[0]], instruction,
+        operands)
   if instruction.opcode in _SLICES:
     return 2 * instruction.memory_bytes
   if instruction.opcode == 'dynamic-update-slice':
@@ -83,40 +84,64 @@ def _moved(program, computation, instruction):
   return read + instruction.memory_bytes
 
 
-def _moved_by_fusion(body, instruction, operands):
+def _moved_by_fusion(program, body, instruction, operands):
   """Reads of the parts that are used, writes of the parts that change."""
-  users = {}
-  for inner in body.values():
-    for name in inner.operands:
-      users.setdefault(name, []).append(inner)
+  parameters = {int(inner.inside): inner for inner in body.values()
+                if inner.opcode == 'parameter' and inner.inside.isdigit()}
+  total = sum(
+      min(operands[number].memory_bytes, _read(program, body, inner))
+      for number, inner in parameters.items())
+  for result, array in zip(_results(body), instruction.arrays, strict=False):
+    if not array.on_chip:
+      total += _written(program, body, result, array)
+  return total
+
+
+def _results(body):
   root = next(inner for inner in body.values() if inner.is_root)
-  results = ([body[name] for name in root.operands]
-             if root.opcode == 'tuple' else [root])
-  results = [_behind(body, result) for result in results]
-  updated = {_behind(body, body[result.operands[0]]).name
-             for result in results if result.opcode == 'dynamic-update-slice'}
+  return ([body[name] for name in root.operands]
+          if root.opcode == 'tuple' else [root])
+
+
+def _read(program, body, array):
+  """Bytes of an array that the instructions of a fusion read.
+
+  A fusion may be made of fusions: whoever slices, however deep, reads a slice.
+  """
   total = 0
-  for inner in body.values():
-    if inner.opcode != 'parameter' or not inner.inside.isdigit():
+  for use in body.values():
+    if array.name not in use.operands or use.opcode == 'tuple':
       continue
-    operand = operands[int(inner.inside)]
-    uses = [use for use in users.get(inner.name, ()) if use is not root
-            or root.opcode != 'tuple']
-    if not operand.memory_bytes or inner.name in updated or not uses:
-      continue
-    if all(use.opcode in _SLICES for use in uses):
-      total += min(operand.memory_bytes, sum(use.bytes for use in uses))
-    elif not all(use.opcode in KINDS for use in uses):
-      total += operand.memory_bytes
-  arrays = instruction.arrays
-  for result, array in zip(results, arrays, strict=False):
-    if array.on_chip or result.opcode == 'parameter':
-      continue
-    if result.opcode == 'dynamic-update-slice':
-      total += body[result.operands[1]].bytes
-    elif result.opcode not in (*KINDS, 'custom-call'):
+    if use.opcode in _SLICES:
+      total += use.bytes
+    elif use.opcode == 'bitcast':
+      total += _read(program, body, use)
+    elif use.opcode == 'fusion':
+      inner = program.computations[use.called()[0]]
+      total += sum(
+          _read(program, inner, part) for part in inner.values()
+          if part.opcode == 'parameter' and part.inside.isdigit()
+          and use.operands[int(part.inside)] == array.name)
+    elif use.opcode == 'dynamic-update-slice' and (
+        array.name not in use.operands[1:]):
+      pass  # In place.
+    elif use.opcode not in KINDS:
       total += array.bytes
   return total
+
+
+def _written(program, body, result, array):
+  """Bytes of a result of a fusion that change."""
+  result = _behind(body, result)
+  if result.opcode == 'fusion':
+    inner = program.computations[result.called()[0]]
+    results = _results(inner)
+    if len(results) == 1:
+      return _written(program, inner, results[0], array)
+  if result.opcode == 'dynamic-update-slice':
+    return body[result.operands[1]].bytes
+  free = result.opcode in ('parameter', 'custom-call', *KINDS)
+  return 0 if free else array.bytes
 
 
 def _behind(body, instruction):
