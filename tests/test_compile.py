@@ -175,16 +175,21 @@ ENTRY %main (a: f32[8], b: f32[6,8,8]) -> f32[8] {
 
 
 # The same, the slice in a fusion inside the fusion.
-_NESTED = _STACK.replace("""%layer (""", """%pick (q0: f32[6,8,8], q1: s32[]) -> f32[8,8] {
+_PICK = """%pick (q0: f32[6,8,8], q1: s32[]) -> f32[8,8] {
   %q0 = f32[6,8,8]{2,1,0} parameter(0)
   %q1 = s32[] parameter(1)
   %v = f32[1,8,8]{2,1,0} dynamic-slice(%q0, %q1, %q1, %q1)
   ROOT %r = f32[8,8]{1,0} bitcast(%v)
 }
 
-%layer (""").replace("""  %w = f32[1,8,8]{2,1,0} dynamic-slice(%p0, %p1, %p1, %p1)
+"""
+_SLICED = """
+  %w = f32[1,8,8]{2,1,0} dynamic-slice(%p0, %p1, %p1, %p1)
   %m = f32[8,8]{1,0} bitcast(%w)
-""", "  %m = f32[8,8]{1,0} fusion(%p0, %p1), kind=kLoop, calls=%pick\n")
+"""
+_NESTED = _STACK.replace('%layer (', _PICK + '%layer (').replace(_SLICED, """
+  %m = f32[8,8]{1,0} fusion(%p0, %p1), kind=kLoop, calls=%pick
+""")
 
 
 @pytest.mark.parametrize('text', [_STACK, _NESTED])
