@@ -5,7 +5,7 @@
 
 Each process gets as many CPU devices as asked for and knows the others by the
 variables of `sleepjax.training.distributed`; what it prints is prefixed with
-its number. If one fails, the others are ended at once; SIGTERM is passed on, so
+its number. If one fails, the others are ended in five seconds; SIGTERM is passed on, so
 that they save what they have, and a second one ends them. The status is 0 if
 all succeeded, otherwise that of the first that failed.
 """

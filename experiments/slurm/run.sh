@@ -9,7 +9,7 @@
 # is up or the nodes are needed.
 #
 #   sbatch --nodes=2 --time=4:00:00 experiments/slurm/run.sh \
-#     python -m experiments.NAME --workdir=/shared/run …
+#     python -m experiments.NAME --workdir=/shared/run --config.mesh.fsdp=-1 …
 #
 # SLURM sends SIGTERM 120 s before the end and when a job of higher priority
 # comes; the command saves and ends with 143. The work directory has to be on a
