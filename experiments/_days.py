@@ -1,6 +1,7 @@
 """Days and nights of a tiny model: what experiments in its world share."""
 
 import dataclasses
+import functools
 import pathlib
 
 import jax
@@ -22,6 +23,7 @@ from sleepjax.memory import day as day_memory
 from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.training import (
+    background,
     checkpoints,
     distributed,
     kept,
@@ -202,7 +204,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
         metrics, preemption.listen() as notice):
     display.restore(lineage)
     if saved is not None:
-      _keep(workdir, progress, settings)
+      _keep(workdir, progress, settings)()
     else:
       with display.phase('ask before', total=d.days) as phase:
         progress.known.append(exam.known(untouched))
@@ -254,11 +256,12 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
                  'tokens': display.tokens,
                  'progress': dataclasses.asdict(progress)}
       with notice.held():
+        keep = _keep(workdir, progress, settings)
         checkpoints.save_model(
-            workdir / 'model', current, params, model.tokenizer, lineage)
-        _keep(workdir, progress, settings)
-        saves.clear()
+            workdir / 'model', current, params, model.tokenizer, lineage,
+            then=lambda keep=keep: (keep(), saves.clear()))
       notice.check()
+    background.finish()
   report = {
       **summary(progress), 'days': [day.text for day in days],
       'params_before': transformer.parameter_count(model.params),
@@ -276,10 +279,12 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
 
 
 def _keep(workdir, progress, settings):
-  """The best night is that after which most is known of all days."""
+  """Keeps this night; the best is that after which most is known of all days.
+  """
   matrix = progress.accuracy['direct']
-  kept.keep(workdir / 'model', len(matrix) - 1, float(np.mean(matrix[-1])),
-            settings.keep)
+  return functools.partial(
+      kept.keep, workdir / 'model', len(matrix) - 1, float(np.mean(matrix[-1])),
+      settings.keep)
 
 
 def _check_levels(settings, model, days_config):

@@ -25,6 +25,7 @@ from sleepjax.models.load import Pretrained
 from sleepjax.sampling import context
 from sleepjax.seeding import dreams
 from sleepjax.training import (
+    background,
     checkpoints,
     distributed,
     kept,
@@ -181,14 +182,16 @@ def run(model: Pretrained, document: Document, questions, controls,
                    'seconds': display.seconds, 'tokens': display.tokens}
         with display.phase('save', total=1) as phase, notice.held():
           checkpoints.save_model(
-              workdir / 'model', current, params, model.tokenizer, lineage)
-          kept.keep(workdir / 'model', life.cycle - 1, None, settings.keep)
-          saves.clear()
+              workdir / 'model', current, params, model.tokenizer, lineage,
+              then=lambda night=life.cycle - 1: (
+                  kept.keep(workdir / 'model', night, None, settings.keep),
+                  saves.clear()))
           phase.advance()
         notice.check()
     with display.phase('evaluate after', total=1) as phase:
       after = _score(current, params, chat, exam, answer, settings)
       phase.advance(closed_book_nll=after['closed_book_nll'])
+  background.finish()
   report = {
       'document': document.title, 'questions': len(questions),
       'questions_source': source, 'sleeps': len(chunks),

@@ -31,7 +31,7 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from sleepjax.errors import UserError
-from sleepjax.training import checkpoints, preemption
+from sleepjax.training import background, checkpoints, preemption
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -49,7 +49,10 @@ def run(main: Callable[[Sequence[str]], int | None],
   bug, not a wrong input.
   """
   try:
-    status = main(argv) or 0
+    try:
+      status = main(argv) or 0
+    finally:
+      background.finish()  # A save that is being written is part of the run.
     sys.stdout.flush()
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)

@@ -5,9 +5,9 @@
 
 Each process gets as many CPU devices as asked for and knows the others by the
 variables of `sleepjax.training.distributed`; what it prints is prefixed with
-its number. If one fails, the others are ended in five seconds; SIGTERM is passed on, so
-that they save what they have, and a second one ends them. The status is 0 if
-all succeeded, otherwise that of the first that failed.
+its number. If one fails, the others are ended in five seconds; SIGTERM is
+passed on, so that they save what they have, and a second one ends them. The
+status is 0 if all succeeded, otherwise that of the first that failed.
 """
 
 import os

@@ -190,8 +190,9 @@ def main(argv):
           losses.clear()
           checkpoints.save_progress(folder, step + 1, state, {
               'config': resolved, 'measure': measure,
-              'spent': [tokens, time.process_time() - began]})
-          kept.keep(folder, step + 1, measure, keep)
+              'spent': [tokens, time.process_time() - began]},
+              then=functools.partial(
+                  kept.keep, folder, step + 1, measure, keep))
         if told:
           notice.check()
 

@@ -209,9 +209,9 @@ def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):
   """The first night is kept; a notice inside a save waits for its end."""
   save = checkpoints.save_model
 
-  def save_and_hear(*args):
+  def save_and_hear(*args, **then):
     os.kill(os.getpid(), signal.SIGTERM)
-    save(*args)
+    save(*args, **then)
 
   with monkeypatch.context() as patched:
     patched.setattr(checkpoints, 'save_model', save_and_hear)

@@ -14,7 +14,7 @@ and the JSON file lists dtype, shape and checksum of every array.
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -85,7 +85,8 @@ class Description:
 
 
 def save_model(folder: str | os.PathLike, config: ModelConfig, params,
-               tokenizer: Tokenizer, metadata: Mapping[str, Any]) -> None:
+               tokenizer: Tokenizer, metadata: Mapping[str, Any],
+               then: Callable[[], None] | None = None) -> None:
   """Writes a model that needs nothing but its folder to be loaded again.
 
   On several hosts, every process calls this.
@@ -96,6 +97,8 @@ def save_model(folder: str | os.PathLike, config: ModelConfig, params,
     params: canonical (stacked) tree, numpy or jax arrays of any float dtype.
     tokenizer: saved beside the parameters.
     metadata: JSON types, for example the lineage of the model.
+    then: what follows once it is written; with it, the run goes on meanwhile
+      (`sleepjax.training.background`).
 
   Raises:
     ValueError: the parameters are not those of the architecture.
@@ -109,7 +112,7 @@ def save_model(folder: str | os.PathLike, config: ModelConfig, params,
   saved_folder.write(
       folder, _MODEL, params,
       {'architecture': config.architecture(), 'metadata': dict(metadata)},
-      tokenizer.save)
+      tokenizer.save, then)
 
 
 def load_model(folder: str | os.PathLike) -> SavedModel:
@@ -133,7 +136,8 @@ def load_model(folder: str | os.PathLike) -> SavedModel:
 
 
 def save_progress(folder: str | os.PathLike, step: int | str, tree,
-                  metadata: Mapping[str, Any]) -> None:
+                  metadata: Mapping[str, Any],
+                  then: Callable[[], None] | None = None) -> None:
   """Writes the latest state of a run in place of the one before.
 
   On several hosts, every process calls this.
@@ -144,12 +148,13 @@ def save_progress(folder: str | os.PathLike, step: int | str, tree,
     tree: dicts, sequences and named tuples of numpy or jax arrays; None is
       left out.
     metadata: JSON types.
+    then: as of `save_model`.
 
   Raises:
     UserError: the folder holds something else.
   """
   saved_folder.write(folder, _PROGRESS, tree,
-                     {'step': step, 'metadata': dict(metadata)})
+                     {'step': step, 'metadata': dict(metadata)}, then=then)
 
 
 def load_progress(folder: str | os.PathLike) -> Progress:

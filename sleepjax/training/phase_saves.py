@@ -49,12 +49,13 @@ class PhaseSaves:
     """
     self._folder, self._run = folder, json.loads(json.dumps(dict(run or {})))
     self._display, self._notice = display, notice
-    self._seconds, self._cycle = seconds, 0
+    self._seconds, self._cycle, self._first = seconds, 0, None
     self._cost, self._last = 0.0, time.monotonic()
 
   def begin(self, cycle: int) -> None:
     """From here on it is this cycle that is saved."""
     self._cycle, self._last = cycle, time.monotonic()
+    self._first = cycle if self._first is None else self._first
 
   def held(self):
     """Inside, a notice waits for the next `offer`."""
@@ -67,7 +68,10 @@ class PhaseSaves:
       UserError: it was saved by another run, or is damaged.
     """
     path = self._path(phase)
-    if path is None or not checkpoints.is_saved(path):
+    # Only the first cycle may have been begun before. Later ones do not look,
+    # for which they would have to wait until the last one is saved.
+    begun = self._first in (None, self._cycle)
+    if path is None or not begun or not checkpoints.is_saved(path):
       return None
     have = checkpoints.describe(path).metadata
     if have['run'] != self._run:

@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 
 from sleepjax.errors import UserError
 from sleepjax.models.named_leaves import named_leaves, nested
-from sleepjax.training import finite
+from sleepjax.training import background, finite
 
 FORMAT_VERSION = 1
 
@@ -38,7 +38,8 @@ _BARRIERS = itertools.count()
 
 def write(folder: str | os.PathLike, manifest_name: str, tree,
           manifest: Mapping[str, Any],
-          add_files: Callable[[pathlib.Path], None] | None = None) -> None:
+          add_files: Callable[[pathlib.Path], None] | None = None,
+          then: Callable[[], None] | None = None) -> None:
   """Puts a tree in place of what was saved in the folder before.
 
   On several hosts, every process calls this.
@@ -49,6 +50,9 @@ def write(folder: str | os.PathLike, manifest_name: str, tree,
     tree: numpy or jax arrays; None is left out.
     manifest: JSON types that the JSON file holds besides the arrays' entries.
     add_files: called with the folder to put further files into.
+    then: what follows once all is written. With it, this returns as soon as the
+      tree is on the host, and `background` does the rest: errors of writing
+      come from whatever touches a saved folder next.
 
   Raises:
     NotFiniteError: a float of the tree is NaN or infinite.
@@ -57,11 +61,21 @@ def write(folder: str | os.PathLike, manifest_name: str, tree,
   """
   folder = pathlib.Path(folder).expanduser().resolve()
   finite.check_leaves(str(folder), tree)
-  arrays = {name: _on_host(leaf) for name, leaf in named_leaves(tree).items()}
+  arrays = {name: _on_host(leaf, copied=then is not None)
+            for name, leaf in named_leaves(tree).items()}
   manifest = {'format_version': FORMAT_VERSION, **manifest, 'arrays': {
       name: {'dtype': leaf.dtype.name, 'shape': list(leaf.shape),
              'crc32': _checksum(leaf)} for name, leaf in arrays.items()}}
   text = json.dumps(manifest, indent=2) + '\n'
+  work = lambda: _write(folder, manifest_name, arrays, text, add_files)
+  if then is None:
+    background.finish()
+    work()
+  else:
+    background.start(lambda: (work(), then()))
+
+
+def _write(folder, manifest_name, arrays, text, add_files):
   try:
     _replace(folder, manifest_name, arrays, text, add_files)
   except UserError:
@@ -134,7 +148,11 @@ def _beside(folder, suffix):
 
 
 def settled(folder: str | os.PathLike) -> pathlib.Path:
-  """The folder, or where its last version is if a replacement was killed."""
+  """The folder, or where its last version is if a replacement was killed.
+
+  Waits for a save that is still being written.
+  """
+  background.finish()
   folder = pathlib.Path(folder).expanduser().resolve()
   old = _beside(folder, 'old')
   return old if old.exists() and not folder.exists() else folder
@@ -260,11 +278,15 @@ def shown(dtype: str, shape: Sequence[int]) -> str:
   return f'{dtype}[{", ".join(map(str, shape))}]'
 
 
-def _on_host(leaf):
-  """A numpy array, except of arrays whose parts lie on other hosts."""
+def _on_host(leaf, copied):
+  """A numpy array, except of arrays whose parts lie on other hosts.
+
+  On a CPU it shares the memory of a jax array, which may be given away
+  (donated) while the run goes on: then it has to be a copy.
+  """
   spread = isinstance(leaf, jax.Array) and not (
       leaf.is_fully_addressable or leaf.is_fully_replicated)
-  return leaf if spread else np.asarray(leaf)
+  return leaf if spread else np.array(leaf) if copied else np.asarray(leaf)
 
 
 def _checksum(array) -> int | None:
