@@ -111,7 +111,6 @@ def train(model: ModelConfig, settings: PretrainingConfig, stages, seed: int,
   waiting = None
   for batch in process_batches.step_batches(
       steps, rows_of, real_tokens, mesh):
-    distributed.log('pretrain', batch.step)
     with jax.set_mesh(mesh):
       *state, metrics = pretraining.packed_step(
           model, settings, *state, batch.rows)
@@ -173,7 +172,9 @@ def main(argv):
   began, losses = time.process_time() - seconds, []
   with (Display() as display, MetricsWriter(workdir / 'steps.jsonl') as writer,
         preemption.listen() as notice):
-    with display.phase('pretrain', total=settings.steps - start) as phase:
+    with display.phase('pretrain', total=settings.steps) as phase:
+      if start:
+        phase.advance(start)
 
       def heard(step, state, metrics, row_tokens):
         nonlocal tokens

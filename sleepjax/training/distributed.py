@@ -212,7 +212,7 @@ def log(phase: str, step: int | None = None) -> None:
   When a run hangs, the process whose last line is behind is the one to look at.
   Silent with one process.
   """
-  if jax.process_count() > 1:
+  if jax.distributed.is_initialized() and jax.process_count() > 1:
     _logger().info('%s%s', phase, '' if step is None else f' step {step}')
 
 

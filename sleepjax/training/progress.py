@@ -2,7 +2,9 @@
 
 On a terminal it is a live bar per phase. Anywhere else (a log file, a batch
 job) it is one plain line every ten seconds and one at the end of each phase.
-Either way it measures the seconds and tokens of every phase, for the report.
+Either way it measures the seconds and tokens of every phase, for the report. Of
+several processes the first one shows it; all of them say on stderr which phase
+and step they have come to, so that one that is stuck can be told.
 """
 
 import contextlib
@@ -45,6 +47,7 @@ class Phase:
     if self._first_step_end is None:
       self._first_step_end = time.perf_counter()
       self._steps_at_first_end = self.step
+    distributed.log(self.name, self.step)
     self._changed()
 
   @property
@@ -150,6 +153,7 @@ class Display:
       name: phase name; entering a name again adds to its totals.
       total: number of steps, or None when it is not known.
     """
+    distributed.log(name)
     phase = Phase(name, total)
     draw = self._live(phase) if self._bars else self._plain(phase)
     phase._changed = draw
