@@ -14,6 +14,7 @@ them.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,8 @@ class Program:
   flops: that it computes, on all chips together.
   model_flops: that the mathematics needs.
   unknown_turns: of its loops that stop by their data.
+  rows: the greatest common divisor of its batches' rows; 0 without any. A batch
+    that does not divide by its parts lies whole on every chip.
   """
 
   trace: Callable[[Any], Any]
@@ -82,6 +85,7 @@ class Program:
   flops: int
   model_flops: int
   unknown_turns: int = 1
+  rows: int = 0
 
 
 def _pairs(config, sizes, causal):
@@ -234,7 +238,9 @@ class Sleep:
           self._scalar(mesh, jnp.int32), batch)
 
     return Program(trace, self.mesh_config('mesh'),
-                   *(sum(part) for part in zip(*counts, strict=True)))
+                   *(sum(part) for part in zip(*counts, strict=True)),
+                   rows=math.gcd(s.rows, *(
+                       sizes.rows for sizes in others.values())))
 
   def rollout(self) -> Program:
     """All rollouts of one update, sampled token by token."""
@@ -259,7 +265,7 @@ class Sleep:
     return Program(
         trace, self.mesh_config('rollout_mesh'),
         _forward(model, prompt, 0, causal=False) + whole,
-        _forward(model, prompt, 0) + causal, unknown_turns=N - 1)
+        _forward(model, prompt, 0) + causal, unknown_turns=N - 1, rows=s.rows)
 
   def dream_inner(self) -> Program:
     """Every kept dream learnt by a copy of the slot, and each copy examined."""
@@ -287,7 +293,7 @@ class Sleep:
         trace, self.mesh_config('mesh'), *(
             n * (d.inner_steps * learn + ask) for n, learn, ask in zip(
                 copies, learnt, asked, strict=True)),
-        unknown_turns=d.inner_steps)
+        unknown_turns=d.inner_steps, rows=d.kept + 1)
 
   def growth(self) -> Program:
     """One more slot in every layer of a training state with its moments."""

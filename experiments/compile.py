@@ -19,6 +19,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import re
@@ -74,7 +75,7 @@ def compiled_report(program: _programs.Program, mesh,
                     slice_: chips_lib.Slice) -> dict:
   """What compiling a program for a mesh of the slice tells."""
   report = {'mesh': dict(mesh.shape), 'flops': program.flops,
-            'model_flops': program.model_flops}
+            'model_flops': program.model_flops, 'rows': program.rows}
   start = time.monotonic()
   with jax.set_mesh(mesh), tempfile.TemporaryDirectory() as folder:
     with warnings.catch_warnings():
@@ -130,7 +131,14 @@ def advice(report: dict, slice_: chips_lib.Slice) -> str:
       f'{buffer["bytes"] / gib:.2f} GiB {buffer["shapes"]}'
       for buffer in report['largest_buffers'][:3])
   have = slice_.chip.hbm_bytes / gib
-  if mesh['data'] > 1:
+  parts = mesh['data'] * mesh['fsdp']
+  if report['rows'] % parts:
+    fewer = math.gcd(report['rows'], parts)
+    mesh_text = (
+        f'mesh data=1, fsdp={fewer}, tensor={slice_.num_chips // fewer}: a '
+        f'batch of rows that {parts} parts do not divide lies whole on every '
+        'chip')
+  elif mesh['data'] > 1:
     better = {**mesh, 'data': 1, 'fsdp': mesh['data'] * mesh['fsdp']}
     mesh_text = ('weights that are split further: mesh ' + ', '.join(
         f'{axis}={better[axis]}' for axis in AXES))

@@ -108,7 +108,7 @@ def test_meshes_use_all_chips(sleep):
 
 
 def _report(**changes):
-  return {'mesh': {'data': 1, 'fsdp': 4, 'tensor': 1},
+  return {'mesh': {'data': 1, 'fsdp': 4, 'tensor': 1}, 'rows': 16,
           'hbm_bytes_per_chip': 40 * 2**30, 'largest_buffers': [
               {'bytes': 20 * 2**30, 'shapes': 'f32[16,8,1152]'}], **changes}
 
@@ -121,6 +121,8 @@ def test_advice_names_buffers_and_a_mesh():
       'of the rows.')
   assert 'mesh data=1, fsdp=4, tensor=1' in command.advice(
       _report(mesh={'data': 2, 'fsdp': 2, 'tensor': 1}), slice_)
+  assert 'Try mesh data=1, fsdp=2, tensor=2: a batch of rows that 4 parts ' in (
+      command.advice(_report(rows=6), slice_))
 
 
 def test_usage_report():

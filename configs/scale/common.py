@@ -23,6 +23,7 @@ def get_config(**model) -> ConfigDict:
   c.attention_queries = 0  # Whose scores exist at once; 0 for all.
 
   # Weights split over all chips: what a layer needs comes together before it.
+  # So are rows: on more chips than a batch has rows, give the rest to tensor.
   c.mesh = ConfigDict(dict(data=1, fsdp=-1, tensor=1))
   # A token at a time has little to compute: weights stay where they are, split
   # by heads and hidden units; tensor divides num_kv_heads.
