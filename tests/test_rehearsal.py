@@ -54,7 +54,7 @@ def test_rehearsal_answers_and_asks_about_texts_in_view(dreamer):
 
 
 def test_no_room_for_a_text_is_an_error(dreamer):
-  with pytest.raises(UserError, match='prompt_tokens=20 with a question'):
+  with pytest.raises(UserError, match='sleep.rehearsal_tokens=20: use shorter'):
     rehearsal.write_rehearsal(
         dreamer, [DAYS[0].text], KEY, '{question}', 2, 20)
 

@@ -60,7 +60,7 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
         asked.append((ids, reply))
   if not prompts:
     raise UserError(
-        f'no rehearsal text has a usable question and fits, with it, into '
+        'no rehearsal text has a usable question and fits, with it, into '
         f'sleep.rehearsal_tokens={prompt_tokens}: use shorter texts, a larger '
         'number or more of sleep.rehearsal_per_text.')
   completions = dreamer.write(prompts, jax.random.fold_in(key, 1))
