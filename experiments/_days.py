@@ -204,7 +204,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
         metrics, preemption.listen() as notice):
     display.restore(lineage)
     if saved is not None:
-      _keep(workdir, progress, settings)()
+      _keeper(workdir, progress, settings)()
     else:
       with display.phase('ask before', total=d.days) as phase:
         progress.known.append(exam.known(untouched))
@@ -256,7 +256,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
                  'tokens': display.tokens,
                  'progress': dataclasses.asdict(progress)}
       with notice.held():
-        keep = _keep(workdir, progress, settings)
+        keep = _keeper(workdir, progress, settings)
         checkpoints.save_model(
             workdir / 'model', current, params, model.tokenizer, lineage,
             then=lambda keep=keep: (keep(), saves.clear()))
@@ -278,8 +278,10 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   return report
 
 
-def _keep(workdir, progress, settings):
-  """Keeps this night; the best is that after which most is known of all days.
+def _keeper(workdir, progress, settings):
+  """What keeps this night once it is saved, whatever is added to `progress`.
+
+  The best night is that after which most is known of all days.
   """
   matrix = progress.accuracy['direct']
   return functools.partial(

@@ -8,8 +8,8 @@ view, to the questions that no dream of seeding contained (held out there,
 `DreamConfig.held_out`), whether or not its answers agree. So nothing that was
 written while awake is lost. Tonight's dreams of seeding are learnt on among
 them, or the slot would forget them; so are the terms that hold what else must
-not change. If the model moved too far on the retention rows, or
-if the held-in questions became less likely, all of it is undone.
+not change. If the model moved too far on the retention rows, or if the held-in
+questions became less likely, all of it is undone.
 """
 
 import dataclasses

@@ -45,21 +45,21 @@ def write_report(folder: str | os.PathLike, report: Mapping[str, Any]) -> None:
   that is not finite is written as null. Of several processes the first one
   writes.
   """
+  write_json(pathlib.Path(folder) / 'report.json', _plain(report), False)
+
+
+def write_json(path: str | os.PathLike, contents: Any,
+               allow_nan: bool = True) -> None:
+  """Writes a JSON file, whole or not at all; of several processes the first.
+  """
   if not distributed.is_first():
     return
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  path, temporary = folder / 'report.json', folder / 'report.json.part'
-  text = json.dumps(_plain(report), indent=2, allow_nan=False)
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f'{path.name}.part')
+  text = json.dumps(contents, indent=2, allow_nan=allow_nan)
   temporary.write_text(text + '\n', encoding='utf-8')
   os.replace(temporary, path)
-
-
-def write_json(path: str | os.PathLike, contents: Any) -> None:
-  """Writes what is read beside a report; of several processes the first."""
-  if distributed.is_first():
-    pathlib.Path(path).write_text(
-        json.dumps(contents, indent=1) + '\n', encoding='utf-8')
 
 
 def print_table(

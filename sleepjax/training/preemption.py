@@ -24,8 +24,6 @@ from collections.abc import Iterator
 import jax
 import orbax.checkpoint as ocp
 
-from sleepjax.training import background
-
 # The runtime tells all hosts to end at the same number, which never repeats.
 _ASKED = itertools.count(1)
 EXIT_STATUS = 128 + signal.SIGTERM  # As a shell reports an ended process.
@@ -77,7 +75,6 @@ class Notice:
       Preempted: it has.
     """
     if self.came():
-      background.finish()
       raise Preempted
 
 
