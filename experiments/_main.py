@@ -31,7 +31,12 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from sleepjax.errors import UserError
-from sleepjax.training import background, checkpoints, preemption
+from sleepjax.training import (
+  background,
+  checkpoints,
+  host_pages,
+  preemption,
+)
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -48,6 +53,7 @@ def run(main: Callable[[Sequence[str]], int | None],
   reads its output any more. Every other exception keeps its traceback: it is a
   bug, not a wrong input.
   """
+  host_pages.keep_pages()
   try:
     try:
       status = main(argv) or 0
