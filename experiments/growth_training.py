@@ -135,7 +135,8 @@ def train(state: ModelState, settings: PretrainingConfig, stream, key, steps,
     heard: called with the loss of a batch before it is learnt from.
     warm_up: scales the updates of the optimizer.
   """
-  params, opt_state = state.params, state.opt_state
+  copied = lambda tree: jax.tree.map(jnp.copy, tree)
+  params, opt_state = copied((state.params, state.opt_state))  # Donated below.
   scaled = warm_up and warm_up.init(params)
 
   @jax.jit
@@ -145,9 +146,9 @@ def train(state: ModelState, settings: PretrainingConfig, stream, key, steps,
     return optax.apply_updates(old, updates), scaled
 
   for step in steps:
-    old = params
+    old = copied(params) if warm_up else None
     params, opt_state, metrics = pretraining.pretraining_step(
-        state.config, settings, old, opt_state, stream,
+        state.config, settings, params, opt_state, stream,
         jax.random.fold_in(key, step))
     if warm_up:
       params, scaled = slowed(old, params, scaled)

@@ -148,7 +148,7 @@ def loss_of_stream(config: ModelConfig, params, stream_S, window: int,
 _evaluated = jax.jit(next_token_loss, static_argnums=0)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
 def pretraining_step(config: ModelConfig, settings: PretrainingConfig, params,
                      opt_state, stream_S, key):
   """One AdamW update on random windows of the stream; everything learns.
@@ -157,7 +157,8 @@ def pretraining_step(config: ModelConfig, settings: PretrainingConfig, params,
     config: of a model without slots, whose masks are no numbers.
     settings: every choice.
     params: canonical parameters.
-    opt_state: of `make_optimizer`.
+    opt_state: of `make_optimizer`. Both are donated: their memory becomes that
+      of the results, and they cannot be used again.
     stream_S: token ids.
     key: typed PRNG key.
 
@@ -172,7 +173,8 @@ def pretraining_step(config: ModelConfig, settings: PretrainingConfig, params,
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def packed_step(config: ModelConfig, settings: PretrainingConfig, params,
                 opt_state, rows: PackedRows):
-  """The same on packed rows, which bring their own shape and weights."""
+  """The same on packed rows, which bring their own shape and weights. Nothing
+  is donated, so that a state can be saved while the next one is computed."""
   return _updated(settings, params, opt_state, lambda params: packed_loss(
       config, params, rows, chunk_rows=settings.chunk_rows))
 

@@ -86,7 +86,7 @@ def test_reading_that_breaks_a_level(plain):
 
 def test_a_learning_rate_that_is_too_high(plain):
   """The guard fires on a real run that diverges, not only on planted NaN."""
-  config, params = plain
+  config, params = plain[0], jax.tree.map(jnp.copy, plain[1])
   settings = pretraining.PretrainingConfig(
       rows=2, window=8, learning_rate=1e30, warmup_steps=1, chunk_rows=8)
   opt_state = pretraining.make_optimizer(settings).init(params)

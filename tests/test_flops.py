@@ -11,7 +11,7 @@ from tests.conftest import CONFIG
 def counted(config, tokens, with_gradient=False):
   """FLOPs by XLA's own count, layers unrolled so that it sees them all."""
   config = dataclasses.replace(
-      config, scan_layers=False, fuse_projections=True)
+      config, scan_layers=False, cpu_layout=True)
   params = transformer.abstract_params(config)
 
   def loss(params, ids):

@@ -37,7 +37,7 @@ KEY = jax.random.key(0)
 @pytest.fixture(scope='module')
 def state(plain):
   """After three updates of training."""
-  config, params = plain
+  config, params = plain[0], jax.tree.map(jnp.copy, plain[1])
   opt_state = pretraining.make_optimizer(SETTINGS).init(params)
   for i in range(3):
     params, opt_state, _ = pretraining.pretraining_step(
@@ -82,7 +82,8 @@ def test_everything_grows_together(state, larger):
 def test_training_goes_on_without_a_jump(state, larger):
   """The next update moves the old entries as it would have moved them."""
   step = lambda s: pretraining.pretraining_step(
-      s.config, SETTINGS, s.params, s.opt_state, STREAM, jax.random.key(9))
+      s.config, SETTINGS, *jax.tree.map(jnp.copy, (s.params, s.opt_state)),
+      STREAM, jax.random.key(9))
   have, _, metrics = step(larger)
   want, _, before = step(state)
   np.testing.assert_allclose(metrics['loss'], before['loss'], rtol=1e-5)

@@ -44,6 +44,21 @@ def test_matmul_in_bfloat16_rounds_operands_only(rows):
   assert np.abs(rounded(value) - value).max() > 1e-3
 
 
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('rows', [(2, 3), (1,), (), (300,)], ids=str)
+def test_matmul_with_outputs_first(rows, dtype):
+  """Few rows stand on the right, many on the left, and one is not alone."""
+  x, w, g = normal(*rows, 64), normal(64, 8, seed=1), normal(*rows, 8, seed=2)
+  want, want_pullback = jax.vjp(lambda x, w: ops.matmul(x, w, dtype), x, w)
+  have, pullback = jax.vjp(
+      lambda x, w: ops.matmul(x, w, dtype, True), x, w.T)
+  tight = dict(rtol=1e-5, atol=1e-4)
+  np.testing.assert_allclose(have, want, **tight)
+  (dx, dw), (want_dx, want_dw) = pullback(g), want_pullback(g)
+  np.testing.assert_allclose(dx, want_dx, **tight)
+  np.testing.assert_allclose(dw, want_dw.T, **tight)
+
+
 def test_matmul_gradients_have_the_dtypes_of_their_operands():
   x, w = jnp.ones((2, 3), jnp.bfloat16), jnp.ones((3, 4))
   value, pullback = jax.vjp(lambda x, w: ops.matmul(x, w, 'bfloat16'), x, w)

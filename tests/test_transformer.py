@@ -190,8 +190,8 @@ def test_layouts_agree_on_gradients(every_part):
       assert_close(have[f'layer_{i}']['slots'][name], layer['slots'][name])
     assert_close(
         have[f'layer_{i}']['attn']['qkv'],
-        np.concatenate([layer['attn'][name].reshape(CONFIG.embed_dim, -1)
-                        for name in 'qkv'], 1))
+        np.concatenate([layer['attn'][name].reshape(CONFIG.embed_dim, -1).T
+                        for name in 'qkv']))
 
 
 @pytest.mark.parametrize('unroll', [True, False])

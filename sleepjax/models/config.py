@@ -54,7 +54,7 @@ class ModelConfig:
   """Architecture of a decoder; everything that fixes its parameter shapes.
 
   The defaults of the optional fields describe a plain Llama. `scan_layers`,
-  `fuse_projections`, `matmul_dtype`, `remat` and `attention_queries` choose how
+  `cpu_layout`, `matmul_dtype`, `remat` and `attention_queries` choose how
   it is computed, not what: see `sleepjax.models.layout`, `REMAT_POLICIES` and
   `ops.attend`.
 
@@ -94,7 +94,7 @@ class ModelConfig:
   level_dims: tuple[int, ...] = ()
   level_slots: tuple[int, ...] = ()
   scan_layers: bool = True
-  fuse_projections: bool = False
+  cpu_layout: bool = False
   matmul_dtype: str = 'float32'
   remat: str = 'none'
   attention_queries: int = 0
@@ -158,7 +158,7 @@ class ModelConfig:
     Two models may exchange weights exactly when these are equal.
     """
     fields = dataclasses.asdict(self)
-    for name in ('scan_layers', 'fuse_projections', 'matmul_dtype', 'remat',
+    for name in ('scan_layers', 'cpu_layout', 'matmul_dtype', 'remat',
                  'attention_queries'):
       del fields[name]
     return {name: list(value) if isinstance(value, tuple) else value

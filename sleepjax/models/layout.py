@@ -2,14 +2,21 @@
 
 The canonical tree stacks layers and keeps every projection separate: growth,
 sharding and checkpoints work on it. Accelerators scan it as it is. A CPU
-decodes about twice as fast with layers unrolled (a scan copies each layer's
-weights), query-key-value and gate-up fused into one product each, and a
-transposed output head. `for_compute` converts; frozen weights are converted
-once per sleep, and slots follow by `insert_slot`.
+decodes two to three times as fast with layers unrolled (a scan copies each
+layer's weights), query-key-value and gate-up in one matrix each, and matrices
+stored outputs first (`ops.matmul`):
+
+  layer_{i}/attn/{qkv [H·K + G·K + G·C, D], out [D, H·C]}
+  layer_{i}/mlp/{gate_up [2 F, D], out [D, F]}
+  head/{kernel [D, V] for losses, rows [V, D] for sampling}
+
+`for_compute` converts; frozen weights are converted once per sleep, and slots
+follow by `insert_slot`.
 """
 
 import dataclasses
 import functools
+import math
 import pathlib
 
 import jax
@@ -19,7 +26,7 @@ from sleepjax.models import activations, ops, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.training import distributed
 
-_MATRICES = ('q', 'k', 'v', 'o', 'qkv', 'gate', 'up', 'gate_up', 'down')
+_MATRICES = ('q', 'k', 'v', 'o', 'qkv', 'gate', 'up', 'gate_up', 'down', 'out')
 
 
 def fastest_matmul_dtype(platform: str | None = None) -> str:
@@ -35,13 +42,17 @@ def fastest_matmul_dtype(platform: str | None = None) -> str:
   return 'bfloat16' if distributed.agreed(bool(native)) else 'float32'
 
 
-def _fuse(layers):
-  attn = dict(layers['attn'])
-  flat = lambda w: w.reshape(*w.shape[:2], -1)  # [L, D, heads · dim]
-  attn['qkv'] = jnp.concatenate(
-      [flat(attn.pop(name)) for name in ('q', 'k', 'v')], axis=-1)
-  mlp = dict(layers['mlp'])
-  mlp['gate_up'] = jnp.concatenate([mlp.pop('gate'), mlp.pop('up')], axis=-1)
+def _outputs_first(layers):
+  """The matrices of attention and of the block's own MLP as CPUs use them."""
+  turned = lambda w, inputs: w.reshape(
+      w.shape[0], math.prod(w.shape[1:1 + inputs]), -1).swapaxes(1, 2)
+  side_by_side = lambda tree, names: jnp.concatenate(
+      [turned(tree.pop(name), 1) for name in names], axis=1)
+  attn, mlp = dict(layers['attn']), dict(layers['mlp'])
+  attn['qkv'] = side_by_side(attn, ('q', 'k', 'v'))
+  attn['out'] = turned(attn.pop('o'), 2)
+  mlp['gate_up'] = side_by_side(mlp, ('gate', 'up'))
+  mlp['out'] = turned(mlp.pop('down'), 1)
   return {**layers, 'attn': attn, 'mlp': mlp}
 
 
@@ -58,8 +69,8 @@ def _cast(layers, dtype):
 
 @functools.partial(jax.jit, static_argnums=1)
 def _unrolled(layers, dtype):
-  """Layers apart, projections fused. One program for all sleeps."""
-  layers = _cast(_fuse(layers), dtype)
+  """Layers apart, outputs first. One program for all sleeps."""
+  layers = _cast(_outputs_first(layers), dtype)
   return [jax.tree.map(lambda leaf, i=i: leaf[i], layers)
           for i in range(len(layers['mlp_norm']['scale']))]
 
@@ -74,14 +85,14 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
     matmul_dtype: 'float32', 'bfloat16', or 'auto' for what is native here.
       Matrices of attention and of the block's own MLP are stored in it; slots,
       extra levels, norms and the embedding table stay float32.
-    unroll: unrolled layers with fused projections; by default on CPU only.
+    unroll: unrolled layers, outputs first; by default on CPU only.
 
   Returns:
     (config, params) for the functions of `transformer`.
   """
-  if not config.scan_layers or config.fuse_projections:
+  if not config.scan_layers or config.cpu_layout:
     raise ValueError('for_compute expects the canonical layout: scan_layers='
-                     'True and fuse_projections=False.')
+                     'True and cpu_layout=False.')
   dtype = (fastest_matmul_dtype() if matmul_dtype == 'auto' else matmul_dtype)
   unroll = jax.default_backend() == 'cpu' if unroll is None else unroll
   params = dict(params)
@@ -89,14 +100,17 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
   if unroll:
     for i, layer in enumerate(_unrolled(layers, dtype)):
       params[f'layer_{i}'] = layer
-    params['head'] = {'kernel': jnp.asarray(
-        transformer.unembedding(params), dtype)}
+    params = jax.tree.map(jnp.asarray, params)
+    head = transformer.unembedding(params)
+    # The rows of a tied float32 head are the table itself, no copy.
+    rows = head.T if 'head' in params else params['embed']['table']
+    params['head'] = {'kernel': head.astype(dtype), 'rows': rows.astype(dtype)}
   else:
     params['layers'] = _cast(layers, dtype)
     if 'head' in params:
       params['head'] = {'kernel': jnp.asarray(params['head']['kernel'], dtype)}
   config = dataclasses.replace(
-      config, scan_layers=not unroll, fuse_projections=unroll,
+      config, scan_layers=not unroll, cpu_layout=unroll,
       matmul_dtype=dtype)
   return config, jax.tree.map(jnp.asarray, params)
 
@@ -188,8 +202,8 @@ def add_to_layers(config: ModelConfig, params, deltas):
   Returns:
     New parameters; matrices that change are float32.
   """
-  if config.fuse_projections:
-    deltas = _fuse_deltas(config, deltas)
+  if config.cpu_layout:
+    deltas = _deltas_outputs_first(config, deltas)
 
   def add(layer, at):
     changed = {module: {**layer[module], **{
@@ -206,8 +220,9 @@ def add_to_layers(config: ModelConfig, params, deltas):
   return params
 
 
-def _fuse_deltas(config, deltas):
-  """The same with q, k, v and gate, up side by side, zero where missing."""
+def _deltas_outputs_first(config, deltas):
+  """The same as CPUs use them; of q, k, v and of gate, up, those that are
+  missing are zero."""
   L, D = config.num_layers, config.embed_dim
   K, G = config.head_dim, config.num_kv_heads
   widths = {'q': config.num_heads * K, 'k': G * K,
@@ -216,15 +231,19 @@ def _fuse_deltas(config, deltas):
 
   def side_by_side(matrices, names):
     return jnp.concatenate(
-        [matrices.pop(name).reshape(L, D, -1) if name in matrices
-         else jnp.zeros((L, D, widths[name])) for name in names], axis=-1)
+        [matrices[name].reshape(L, D, -1).swapaxes(1, 2) if name in matrices
+         else jnp.zeros((L, widths[name], D)) for name in names], axis=1)
 
-  fused = {}
-  for module, names in (('attn', ('q', 'k', 'v')), ('mlp', ('gate', 'up'))):
-    if module in deltas:
-      matrices = dict(deltas[module])
-      if any(name in matrices for name in names):
-        matrices['qkv' if module == 'attn' else 'gate_up'] = side_by_side(
-            matrices, names)
-      fused[module] = matrices
-  return fused
+  turned = {}
+  for module, wide, names, last in (
+      ('attn', 'qkv', ('q', 'k', 'v'), 'o'),
+      ('mlp', 'gate_up', ('gate', 'up'), 'down')):
+    matrices = deltas.get(module, {})
+    new = {}
+    if any(name in matrices for name in names):
+      new[wide] = side_by_side(matrices, names)
+    if last in matrices:
+      new['out'] = matrices[last].reshape(L, -1, D).swapaxes(1, 2)
+    if new:
+      turned[module] = new
+  return turned

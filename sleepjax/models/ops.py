@@ -8,23 +8,33 @@ import jax.numpy as jnp
 from sleepjax.models.config import RopeScaling
 
 NEGATIVE_INFINITY = -1e30  # Finite, so that a fully masked row stays finite.
+_FEW_ROWS = 256
 
 
-def _product(x, w, contract, dtype):
-  if (dtype == 'bfloat16' and x.size == x.shape[-1]
-      and contract[0] == (x.ndim - 1,) and jax.default_backend() == 'cpu'):
-    # XLA keeps a single bfloat16 row from the CPU's matrix code: with a row of
-    # zeros beside it, the product takes a third of the time.
-    two = jnp.pad(x.reshape(1, -1), ((0, 1), (0, 0)))
-    return _product(two, w, ((1,), contract[1]), dtype)[:1].reshape(
-        *x.shape[:-1], -1)
+def _product(a, b, contract, dtype):
   return jax.lax.dot_general(
-      x.astype(dtype), w.astype(dtype), (contract, ((), ())),
+      a.astype(dtype), b.astype(dtype), (contract, ((), ())),
       preferred_element_type=jnp.float32)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def matmul(x, w, dtype='float32'):
+def _forward(x, w, dtype, outputs_first):
+  if (dtype == 'bfloat16' and x.size == x.shape[-1]
+      and jax.default_backend() == 'cpu'):
+    # XLA keeps a single bfloat16 row from the CPU's matrix code: with a row of
+    # zeros beside it, the product takes a third of the time.
+    two = jnp.pad(x.reshape(1, -1), ((0, 1), (0, 0)))
+    return _forward(two, w, dtype, outputs_first)[:1].reshape(
+        *x.shape[:-1], -1)
+  last = x.ndim - 1
+  if not outputs_first:
+    return _product(x, w, ((last,), (0,)), dtype)
+  if x.size // x.shape[-1] > max(_FEW_ROWS, w.shape[0] // 2):
+    return _product(x, w, ((last,), (1,)), dtype)
+  return jnp.moveaxis(_product(w, x, ((1,), (last,)), dtype), 0, -1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def matmul(x, w, dtype='float32', outputs_first=False):
   """Product of activations and weights with float32 accumulation.
 
   Both operands are rounded to `dtype`; so are the cotangents in the backward
@@ -33,24 +43,32 @@ def matmul(x, w, dtype='float32'):
 
   Args:
     x: [..., A] activations.
-    w: [A, C] weights.
+    w: [A, C] weights, or [C, A] with `outputs_first`.
     dtype: name of the dtype in which operands are multiplied.
+    outputs_first: how w is stored. XLA's CPU code spreads the rows of a
+      product's left operand over its vectors and threads: few rows of x are
+      multiplied up to twice as fast from the right, by weights whose rows are
+      the outputs.
 
   Returns:
     [..., C] float32.
   """
-  return _product(x, w, ((x.ndim - 1,), (0,)), dtype)
+  return _forward(x, w, dtype, outputs_first)
 
 
-def _matmul_forward(x, w, dtype):
-  return matmul(x, w, dtype), (x, w)
+def _matmul_forward(x, w, dtype, outputs_first):
+  return matmul(x, w, dtype, outputs_first), (x, w)
 
 
-def _matmul_backward(dtype, saved, g):
+def _matmul_backward(dtype, outputs_first, saved, g):
   x, w = saved
   rows = tuple(range(x.ndim - 1))
-  dx = _product(g, w, ((g.ndim - 1,), (1,)), dtype)
-  dw = _product(x, g, (rows, rows), dtype)
+  if outputs_first:
+    dx = _product(g, w, ((g.ndim - 1,), (0,)), dtype)
+    dw = _product(g, x, (rows, rows), dtype)
+  else:
+    dx = _product(g, w, ((g.ndim - 1,), (1,)), dtype)
+    dw = _product(x, g, (rows, rows), dtype)
   return dx.astype(x.dtype), dw.astype(w.dtype)
 
 
@@ -151,11 +169,16 @@ def _attend(q_BxTxHxK, parts, dtype):
   for k, v, _ in parts:
     stop = start + k.shape[1]
     w, v = weights[..., start:stop].astype(dtype), v.astype(dtype)
+    # Weights to the left, which an einsum would not promise: XLA's CPU code
+    # multiplies these [.., S] × [S, C], not values turned round.
     if v.shape[0] == 1:
-      out += jnp.einsum('bgrts,sgc->btgrc', w, v[0],
-                        preferred_element_type=jnp.float32)
+      part = jax.lax.dot_general(
+          w, v[0], (((4,), (0,)), ((1,), (1,))),
+          preferred_element_type=jnp.float32)
+      out += jnp.moveaxis(part, 0, 1)
     else:
-      out += jnp.einsum('bgrts,bsgc->btgrc', w, v,
-                        preferred_element_type=jnp.float32)
+      out += jax.lax.dot_general(
+          w, v, (((4,), (1,)), ((0, 1), (0, 2))),
+          preferred_element_type=jnp.float32)
     start = stop
-  return out.reshape(B, T, H, -1)
+  return jnp.moveaxis(out, 3, 1).reshape(B, T, H, -1)

@@ -76,8 +76,10 @@ class Attention(nn.Module):
     C, eps = c.value_dim or K, c.qk_norm_eps or c.rms_eps
     project = lambda w: ops.matmul(
         x_BxTxD, w.reshape(D, -1), c.matmul_dtype)
-    if c.fuse_projections:
-      qkv = project(_kernel(self, 'qkv', (D, H * K + G * K + G * C), D))
+    if c.cpu_layout:
+      qkv = ops.matmul(
+          x_BxTxD, _kernel(self, 'qkv', (H * K + G * K + G * C, D), D),
+          c.matmul_dtype, True)
       q, k, v = jnp.split(qkv, [H * K, H * K + G * K], axis=-1)
     else:
       q = project(_kernel(self, 'q', (D, H, K), D, 1))
@@ -102,10 +104,12 @@ class Attention(nn.Module):
     k, v = k.astype(c.matmul_dtype), v.astype(c.matmul_dtype)
     out = ops.attend(q, [*memory, (k, v, causal)], c.matmul_dtype,
                      c.attention_queries)
+    out = out.reshape(B, T, H * C)
+    if c.cpu_layout:
+      o = _kernel(self, 'out', (D, H * C), H * C, 1)
+      return ops.matmul(out, o, c.matmul_dtype, True), (k, v)
     o = _kernel(self, 'o', (H, C, D), H * C, 0)
-    out = ops.matmul(
-        out.reshape(B, T, H * C), o.reshape(H * C, D), c.matmul_dtype)
-    return out, (k, v)
+    return ops.matmul(out, o.reshape(H * C, D), c.matmul_dtype), (k, v)
 
 
 class Mlp(nn.Module):
@@ -116,14 +120,16 @@ class Mlp(nn.Module):
   def __call__(self, x):
     c = self.config
     D, F = c.embed_dim, c.mlp_dim
-    if c.fuse_projections:
-      gate_up = _kernel(self, 'gate_up', (D, 2 * F), D)
-      gate, up = jnp.split(ops.matmul(x, gate_up, c.matmul_dtype), 2, axis=-1)
-    else:
-      gate = ops.matmul(
-          x, _kernel(self, 'gate', (D, F), D, 1), c.matmul_dtype)
-      up = ops.matmul(
-          x, _kernel(self, 'up', (D, F), D, 1), c.matmul_dtype)
+    if c.cpu_layout:
+      gate, up = jnp.split(ops.matmul(
+          x, _kernel(self, 'gate_up', (2 * F, D), D), c.matmul_dtype, True),
+                           2, axis=-1)
+      return ops.matmul(jax.nn.silu(gate) * up, _kernel(
+          self, 'out', (D, F), F, 1), c.matmul_dtype, True)
+    gate = ops.matmul(
+        x, _kernel(self, 'gate', (D, F), D, 1), c.matmul_dtype)
+    up = ops.matmul(
+        x, _kernel(self, 'up', (D, F), D, 1), c.matmul_dtype)
     gate, up = activations.by_unit(gate), activations.by_unit(up)
     down_init = self.down_init or nn.initializers.normal(F ** -0.5)
     down = activations.gathered(
@@ -184,7 +190,7 @@ class Slots(nn.Module):
 class Level(nn.Module):
   """y = MLP(norm(x)) + slots(norm(x)): an extra level, zero at birth.
 
-  Its weights learn while the model is awake, so they are never fused.
+  Its weights learn while the model is awake: they are the same in every layout.
   """
 
   config: ModelConfig
@@ -194,7 +200,7 @@ class Level(nn.Module):
   def __call__(self, x):
     c = self.config
     own = dataclasses.replace(
-        c, mlp_dim=c.level_dims[self.level], fuse_projections=False)
+        c, mlp_dim=c.level_dims[self.level], cpu_layout=False)
     x = Norm(c, name='norm')(x)
     out = Mlp(own, nn.initializers.zeros, name='mlp')(x)
     if c.slots_of(self.level):
@@ -306,11 +312,19 @@ def unembedding(params):
   return params['embed']['table'].T
 
 
+def next_token_scores(config: ModelConfig, params, hidden):
+  """Logits [..., V] float32 of final hidden states [..., D]."""
+  if config.cpu_layout:
+    return ops.matmul(
+        hidden, params['head']['rows'], config.matmul_dtype, True)
+  return ops.matmul(hidden, unembedding(params), config.matmul_dtype)
+
+
 def logits(config: ModelConfig, params, tokens_BxT, mask_BxT=None,
            segments: tuple[Segment, ...] = ()):
   """Next-token logits [B, T, V] float32. Large: losses work from hiddens."""
   hidden, _ = hidden_states(config, params, tokens_BxT, mask_BxT, segments)
-  return ops.matmul(hidden, unembedding(params), config.matmul_dtype)
+  return next_token_scores(config, params, hidden)
 
 
 def parameter_count(params) -> int:

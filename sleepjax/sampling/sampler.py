@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sleepjax.models import ops, transformer
+from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 
@@ -79,23 +79,30 @@ def _draw(logits_BxV, uniform_B, method: Sampling):
   return tokens.astype(jnp.int32), chosen
 
 
+def _swapped(tree):
+  """Keys or values [..., S, G, K] as [..., G, S, K], or back."""
+  return jax.tree.map(lambda x: jnp.swapaxes(x, -3, -2), tree)
+
+
 def _grow_cache(segment: Segment, length: int) -> Segment:
-  pad = lambda x, axis: jnp.pad(
-      x, [(0, length if a == axis else 0) for a in range(x.ndim)])
-  axis = 2 if not isinstance(segment.k, tuple) else 1
-  k, v = (jax.tree.map(lambda x: pad(x, axis), part)
+  """With room for `length` more keys; heads come first, as attention multiplies
+  them, so that it need not copy what is there in every step."""
+  def pad(x, axis):
+    return jnp.pad(x, [(0, length if a == axis else 0) for a in range(x.ndim)])
+
+  k, v = (jax.tree.map(lambda x: pad(x, x.ndim - 2), _swapped(part))
           for part in (segment.k, segment.v))
   return Segment(k, v, pad(segment.mask, 1))
 
 
 def _write_cache(cache: Segment, new: Segment, index, real_B) -> Segment:
-  axis = 2 if not isinstance(cache.k, tuple) else 1
-  write = lambda old, one: jax.lax.dynamic_update_slice_in_dim(
-      old, one, index, axis)
+  def write(old, one):
+    return jax.lax.dynamic_update_slice_in_dim(old, one, index, old.ndim - 2)
+
   mask = jax.lax.dynamic_update_slice_in_dim(
       cache.mask, real_B[:, None], index, 1)
-  return Segment(jax.tree.map(write, cache.k, new.k),
-                 jax.tree.map(write, cache.v, new.v), mask)
+  return Segment(jax.tree.map(write, cache.k, _swapped(new.k)),
+                 jax.tree.map(write, cache.v, _swapped(new.v)), mask)
 
 
 def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
@@ -123,12 +130,11 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
   """
   B, P = prompt_BxP.shape
   N = max_new_tokens
-  head = transformer.unembedding(params)
   stops = jnp.asarray(stop_ids, jnp.int32)
   uniforms_NxB = jax.random.uniform(key, (B, N)).T
 
   def next_token(hidden_BxD, t):
-    scores = ops.matmul(hidden_BxD, head, config.matmul_dtype)
+    scores = transformer.next_token_scores(config, params, hidden_BxD)
     return _draw(scores, uniforms_NxB[t], method)
 
   hidden, segment = transformer.hidden_states(
@@ -146,18 +152,22 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
 
   def step(state):
     t, cache = state['t'], state['cache']
+    read = Segment(_swapped(cache.k), _swapped(cache.v), cache.mask)
     hidden, new = transformer.hidden_states(
-        config, params, state['token'][:, None], None, (*segments, cache))
+        config, params, state['token'][:, None], None, (*segments, read))
     token, log_prob = next_token(hidden[:, 0], t)
     live = ~state['done']
     token = jnp.where(live, token, 0)
+    # Plainly P + t - 1. Tied to the token, no key is written before all have
+    # been read: otherwise the whole cache is copied in every step.
+    place = P + t - 1 + jnp.minimum(token.min(), 0)
     put = lambda rows, column: jax.lax.dynamic_update_slice_in_dim(
         rows, column[:, None], t, 1)
     return dict(
         t=t + 1, token=token, done=state['done'] | jnp.isin(token, stops),
         tokens=put(state['tokens'], token), mask=put(state['mask'], live),
         log_probs=put(state['log_probs'], jnp.where(live, log_prob, 0.0)),
-        cache=_write_cache(cache, new, P + t - 1, live))
+        cache=_write_cache(cache, new, place, live))
 
   state = jax.lax.while_loop(going, step, state)
   return Rollout(state['tokens'], state['mask'], state['log_probs'])

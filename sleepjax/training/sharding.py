@@ -37,7 +37,10 @@ PARAM_RULES: Rules = (
     (r'(^|/)(q|k|v)_bias$', P(TENSOR, None)),  # [H, K]
     (r'(^|/)(gate|up)$', P(FSDP, TENSOR)),  # [D, F], and slots [D, R]
     (r'(^|/)down$', P(TENSOR, FSDP)),  # [F, D], and slots [R, D]
-    (r'(^|/)(qkv|gate_up)$', P(FSDP, None)),  # Parts of unequal width.
+    # The layout of CPUs, outputs first; qkv has parts of unequal width.
+    (r'(^|/)(qkv|gate_up)$', P(None, FSDP)),  # [H·K + 2 G·K, D], [2 F, D]
+    (r'(^|/)out$', P(FSDP, TENSOR)),  # [D, H·C], [D, F]
+    (r'(^|/)head/rows$', P(TENSOR, FSDP)),  # [V, D]
     # Low-rank deltas, a [in…, r] and b [r, out…].
     (r'(^|/)(q|k|v|gate|up)/a$', P(FSDP, None)),
     (r'(^|/)o/a$', P(TENSOR, None, None)),
