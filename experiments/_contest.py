@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
+from sleepjax.training import host_pages
 
 
 class Entry(NamedTuple):
@@ -142,6 +143,7 @@ class _Player:
 
 def _serve(connection, entry):
   """A contestant's process: builds, does a first step, then what it is told."""
+  host_pages.keep_pages()
   try:
     step = getattr(importlib.import_module(entry.module), entry.function)(
         **entry.options)

@@ -47,7 +47,7 @@ ARMS = {
     'static_slot': {**_ON_THE_TEXT, 'trained': 'static_slot'},
     'text_low_rank': {**_ON_THE_TEXT, 'trained': 'low_rank'},
     'text_full': {**_ON_THE_TEXT, 'trained': 'all_layers'},
-    'ewc': {**_ON_THE_TEXT, 'trained': 'all_layers', 'seeding.ewc': 1e3},
+    'ewc': {**_ON_THE_TEXT, 'trained': 'all_layers', 'seeding.ewc': 1e1},
     'replay': {**_ON_THE_TEXT, 'trained': 'all_layers', 'replay': True},
 }
 

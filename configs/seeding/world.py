@@ -20,5 +20,5 @@ def get_config() -> ConfigDict:
   # text_slot_kept was not tried and has that of text_slot.
   c.rates = ConfigDict(dict(
       low_rank=1e-2, text_low_rank=3e-3, all_layers=3e-4, text_slot=3e-3,
-      text_slot_kept=3e-3, static_slot=3e-3))
+      text_slot_kept=3e-3, static_slot=3e-3, dreams_as_text=1e-3))
   return c
