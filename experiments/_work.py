@@ -2,7 +2,8 @@
 
 A phase is a list of forward and backward passes. From their products follow the
 model FLOPs, and the *wall*: the time of the same products alone, one after the
-other, with weights that do not stay in the cache.
+other, with weights that do not stay in the cache and that are stored as this
+machine multiplies them fastest, or as usual, inputs first.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sleepjax.models import flops
+from sleepjax.models import flops, ops
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.flops import Product
 
@@ -140,7 +141,7 @@ def _dream_work(grown, s, attention):
       attention((3 * s.inner_steps + s.rows) * s.copies * own))
 
 
-def _chained(products, dtype):
+def _chained(products, dtype, outputs_first):
   """The products in turn, layer by layer; each waits for the one before."""
   layers = [p for p in products if p.count > 1]
   once = [p for p in products if p.count == 1]
@@ -150,23 +151,26 @@ def _chained(products, dtype):
   products = layers + once
   # Operands are arguments: constants would be folded.
   lefts = [jnp.full((p.rows, p.inner), 0.01, dtype) for p in products]
-  rights = [[jnp.full((p.inner, p.outer), 0.01, dtype)
-             for _ in range(p.count)] for p in products]
+  shape = lambda p: (
+      (p.outer, p.inner) if outputs_first else (p.inner, p.outer))
+  rights = [[jnp.full(shape(p), 0.01, dtype) for _ in range(p.count)]
+            for p in products]
 
   @jax.jit
   def run(lefts, rights):
     last = jnp.float32(0)
     for j, i in order:
       x = lefts[j] + (1e-30 * last).astype(dtype)
-      last = jnp.dot(x, rights[j][i], preferred_element_type=jnp.float32).max()
+      last = ops.matmul(x, rights[j][i], dtype, outputs_first).max()
     return last
 
   return lambda: jax.block_until_ready(run(lefts, rights))
 
 
-def wall(passes, dtype: str):
+def wall(passes, dtype: str, outputs_first: bool):
   """A contestant: each distinct pass once, counted as often as it happens."""
-  runs = [(times, _chained(products, dtype)) for times, products in passes]
+  runs = [(times, _chained(products, dtype, outputs_first))
+          for times, products in passes]
 
   def step():
     total = 0.0
