@@ -121,20 +121,23 @@ class Mlp(nn.Module):
     c = self.config
     D, F = c.embed_dim, c.mlp_dim
     if c.cpu_layout:
-      gate, up = jnp.split(ops.matmul(
-          x, _kernel(self, 'gate_up', (2 * F, D), D), c.matmul_dtype, True),
-                           2, axis=-1)
-      return ops.matmul(jax.nn.silu(gate) * up, _kernel(
-          self, 'out', (D, F), F, 1), c.matmul_dtype, True)
-    gate = ops.matmul(
-        x, _kernel(self, 'gate', (D, F), D, 1), c.matmul_dtype)
-    up = ops.matmul(
-        x, _kernel(self, 'up', (D, F), D, 1), c.matmul_dtype)
+      gate_up = ops.matmul(
+          x, _kernel(self, 'gate_up', (2 * F, D), D), c.matmul_dtype, True)
+      gate, up = jnp.split(gate_up, 2, axis=-1)
+    else:
+      gate = ops.matmul(
+          x, _kernel(self, 'gate', (D, F), D, 1), c.matmul_dtype)
+      up = ops.matmul(
+          x, _kernel(self, 'up', (D, F), D, 1), c.matmul_dtype)
     gate, up = activations.by_unit(gate), activations.by_unit(up)
+    hidden = jax.nn.silu(gate) * up
+    if c.cpu_layout:
+      out = _kernel(self, 'out', (D, F), F, 1)
+      return ops.matmul(hidden, out, c.matmul_dtype, True)
     down_init = self.down_init or nn.initializers.normal(F ** -0.5)
     down = activations.gathered(
         self.param('down', down_init, (F, D), jnp.float32), 0)
-    return ops.matmul(jax.nn.silu(gate) * up, down, c.matmul_dtype)
+    return ops.matmul(hidden, down, c.matmul_dtype)
 
 
 class Slots(nn.Module):

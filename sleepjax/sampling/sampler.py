@@ -158,9 +158,11 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
     token, log_prob = next_token(hidden[:, 0], t)
     live = ~state['done']
     token = jnp.where(live, token, 0)
-    # Plainly P + t - 1. Tied to the token, no key is written before all have
-    # been read: otherwise the whole cache is copied in every step.
-    place = P + t - 1 + jnp.minimum(token.min(), 0)
+    place = P + t - 1
+    if config.cpu_layout:
+      # Adds 0. Tied to a token, no key is written before all have been read:
+      # otherwise a CPU copies the whole cache in every step.
+      place += jnp.minimum(token[0], 0)
     put = lambda rows, column: jax.lax.dynamic_update_slice_in_dim(
         rows, column[:, None], t, 1)
     return dict(
