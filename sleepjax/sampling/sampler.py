@@ -79,30 +79,33 @@ def _draw(logits_BxV, uniform_B, method: Sampling):
   return tokens.astype(jnp.int32), chosen
 
 
-def _swapped(tree):
-  """Keys or values [..., S, G, K] as [..., G, S, K], or back."""
-  return jax.tree.map(lambda x: jnp.swapaxes(x, -3, -2), tree)
+def _turned(part):
+  """Keys or values of a cache, or back; the number of keys is axis 2.
+
+  Of layers apart, heads come first, [B, G, S, K], as attention multiplies them:
+  otherwise they are turned round in every step. Stacked ones stay [L, B, S, G,
+  K], since a loop over layers would turn all of them before it begins.
+  """
+  if isinstance(part, tuple):
+    return tuple(jnp.swapaxes(x, 1, 2) for x in part)
+  return part
 
 
 def _grow_cache(segment: Segment, length: int) -> Segment:
-  """With room for `length` more keys; heads come first, as attention multiplies
-  them, so that it need not copy what is there in every step."""
   def pad(x, axis):
     return jnp.pad(x, [(0, length if a == axis else 0) for a in range(x.ndim)])
 
-  k, v = (jax.tree.map(lambda x: pad(x, x.ndim - 2), _swapped(part))
+  k, v = (jax.tree.map(lambda x: pad(x, 2), _turned(part))
           for part in (segment.k, segment.v))
   return Segment(k, v, pad(segment.mask, 1))
 
 
 def _write_cache(cache: Segment, new: Segment, index, real_B) -> Segment:
-  def write(old, one):
-    return jax.lax.dynamic_update_slice_in_dim(old, one, index, old.ndim - 2)
-
-  mask = jax.lax.dynamic_update_slice_in_dim(
-      cache.mask, real_B[:, None], index, 1)
-  return Segment(jax.tree.map(write, cache.k, _swapped(new.k)),
-                 jax.tree.map(write, cache.v, _swapped(new.v)), mask)
+  write = lambda old, one, axis=2: jax.lax.dynamic_update_slice_in_dim(
+      old, one, index, axis)
+  return Segment(jax.tree.map(write, cache.k, _turned(new.k)),
+                 jax.tree.map(write, cache.v, _turned(new.v)),
+                 write(cache.mask, real_B[:, None], 1))
 
 
 def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
@@ -152,7 +155,7 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
 
   def step(state):
     t, cache = state['t'], state['cache']
-    read = Segment(_swapped(cache.k), _swapped(cache.v), cache.mask)
+    read = Segment(_turned(cache.k), _turned(cache.v), cache.mask)
     hidden, new = transformer.hidden_states(
         config, params, state['token'][:, None], None, (*segments, read))
     token, log_prob = next_token(hidden[:, 0], t)
