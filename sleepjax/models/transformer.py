@@ -317,9 +317,9 @@ def unembedding(params):
 
 def next_token_scores(config: ModelConfig, params, hidden):
   """Logits [..., V] float32 of final hidden states [..., D]."""
-  if config.cpu_layout:
-    return ops.matmul(
-        hidden, params['head']['rows'], config.matmul_dtype, True)
+  rows = params.get('head', {}).get('rows')  # See `models.layout`.
+  if rows is not None:
+    return ops.matmul(hidden, rows, config.matmul_dtype, True)
   return ops.matmul(hidden, unembedding(params), config.matmul_dtype)
 
 
