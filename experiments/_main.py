@@ -31,12 +31,7 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from sleepjax.errors import UserError
-from sleepjax.training import (
-  background,
-  checkpoints,
-  host_pages,
-  preemption,
-)
+from sleepjax.training import background, checkpoints, host_pages, preemption
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _BROKEN_PIPE = 128 + signal.SIGPIPE

@@ -316,7 +316,7 @@ def unembedding(params):
 
 
 def next_token_scores(config: ModelConfig, params, hidden):
-  """Logits [..., V] float32 of final hidden states [..., D]."""
+  """Logits [..., V] float32 of few final hidden states [..., D]."""
   rows = params.get('head', {}).get('rows')  # See `models.layout`.
   if rows is not None:
     return ops.matmul(hidden, rows, config.matmul_dtype, True)
@@ -327,7 +327,7 @@ def logits(config: ModelConfig, params, tokens_BxT, mask_BxT=None,
            segments: tuple[Segment, ...] = ()):
   """Next-token logits [B, T, V] float32. Large: losses work from hiddens."""
   hidden, _ = hidden_states(config, params, tokens_BxT, mask_BxT, segments)
-  return next_token_scores(config, params, hidden)
+  return ops.matmul(hidden, unembedding(params), config.matmul_dtype)
 
 
 def parameter_count(params) -> int:
