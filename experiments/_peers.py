@@ -17,11 +17,11 @@ from experiments import _phases
 from experiments._work import Sizes
 from sleepjax.errors import UserError
 
-_LORA_MATRICES = ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj',
-                  'up_proj', 'down_proj')
+LORA_MATRICES = ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj',
+                 'up_proj', 'down_proj')
 
 
-def _package(name: str):
+def package(name: str):
   try:
     return importlib.import_module(name)
   except ImportError as error:
@@ -31,7 +31,7 @@ def _package(name: str):
 
 
 def _model(source, dtype):
-  torch, transformers = _package('torch'), _package('transformers')
+  torch, transformers = package('torch'), package('transformers')
   transformers.utils.logging.set_verbosity_error()
   model = transformers.AutoModelForCausalLM.from_pretrained(
       source, dtype=getattr(torch, dtype), trust_remote_code=False)
@@ -102,30 +102,34 @@ def lora_step(source: str, dtype: str, sizes: Sizes):
   """Supervised fine-tuning of PEFT's LoRA on all linear layers, on the rows
   that `seeding_update` distils; as many trainable parameters as the slot."""
   torch, model = _model(source, dtype)
-  model = _package('peft').get_peft_model(model, _lora(model, sizes))
+  model = package('peft').get_peft_model(model, _lora(model, sizes))
   ids = _ids(torch, model.config.vocab_size, sizes.rows, sizes.row_tokens)
   labels = ids.clone()
   labels[:, :sizes.prompt_tokens] = -100
   return _learning_step(torch, model, ids, labels)
 
 
+def lora_rank(width: int, layers: int, per_rank: int, sizes: Sizes) -> int:
+  """The rank whose parameters, so many each, come nearest to the slot's."""
+  slot = 3 * width * sizes.slot_rank * layers
+  return max(1, round(slot / per_rank))
+
+
 def _lora(model, sizes):
-  """LoRA of the rank that comes nearest to the slot's parameters."""
-  c, own = model.config, sizes.slot_rank
-  slot = 3 * c.hidden_size * own * c.num_hidden_layers
   per_rank = sum(
       module.in_features + module.out_features
       for name, module in model.named_modules()
-      if name.rsplit('.', 1)[-1] in _LORA_MATRICES)
-  rank = max(1, round(slot / per_rank))
-  return _package('peft').LoraConfig(
+      if name.rsplit('.', 1)[-1] in LORA_MATRICES)
+  rank = lora_rank(model.config.hidden_size, model.config.num_hidden_layers,
+                   per_rank, sizes)
+  return package('peft').LoraConfig(
       r=rank, lora_alpha=rank, lora_dropout=0.0,
-      target_modules=list(_LORA_MATRICES), task_type='CAUSAL_LM')
+      target_modules=list(LORA_MATRICES), task_type='CAUSAL_LM')
 
 
 def distillation_step(source: str, dtype: str, sizes: Sizes):
   """TRL's on-policy distillation: rollouts, teacher, forward KL, update."""
-  trl = _package('trl')
+  trl = package('trl')
 
   class OfIds(trl.DistillationTrainer):
     """Prompts are places in a table of random tokens instead of texts."""
@@ -144,7 +148,7 @@ def distillation_step(source: str, dtype: str, sizes: Sizes):
 
 def gkd_step(source: str, dtype: str, sizes: Sizes):
   """The same by TRL's older trainer, every step on-policy."""
-  gkd = _package('trl.experimental.gkd')
+  gkd = package('trl.experimental.gkd')
 
   class WithoutStop(gkd.GKDTrainer):
     """Rollouts of full length, as in all other programs."""
@@ -155,7 +159,7 @@ def gkd_step(source: str, dtype: str, sizes: Sizes):
       self.generation_kwargs['min_new_tokens'] = sizes.new_tokens
 
   ids = _phases.random_tokens(
-      _package('transformers').AutoConfig.from_pretrained(source).vocab_size,
+      package('transformers').AutoConfig.from_pretrained(source).vocab_size,
       sizes.rows, sizes.row_tokens)
   mask = [0] * sizes.prompt_tokens + [1] * sizes.new_tokens
   examples = [{'prompt': '', 'input_ids': row.tolist(),
@@ -171,12 +175,12 @@ def _trainer_step(source, dtype, sizes, trainer_class, config_class, examples,
   """A step of a trainer's own loop, which runs in a thread and waits."""
   _, student = _model(source, dtype)
   _, teacher = _model(source, dtype)
-  transformers, datasets = _package('transformers'), _package('datasets')
+  transformers, datasets = package('transformers'), package('datasets')
   tokenizer = transformers.AutoTokenizer.from_pretrained(source)
   tokenizer.padding_side = 'left'
   if tokenizer.pad_token is None:
     tokenizer.pad_token = tokenizer.eos_token
-  gates = _Gates()
+  gates = Gates()
 
   class Turn(transformers.TrainerCallback):
 
@@ -201,7 +205,7 @@ def _trainer_step(source, dtype, sizes, trainer_class, config_class, examples,
   return gates.step
 
 
-class _Gates:
+class Gates:
   """Lets a loop in a thread do one step at a time."""
 
   def __init__(self):

@@ -114,6 +114,23 @@ def seeding_update(source: str, dtype: str, sizes: Sizes):
   return step
 
 
+def distillation_update(source: str, dtype: str, sizes: Sizes):
+  """The teacher reads given rows, and the same update."""
+  config, frozen, slot = _sleeping(source, dtype, sizes)
+  rows = _rows(config, sizes, sizes.rows)
+  state = objective.init_state(_SEEDING, slot)
+
+  def step():
+    nonlocal state
+    batch = objective.Batch(
+        rows, objective.teacher_hidden_states(config, frozen, rows))
+    state, metrics = _wait(objective.seeding_step(
+        config, _SEEDING, frozen, state, jnp.int32(0), batch))
+    _finite(metrics['loss'])
+
+  return step
+
+
 def seeding_step(source: str, dtype: str, sizes: Sizes):
   """Rollouts, their scoring by the teacher, their reward, and the update."""
   config, frozen, slot = _sleeping(source, dtype, sizes)

@@ -114,9 +114,12 @@ def work_of(phase: str, config: ModelConfig, sizes: Sizes) -> Work:
   if phase in ('seeding_update', 'growth'):
     # Attention backward: four products for the two of the forward pass.
     return Work(B * s.row_tokens, update, 3 * attention(row_pairs))
+  scoring = _forward(config, B * s.row_tokens, 0)
+  if phase == 'distillation_update':
+    return Work(
+        B * s.row_tokens, (scoring, *update), 4 * attention(row_pairs))
   if phase == 'seeding_step':
     rollout = _decoding(grown, s, B)
-    scoring = _forward(config, B * s.row_tokens, 0)
     return Work(B * s.new_tokens, (*rollout.passes, scoring, *update),
                 rollout.attention + 4 * attention(row_pairs))
   if phase == 'train_step':

@@ -28,8 +28,8 @@ phase.
 Two rivals are ours: scoring_shared_prefix is compared with reading the prefix
 again in each row, dream_inner with one copy after another. --peers (pip install
 '.[peers]') adds others' programs on the same shapes: Hugging Face generate, a
-PEFT LoRA step of as many trainable parameters, a torch training step, TRL's
-distillation trainers. They get the same weights.
+PEFT LoRA step of as many trainable parameters, a torch training step, TRL's and
+tunix's distillation trainers. They get the same weights.
 """
 
 import json
@@ -50,16 +50,17 @@ from sleepjax.models import export, layout
 from sleepjax.models.load import load_pretrained
 from sleepjax.training.progress import Display
 
-_OURS, _PEERS = 'experiments._phases', 'experiments._peers'
+_OURS = 'experiments._phases'
 
 
 class Phase(NamedTuple):
   """ours: function of `_phases` and its own options; own_rivals: name -> the
-  same; peers: name -> function of `_peers` and options."""
+  same; peers: name -> function of `peer_module` and options."""
 
   ours: tuple[str, dict]
   own_rivals: dict = {}
   peers: dict = {}
+  peer_module: str = 'experiments._peers'
 
 
 def _decoding(batch):
@@ -78,6 +79,8 @@ PHASES = {
         'the prefix in every row': ('scoring', {'shared': False})}),
     'seeding_update': Phase(('seeding_update', {}), {}, {
         'PEFT LoRA': ('lora_step', {})}),
+    'distillation_update': Phase(('distillation_update', {}), {}, {
+        'tunix': ('distillation_step', {})}, 'experiments._tunix_peer'),
     'seeding_step': Phase(('seeding_step', {}), {}, {
         'TRL DistillationTrainer': ('distillation_step', {}),
         'TRL GKDTrainer': ('gkd_step', {})}),
@@ -149,7 +152,7 @@ def _entries(name: str, args, source: str) -> dict[str, Entry]:
   entries |= {rival: entry(_OURS, ours, who)
               for rival, who in phase.own_rivals.items()}
   if args.peers:
-    entries |= {peer: entry(_PEERS, theirs, who)
+    entries |= {peer: entry(phase.peer_module, theirs, who)
                 for peer, who in phase.peers.items()}
   return {who: e for who, e in entries.items() if who not in args.without}
 

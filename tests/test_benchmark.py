@@ -123,6 +123,7 @@ def test_work_of_every_phase():
   assert products('train_step') == 3 * 4 * 5 * (layers + head)
   update = 4 * 10 * (2 * layers + 3 * slot) + 4 * 4 * 3 * head
   assert products('seeding_update') == update
+  assert products('distillation_update') == update + 4 * 10 * layers
   assert products('growth') == update + 4 * 10 * 2 * slot
   assert products('seeding_step') == update + 4 * (
       (9 + 10) * layers + 9 * slot + 4 * head)
@@ -131,8 +132,8 @@ def test_work_of_every_phase():
       + 4 * (10 * (layers + slot) + 4 * head))
   assert {phase for phase in benchmark.PHASES} == {
       'prefill', 'decode_b1', 'decode_b8', 'decode_b32',
-      'scoring_shared_prefix', 'seeding_update', 'seeding_step', 'dream_inner',
-      'train_step', 'growth'}
+      'scoring_shared_prefix', 'seeding_update', 'distillation_update',
+      'seeding_step', 'dream_inner', 'train_step', 'growth'}
   for phase in benchmark.PHASES:
     assert _work.work_of(phase, config, sizes).attention > 0
 
