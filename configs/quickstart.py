@@ -1,4 +1,4 @@
-"""Ten days and nights of a tiny model in a small world, offline.
+"""Ten days and nights of a tiny model in a tiny world, offline.
 
   python -m experiments.quickstart --workdir=DIR
 """

@@ -29,6 +29,12 @@ def identity(lineage: Mapping[str, Any], same: Sequence[str]
   return entries
 
 
+def is_same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+  """Whether two configurations compute the same, however often they save."""
+  often = 'save_every'
+  return {**one, often: None} == {**other, often: None}
+
+
 def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
                   same: Sequence[str]) -> SavedModel | None:
   """The model that an earlier run of the same command has left.

@@ -1,4 +1,4 @@
-"""What dreaming adds, and which part of it does what.
+r"""What dreaming adds, and which part of it does what.
 
   python -m experiments.ablate_dreaming --config=configs/dreaming/world.py \
       --workdir=DIR

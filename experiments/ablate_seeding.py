@@ -1,4 +1,4 @@
-"""Which part of seeding does what: every arm, several seeds, one table.
+r"""Which part of seeding does what: every arm, several seeds, one table.
 
   python -m experiments.ablate_seeding --config=configs/seeding/world.py \
       --workdir=DIR

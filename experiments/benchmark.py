@@ -1,4 +1,4 @@
-"""How fast every phase is, how fast it could be, and how fast others are.
+r"""How fast every phase is, how fast it could be, and how fast others are.
 
   python -m experiments.benchmark --workdir=DIR [--peers] \
       [--phases=decode_b1,train_step] [--model=smollm2-135m-instruct] \

@@ -1,4 +1,4 @@
-"""A slept model and its export side by side, the export in transformers.
+r"""A slept model and its export side by side, the export in transformers.
 
   pip install torch transformers
   python -m experiments.export --checkpoint=DIR --out=HF_DIR

@@ -1,4 +1,4 @@
-"""A pretrained model reads a document, sleeps, and answers from its weights.
+r"""A pretrained model reads a document, sleeps, and answers from its weights.
 
   python -m experiments.consolidate --config=configs/consolidate/smollm2.py \
       --document=FILE [--questions=FILE.json] --workdir=DIR

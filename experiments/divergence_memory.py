@@ -1,4 +1,4 @@
-"""Memory of a divergence: all logits at once, or one chunk of rows at a time.
+r"""Memory of a divergence: all logits at once, or one chunk of rows at a time.
 
   python -m experiments.divergence_memory [--vocab=151936 --rows=512 \
       --embed=896 --chunk_rows=64] [--run] [--out=FILE.json]

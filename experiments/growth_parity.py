@@ -1,4 +1,4 @@
-"""By how much growth moves the logits: every operator, on several models.
+r"""By how much growth moves the logits: every operator, on several models.
 
   python -m experiments.growth_parity --config=configs/growth/parity.py \
       --workdir=DIR

@@ -1,4 +1,4 @@
-"""A model grows in the middle of its training: what does the growth cost?
+r"""A model grows in the middle of its training: what does the growth cost?
 
   python -m experiments.growth_training --config=configs/growth/training.py \
       --workdir=DIR

@@ -1,4 +1,4 @@
-"""The error of every judge of meaning, before it may reward anything.
+r"""The error of every judge of meaning, before it may reward anything.
 
   python -m experiments.judge_error --config=configs/judges/smollm2.py \
       --workdir=DIR

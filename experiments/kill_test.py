@@ -1,4 +1,4 @@
-"""Kills a run at random moments and looks whether anything is lost.
+r"""Kills a run at random moments and looks whether anything is lost.
 
   python -m experiments.kill_test --kills=30 --workdir=DIR -- \
       python -m experiments.quickstart --config.days.days=3
@@ -7,8 +7,9 @@ The command after -- is run once without interruption, with
 --workdir=DIR/whole. Then it is run with --workdir=DIR/killed, ended by SIGKILL
 at a random moment, and started again by the same command, over and over; every
 other time the moment is inside a save. Whenever it comes to its end, that end
-has to be the uninterrupted one's, bit for bit: report.json without times, every
-array of every checkpoint, every safetensors file. Writes DIR/kills.json.
+has to be the uninterrupted one's, bit for bit: every report.json without times,
+every array of every checkpoint, every safetensors file, in the workdir and the
+folders in it. Writes DIR/kills.json.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import _main, inspect_checkpoint
+from experiments import _main
 from sleepjax.errors import UserError
 from sleepjax.models.named_leaves import named_leaves
 from sleepjax.training import checkpoints
@@ -36,14 +37,26 @@ _POLL = 0.001
 
 
 def differences(have: pathlib.Path, want: pathlib.Path) -> list[str]:
-  """What is not the same at the end of two runs."""
+  """What is not the same at the end of two runs.
+
+  Raises:
+    UserError: the second one left no report.
+  """
   found = []
-  reports = [json.loads((folder / 'report.json').read_text())
-             for folder in (have, want)]
-  for name in sorted({*reports[0], *reports[1]} - _TIMES):
-    if reports[0].get(name) != reports[1].get(name):
-      found.append(f'report.json: {name}')
-  for folder in _checkpoints(want):
+  paths = sorted(want.rglob('report.json'))
+  if not paths:
+    raise UserError(f'{want}: no report.json; expected a command that writes '
+                    'one into its workdir or a folder of it.')
+  for path in (path.relative_to(want) for path in paths):
+    reports = [json.loads((workdir / path).read_text())
+               if (workdir / path).exists() else {}
+               for workdir in (have, want)]
+    found += [f'{path}: {name}'
+              for name in sorted({*reports[0], *reports[1]} - _TIMES)
+              if reports[0].get(name) != reports[1].get(name)]
+  folders = {workdir: _checkpoints(workdir) for workdir in (have, want)}
+  found += [str(folder) for folder in sorted(folders[have] ^ folders[want])]
+  for folder in sorted(folders[have] & folders[want]):
     trees = [_arrays(workdir / folder) for workdir in (have, want)]
     found += [f'{folder}: {name}' for name in sorted({*trees[0], *trees[1]})
               if not np.array_equal(trees[0].get(name), trees[1].get(name))]
@@ -55,11 +68,9 @@ def differences(have: pathlib.Path, want: pathlib.Path) -> list[str]:
 
 
 def _checkpoints(workdir):
-  try:
-    return [path.relative_to(workdir)
-            for path in inspect_checkpoint.saved_folders(workdir)]
-  except UserError:
-    return []
+  return {path.relative_to(workdir) for path in workdir.rglob('*')
+          if path.is_dir() and path.suffix not in ('.writing', '.old')
+          and checkpoints.is_saved(path)}
 
 
 def _arrays(folder):
@@ -95,7 +106,7 @@ def unfinished_saves(workdir: pathlib.Path) -> set:
   """What is being written there, or was when a run was killed."""
   found = set()
   for pattern in ('*.writing', '*.part'):
-    for path in workdir.glob(pattern):
+    for path in workdir.rglob(pattern):
       with contextlib.suppress(FileNotFoundError):
         found.add((path, path.stat().st_ino, path.stat().st_ctime_ns))
   return found
@@ -147,6 +158,8 @@ def kill_test(command: Sequence[str], kills: int, seed: int,
       differ = differences(killed, whole)
       entry = {'how': 'ended', **entry, 'differences': differ}
       shutil.rmtree(killed)
+      # The first run of all may have compiled.
+      duration = min(duration, entry['seconds'])
     entries.append(entry)
     print(json.dumps(entry, ensure_ascii=False), flush=True)
     (workdir / 'kills.json').write_text(json.dumps(entries, indent=1))

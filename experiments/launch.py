@@ -1,4 +1,4 @@
-"""Runs a command as several processes of one run, all on this machine.
+r"""Runs a command as several processes of one run, all on this machine.
 
   python -m experiments.launch --processes=2 --devices-per-process=4 -- \
       python -m experiments.pretrain --config.mesh.fsdp=-1 --workdir=DIR

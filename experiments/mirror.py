@@ -1,4 +1,4 @@
-"""Keeps the work directory of a run on storage that outlives the machine.
+r"""Keeps the work directory of a run on storage that outlives the machine.
 
   python -m experiments.mirror --remote=gs://BUCKET/RUN --local=run -- \
       python -m experiments.quickstart --workdir=run

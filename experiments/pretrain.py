@@ -1,4 +1,4 @@
-"""Trains a small model of the world of `sleepjax.data.world` from scratch.
+r"""Trains a small model of the world of `sleepjax.data.world` from scratch.
 
   python -m experiments.pretrain --config=configs/pretrain/tiny_world.py \
       --workdir=DIR
@@ -20,7 +20,7 @@ import time
 import jax
 from absl import flags
 
-from experiments import _main
+from experiments import _main, _workdir
 from sleepjax import pretraining
 from sleepjax.data import (
   process_batches,
@@ -162,7 +162,7 @@ def main(argv):
   folder, start, tokens, seconds = workdir / 'progress', 0, 0, 0.0
   if checkpoints.is_saved(folder):
     saved = checkpoints.load_progress(folder)
-    if saved.metadata['config'] != resolved:
+    if not _workdir.is_same_run(saved.metadata['config'], resolved):
       raise UserError(f'{workdir} holds a run of another configuration: '
                       'choose another --workdir, or delete that one.')
     state = sharding.put(checkpoints.with_structure(state, saved.tree),

@@ -1,4 +1,4 @@
-"""Does agreement of its own answers tell a model which of them are right?
+r"""Does agreement of its own answers tell a model which of them are right?
 
   python -m experiments.question_agreement \
       --config=configs/consolidate/smollm2.py \

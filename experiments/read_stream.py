@@ -1,4 +1,4 @@
-"""A model with several memory levels reads a long stream, sleeping as it goes.
+r"""A model with several memory levels reads a long stream, sleeping as it goes.
 
   python -m experiments.read_stream --config=configs/memory/four_level.py \
       --workdir=DIR
@@ -20,7 +20,7 @@ import matplotlib
 import numpy as np
 from absl import flags
 
-from experiments import _main, _scratch
+from experiments import _main, _scratch, _workdir
 from sleepjax.data import sources
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
@@ -144,7 +144,7 @@ def main(argv):
     start = 0
     if checkpoints.is_saved(folder):
       saved = checkpoints.load_progress(folder)
-      if saved.metadata['config'] != resolved:
+      if not _workdir.is_same_run(saved.metadata['config'], resolved):
         raise UserError(f'{workdir} holds a run of another configuration: '
                         'choose another --workdir, or delete that one.')
       start = saved.step

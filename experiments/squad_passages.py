@@ -1,4 +1,4 @@
-"""Ten SQuAD passages, a sleep for each: the mean of what is recovered.
+r"""Ten SQuAD passages, a sleep for each: the mean of what is recovered.
 
   python -m experiments.squad_passages --config=configs/consolidate/smollm2.py \
       --config.exam.drift=wikitext2 --workdir=DIR

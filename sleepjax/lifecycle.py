@@ -48,8 +48,8 @@ class SleepReport:
   dreams: how many were written for seeding.
   texts: those dreams.
   held_out_questions: (question, answer) that seeding did not learn from.
-  agreements: of these and of those that were dropped, see
-    `sleepjax.seeding.agreement`.
+  agreements: of every question that might have been held in, dropped or not,
+    see `sleepjax.seeding.agreement`.
   retention_divergence: nats per token by which seeding moved the model on the
     retention rows, kept or not; None without rows.
   rolled_back: it was more than allowed, and what was trained is as before.
@@ -127,7 +127,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     rehearsal_texts: other texts, for the rehearsal term.
     settings: every choice.
     key: typed PRNG key of this cycle.
-    display: shows phases wake, grow, write, seed, dream.
+    display: shows phases grow, wake, write, seed, dream.
     metrics: one line per step of seeding and part of dreaming.
     avoid: questions that no dream may ask.
     remembered: prompts about earlier texts. What the old self answers to them,

@@ -106,8 +106,8 @@ SMALL = [
       for value in ('rows=8', 'length=80'))]
 
 
-def small_run(workdir):
-  pretrain.main(['pretrain', f'--workdir={workdir}', *SMALL])
+def small_run(workdir, *flags):
+  pretrain.main(['pretrain', f'--workdir={workdir}', *SMALL, *flags])
   return json.loads((workdir / 'report.json').read_text())
 
 
@@ -140,7 +140,7 @@ def test_a_run_learns_and_goes_on_where_it_was_interrupted(
   with pytest.raises(Killed):
     small_run(tmp_path / 'killed')
   monkeypatch.setattr(pretraining, 'packed_step', step)
-  resumed = small_run(tmp_path / 'killed')
+  resumed = small_run(tmp_path / 'killed', '--config.save_every=3')
   assert resumed['tokens'] == report['tokens']
   again = load_pretrained(str(tmp_path / 'killed/hf'))
   jax.tree.map(np.testing.assert_array_equal, model.params, again.params)

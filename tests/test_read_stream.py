@@ -49,7 +49,7 @@ def test_all_clocks_fire_and_the_run_goes_on_where_it_stopped(
   assert rows[-1]['loss'] != rows[-1]['loss_context_only']
   assert (tmp_path / 'report.png').stat().st_size > 10_000
 
-  again = read_stream(tmp_path, little_text)
+  again = read_stream(tmp_path, little_text, '--config.save_every=16')
   assert again.returncode == 0, again.stdout + again.stderr
   assert json.loads((tmp_path / 'report.json').read_text())['loss'] == (
       report['loss'])

@@ -1,4 +1,4 @@
-"""The bundled model of the small world can what experiments need of it."""
+"""The bundled model of the tiny world can what experiments need of it."""
 
 import pathlib
 

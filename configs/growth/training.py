@@ -3,7 +3,7 @@
   python -m experiments.growth_training --config=configs/growth/training.py \
       --workdir=DIR
 
-A small model is trained on WikiText-2's validation text, grown in every way at
+A small model is trained on WikiText-2's validation text, grown in four ways at
 once, and trained on in several arms on the very same batches.
 """
 

@@ -1,11 +1,11 @@
-"""The model `tiny-world`: looks up, remembers and asks in a small world.
+"""The model `tiny-world`: looks up, remembers and asks in a tiny world.
 
   python -m experiments.pretrain --config=configs/pretrain/tiny_world.py \
       --workdir=runs/tiny_world
 
-The stages begin with two facts of one kind, where only the name tells the
-answers apart, and end with a day's document. The first two layers start as a
-rough lookup (`sleepjax.models.lookup_init`).
+The stages begin with few facts of one or two kinds, where the name has to tell
+the answers apart, and end with a day's document. The first two layers start as
+a rough lookup (`sleepjax.models.lookup_init`).
 
 Six minutes on two cores of an AMD EPYC, 7.05 million tokens. On 64 days that
 training has not seen, in context: direct questions 100 %, paraphrases 99.8 %,

@@ -1,4 +1,4 @@
-"""What a model of the small world knows, from context and from its weights.
+"""What a model of the tiny world knows, from context and from its weights.
 
 Accuracies are shares of greedy answers that are exactly the gold one.
 """

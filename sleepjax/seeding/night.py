@@ -27,8 +27,8 @@ class Words(NamedTuple):
   dreams: about it.
   held_out: (question, answer) about it that no dream contains.
   held_in: (user's message, answer) of these and of some that dreams contain.
-  agreements: of all that might have been held in, the share of answers that
-    agree, see `sleepjax.seeding.agreement`.
+  agreements: of every question that might have been held in, the mean word F1
+    of its sampled answers, see `sleepjax.seeding.agreement`.
   again: earlier texts as replies, of the baselines that keep them.
   rehearsed: (prompt ids, completion ids) with other texts in view.
   memories: (prompt ids, completion ids) of questions about anything.
