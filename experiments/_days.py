@@ -25,7 +25,6 @@ from sleepjax.models.load import Pretrained
 from sleepjax.training import (
     background,
     checkpoints,
-    distributed,
     kept,
     preemption,
     sharding,
@@ -169,7 +168,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   Returns:
     The report, also written to `workdir`.
   """
-  distributed.make_shared(workdir)
+  _claim = _workdir.claim(workdir)
   d, chat, key = days_config, ChatPrompts(model.tokenizer), jax.random.key(seed)
   days = [world.day(seed, n, d.facts, d.people) for n in range(d.days)]
   for day in days:

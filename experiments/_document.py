@@ -119,7 +119,7 @@ def run(model: Pretrained, document: Document, questions, controls,
     raise UserError(
         'sleep.keep.best: sleeps on one document have no measure by which one '
         'is best. Set sleep.keep.latest.')
-  distributed.make_shared(workdir)
+  _claim = _workdir.claim(workdir)
   chat = ChatPrompts(model.tokenizer)
   key = jax.random.key(seed)
   chunks = wake_chunks(

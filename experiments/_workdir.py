@@ -1,16 +1,63 @@
 """What an earlier run has left in a work directory, and who goes on from it."""
 
 import json
+import os
 import pathlib
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sleepjax.errors import UserError
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, distributed
 from sleepjax.training.checkpoints import SavedModel
 
 _CALLED = {'base': 'model', 'base_architecture': 'architecture',
            'document_sha256': 'document', 'config': 'configuration'}
+
+
+class Claim:
+  """That this process writes in a folder; gone when nobody refers to it."""
+
+  def __init__(self, path: pathlib.Path):
+    self.file = path.open('a')
+
+
+_CLAIMS = weakref.WeakValueDictionary()
+
+
+def claim(workdir: str | os.PathLike) -> Claim | None:
+  """Makes the folder of a run, for one process at a time.
+
+  Two processes that write the same saves would undo one another's. On a file
+  system without locks nobody is refused.
+
+  Returns:
+    The claim, to be referred to for as long as the run writes. None in all
+    processes but the first, and where there are no locks.
+
+  Raises:
+    UserError: another process that still runs has claimed it.
+  """
+  distributed.make_shared(workdir)
+  path = pathlib.Path(workdir).resolve() / '.lock'
+  if not distributed.is_first():
+    return None
+  try:
+    import fcntl
+  except ImportError:  # Not a Unix.
+    return None
+  own = _CLAIMS.get(path) or Claim(path)
+  try:
+    fcntl.flock(own.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    raise UserError(
+        f'{workdir}: another process is at work there. Wait until it has ended '
+        'and run the same command again, or choose another --workdir.'
+    ) from None
+  except OSError:
+    return None
+  _CLAIMS[path] = own
+  return own
 
 
 def identity(lineage: Mapping[str, Any], same: Sequence[str]

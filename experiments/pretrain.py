@@ -158,7 +158,7 @@ def main(argv):
   mesh = sharding.make_mesh(
       _main.to_dataclass(MeshConfig, config.mesh, 'config.mesh'))
   state = born(model, settings, config.seed, config.lookup_start, mesh)
-  distributed.make_shared(workdir)
+  _claim = _workdir.claim(workdir)
   folder, start, tokens, seconds = workdir / 'progress', 0, 0, 0.0
   if checkpoints.is_saved(folder):
     saved = checkpoints.load_progress(folder)

@@ -124,7 +124,7 @@ def main(argv):
       ContinuumConfig, config.continuum, 'config.continuum')
   enable_compilation_cache()
   window = settings.wake.chunks[0]
-  workdir.mkdir(parents=True, exist_ok=True)
+  _claim = _workdir.claim(workdir)
   key = jax.random.key(config.seed)
   with Display() as display:
     if config.model is None:

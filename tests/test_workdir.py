@@ -1,0 +1,46 @@
+"""Who may write in the folder of a run."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments import _workdir
+from sleepjax.errors import UserError
+
+ROOT = pathlib.Path(__file__).parent.parent
+HOLDER = """
+import sys, time
+from experiments import _workdir
+claim = _workdir.claim(sys.argv[1])
+print('claimed', flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_folder_is_one_process_at_a_time(tmp_path):
+  folder = tmp_path / 'runs' / 'a'
+  other = subprocess.Popen(
+      [sys.executable, '-c', HOLDER, folder], cwd=ROOT, text=True,
+      stdout=subprocess.PIPE)
+  try:
+    assert other.stdout.readline() == 'claimed\n'
+    with pytest.raises(UserError, match='another process is at work there'):
+      _workdir.claim(folder)
+    _workdir.claim(tmp_path / 'runs' / 'b')
+  finally:
+    other.kill()
+    other.wait()
+  claim = _workdir.claim(folder)
+  assert _workdir.claim(folder) is claim  # This process has it already.
+  assert refused(folder)
+  del claim
+  assert not refused(folder)
+
+
+def refused(folder):
+  """Whether another process may not have it."""
+  return 'at work there' in subprocess.run(
+      [sys.executable, '-c', HOLDER.replace('600', '0'), folder], cwd=ROOT,
+      text=True, check=False, capture_output=True).stderr
