@@ -97,33 +97,21 @@ def scoring(source: str, dtype: str, sizes: Sizes, shared: bool = True):
       config, params, rows, segments))
 
 
-def seeding_update(source: str, dtype: str, sizes: Sizes):
-  """One update of a slot towards the teacher's distributions."""
+def seeding_update(source: str, dtype: str, sizes: Sizes,
+                   scoring: bool = False):
+  """One update of a slot towards the teacher's distributions.
+
+  With `scoring`, the teacher reads the rows in every step; else once before.
+  """
   config, frozen, slot = _sleeping(source, dtype, sizes)
   rows = _rows(config, sizes, sizes.rows)
-  batch = objective.Batch(
-      rows, objective.teacher_hidden_states(config, frozen, rows))
+  score = lambda: objective.teacher_hidden_states(config, frozen, rows)
+  hidden = None if scoring else score()
   state = objective.init_state(_SEEDING, slot)
 
   def step():
     nonlocal state
-    state, metrics = _wait(objective.seeding_step(
-        config, _SEEDING, frozen, state, jnp.int32(0), batch))
-    _finite(metrics['loss'])
-
-  return step
-
-
-def distillation_update(source: str, dtype: str, sizes: Sizes):
-  """The teacher reads given rows, and the same update."""
-  config, frozen, slot = _sleeping(source, dtype, sizes)
-  rows = _rows(config, sizes, sizes.rows)
-  state = objective.init_state(_SEEDING, slot)
-
-  def step():
-    nonlocal state
-    batch = objective.Batch(
-        rows, objective.teacher_hidden_states(config, frozen, rows))
+    batch = objective.Batch(rows, score() if scoring else hidden)
     state, metrics = _wait(objective.seeding_step(
         config, _SEEDING, frozen, state, jnp.int32(0), batch))
     _finite(metrics['loss'])

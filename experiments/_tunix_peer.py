@@ -18,15 +18,13 @@ from experiments._work import Sizes
 
 
 def distillation_step(source: str, dtype: str, sizes: Sizes):
-  """A step of the trainer's own loop, on the rows of `distillation_update`."""
+  """A step of the trainer's own loop, on the rows that ours learns from."""
   trainers = _peers.package('tunix.distillation.distillation_trainer')
   strategies = _peers.package('tunix.distillation.strategies')
   config, teacher = _llama(source, dtype)
   _, student = _llama(source, dtype)
   ids = _phases.random_tokens(config.vocab_size, sizes.rows, sizes.row_tokens)
-  learnt = np.zeros(ids.shape, bool)
-  learnt[:, sizes.prompt_tokens:] = True
-  gates = _peers.Gates()
+  everything, gates = np.ones(ids.shape, bool), _peers.Gates()
 
   def logits_of_completion(model, input_tokens, input_mask):
     del input_mask
@@ -51,7 +49,7 @@ def distillation_step(source: str, dtype: str, sizes: Sizes):
   def batches():
     while True:
       gates.wait_for_turn()
-      yield trainers.TrainingInput(input_tokens=ids, input_mask=learnt)
+      yield trainers.TrainingInput(input_tokens=ids, input_mask=everything)
       gates.finish_turn()
 
   trainer = Waiting(

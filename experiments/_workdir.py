@@ -5,7 +5,7 @@ import os
 import pathlib
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from sleepjax.errors import UserError
 from sleepjax.training import checkpoints, distributed
@@ -15,25 +15,19 @@ _CALLED = {'base': 'model', 'base_architecture': 'architecture',
            'document_sha256': 'document', 'config': 'configuration'}
 
 
-class Claim:
-  """That this process writes in a folder; gone when nobody refers to it."""
-
-  def __init__(self, path: pathlib.Path):
-    self.file = path.open('a')
-
-
+# Files that hold a lock for as long as somebody refers to them, by path.
 _CLAIMS = weakref.WeakValueDictionary()
 
 
-def claim(workdir: str | os.PathLike) -> Claim | None:
+def claim(workdir: str | os.PathLike) -> TextIO | None:
   """Makes the folder of a run, for one process at a time.
 
   Two processes that write the same saves would undo one another's. On a file
   system without locks nobody is refused.
 
   Returns:
-    The claim, to be referred to for as long as the run writes. None in all
-    processes but the first, and where there are no locks.
+    The locked file, to be referred to for as long as the run writes. None in
+    all processes but the first, and where there are no locks.
 
   Raises:
     UserError: another process that still runs has claimed it.
@@ -46,9 +40,9 @@ def claim(workdir: str | os.PathLike) -> Claim | None:
     import fcntl
   except ImportError:  # Not a Unix.
     return None
-  own = _CLAIMS.get(path) or Claim(path)
+  own = _CLAIMS.get(path) or path.open('a')
   try:
-    fcntl.flock(own.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
     raise UserError(
         f'{workdir}: another process is at work there. Wait until it has ended '
@@ -70,16 +64,11 @@ def identity(lineage: Mapping[str, Any], same: Sequence[str]
       and what it keeps does not.
   """
   entries = json.loads(json.dumps({name: lineage.get(name) for name in same}))
-  sleep = (entries.get('config') or {}).get('sleep', {})
+  config = entries.get('config') or {}
+  config.pop('save_every', None)
   for name in 'save_seconds', 'keep':
-    sleep.pop(name, None)
+    config.get('sleep', {}).pop(name, None)
   return entries
-
-
-def is_same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-  """Whether two configurations compute the same, however often they save."""
-  often = 'save_every'
-  return {**one, often: None} == {**other, often: None}
 
 
 def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],

@@ -79,7 +79,7 @@ PHASES = {
         'the prefix in every row': ('scoring', {'shared': False})}),
     'seeding_update': Phase(('seeding_update', {}), {}, {
         'PEFT LoRA': ('lora_step', {})}),
-    'distillation_update': Phase(('distillation_update', {}), {}, {
+    'distillation_update': Phase(('seeding_update', {'scoring': True}), {}, {
         'tunix': ('distillation_step', {})}, 'experiments._tunix_peer'),
     'seeding_step': Phase(('seeding_step', {}), {}, {
         'TRL DistillationTrainer': ('distillation_step', {}),

@@ -15,6 +15,7 @@ folders in it. Writes DIR/kills.json.
 import argparse
 import contextlib
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -105,10 +106,13 @@ def wait_for_moment(process, workdir: pathlib.Path, seconds: float,
 def unfinished_saves(workdir: pathlib.Path) -> set:
   """What is being written there, or was when a run was killed."""
   found = set()
-  for pattern in ('*.writing', '*.part'):
-    for path in workdir.rglob(pattern):
-      with contextlib.suppress(FileNotFoundError):
-        found.add((path, path.stat().st_ino, path.stat().st_ctime_ns))
+  # Unlike `rglob`, it does not mind folders that vanish meanwhile.
+  for folder, folders, files in os.walk(workdir):
+    for name in (*folders, *files):
+      path = pathlib.Path(folder, name)
+      if path.suffix in ('.writing', '.part'):
+        with contextlib.suppress(FileNotFoundError):
+          found.add((path, path.stat().st_ino, path.stat().st_ctime_ns))
   return found
 
 

@@ -162,7 +162,9 @@ def main(argv):
   folder, start, tokens, seconds = workdir / 'progress', 0, 0, 0.0
   if checkpoints.is_saved(folder):
     saved = checkpoints.load_progress(folder)
-    if not _workdir.is_same_run(saved.metadata['config'], resolved):
+    ours, theirs = (_workdir.identity(run, ('config',)) for run in (
+        {'config': resolved}, saved.metadata))
+    if theirs != ours:
       raise UserError(f'{workdir} holds a run of another configuration: '
                       'choose another --workdir, or delete that one.')
     state = sharding.put(checkpoints.with_structure(state, saved.tree),

@@ -15,14 +15,14 @@ import sys, time
 from experiments import _workdir
 claim = _workdir.claim(sys.argv[1])
 print('claimed', flush=True)
-time.sleep(600)
+time.sleep(float(sys.argv[2]))
 """
 
 
 def test_a_folder_is_one_process_at_a_time(tmp_path):
   folder = tmp_path / 'runs' / 'a'
   other = subprocess.Popen(
-      [sys.executable, '-c', HOLDER, folder], cwd=ROOT, text=True,
+      [sys.executable, '-c', HOLDER, folder, '600'], cwd=ROOT, text=True,
       stdout=subprocess.PIPE)
   try:
     assert other.stdout.readline() == 'claimed\n'
@@ -42,5 +42,5 @@ def test_a_folder_is_one_process_at_a_time(tmp_path):
 def refused(folder):
   """Whether another process may not have it."""
   return 'at work there' in subprocess.run(
-      [sys.executable, '-c', HOLDER.replace('600', '0'), folder], cwd=ROOT,
+      [sys.executable, '-c', HOLDER, folder, '0'], cwd=ROOT,
       text=True, check=False, capture_output=True).stderr
