@@ -11,6 +11,7 @@ from sleepjax.errors import UserError
 from sleepjax.training import checkpoints, distributed
 from sleepjax.training.checkpoints import SavedModel
 
+# What messages call an entry, if not by its name.
 _CALLED = {'base': 'model', 'base_architecture': 'architecture',
            'document_sha256': 'document', 'config': 'configuration'}
 
@@ -71,6 +72,49 @@ def identity(lineage: Mapping[str, Any], same: Sequence[str]
   return entries
 
 
+def check_same(folder: str | os.PathLike, theirs: Mapping[str, Any],
+               ours: Mapping[str, Any]) -> None:
+  """Refuses a folder with the results of another run.
+
+  Args:
+    folder: where they are.
+    theirs: what they are of, by name.
+    ours: the same of this run.
+
+  Raises:
+    UserError: the two differ; the message names the first entry that does.
+  """
+  for name in ours:
+    if theirs.get(name) != ours[name]:
+      have, want = _different_part(theirs.get(name), ours[name])
+      raise UserError(
+          f'{folder} holds the result of another {_CALLED.get(name, name)}: it '
+          f'has {name}={have}, this run has {want}. Choose another --workdir, '
+          'or delete that one.')
+
+
+def resumed_progress(folder: pathlib.Path, config: Mapping[str, Any]
+                     ) -> checkpoints.Progress | None:
+  """What an interrupted run of the same configuration has left.
+
+  Args:
+    folder: where runs of this kind save their progress.
+    config: of this run.
+
+  Returns:
+    The progress, or None if there is none.
+
+  Raises:
+    UserError: a run of another configuration left it.
+  """
+  if not checkpoints.is_saved(folder):
+    return None
+  saved = checkpoints.load_progress(folder)
+  check_same(folder, *(identity(run, ('config',)) for run in (
+      saved.metadata, {'config': config})))
+  return saved
+
+
 def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
                   same: Sequence[str]) -> SavedModel | None:
   """The model that an earlier run of the same command has left.
@@ -78,8 +122,7 @@ def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
   Args:
     folder: where runs of this kind save their model.
     lineage: what this run would save with it.
-    same: the entries of the lineage that both must have in common, of those
-      that `_CALLED` lists.
+    same: the entries of the lineage that both must have in common.
 
   Returns:
     The model, or None if there is none.
@@ -90,14 +133,8 @@ def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
   if not checkpoints.is_saved(folder):
     return None
   saved = checkpoints.load_model(folder)
-  theirs, ours = (identity(run, same) for run in (saved.metadata, lineage))
-  for name in same:
-    if theirs[name] != ours[name]:
-      have, want = _different_part(theirs[name], ours[name])
-      raise UserError(
-          f'{folder} holds the result of another {_CALLED[name]}: it has '
-          f'{name}={have}, this run has {want}. Choose another --workdir, or '
-          'delete that one.')
+  check_same(folder, *(identity(run, same) for run in (
+      saved.metadata, lineage)))
   return saved
 
 

@@ -25,7 +25,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main
+from experiments import _main, _workdir
 from sleepjax.data import documents, sources
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
@@ -332,9 +332,8 @@ def started(workdir, fresh: dict) -> dict:
   if not path.exists():
     return fresh
   report = json.loads(path.read_text(encoding='utf-8'))
-  if any(report[name] != fresh[name] for name in ('config', 'text')):
-    raise UserError(f'{workdir} holds a run of another configuration or text: '
-                    'choose another --workdir, or delete that one.')
+  _workdir.check_same(workdir, report, {
+      name: fresh[name] for name in ('config', 'text')})
   return report
 
 

@@ -26,7 +26,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main, _scratch
+from experiments import _main, _scratch, _workdir
 from experiments._scratch import ScratchConfig
 from sleepjax import pretraining
 from sleepjax.data import sources
@@ -317,9 +317,7 @@ def main(argv):
             seed, model, plan, training, settings, stream, held_out, folder,
             display), 'config': recipe})
       reports.append(json.loads(done.read_text()))
-      if reports[-1]['config'] != recipe:
-        raise UserError(f'{folder} holds a run of another configuration: '
-                        'choose another --workdir, or delete that one.')
+      _workdir.check_same(folder, reports[-1], {'config': recipe})
       rows = read_metrics(folder / 'steps.jsonl')
       curves.append({arm: [row['loss'] for row in rows if row['phase'] == arm]
                      for arm in ('before', *ARMS)})

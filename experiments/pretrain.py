@@ -160,13 +160,7 @@ def main(argv):
   state = born(model, settings, config.seed, config.lookup_start, mesh)
   _claim = _workdir.claim(workdir)
   folder, start, tokens, seconds = workdir / 'progress', 0, 0, 0.0
-  if checkpoints.is_saved(folder):
-    saved = checkpoints.load_progress(folder)
-    ours, theirs = (_workdir.identity(run, ('config',)) for run in (
-        {'config': resolved}, saved.metadata))
-    if theirs != ours:
-      raise UserError(f'{workdir} holds a run of another configuration: '
-                      'choose another --workdir, or delete that one.')
+  if saved := _workdir.resumed_progress(folder, resolved):
     state = sharding.put(checkpoints.with_structure(state, saved.tree),
                          sharding.param_shardings(state, mesh))
     start, tokens, seconds = saved.step, *saved.metadata['spent']

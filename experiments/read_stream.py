@@ -142,13 +142,7 @@ def main(argv):
     state = continuum.init_state(grown, params, settings)
     folder, log = workdir / 'progress', workdir / 'windows.jsonl'
     start = 0
-    if checkpoints.is_saved(folder):
-      saved = checkpoints.load_progress(folder)
-      ours, theirs = (_workdir.identity(run, ('config',)) for run in (
-          {'config': resolved}, saved.metadata))
-      if theirs != ours:
-        raise UserError(f'{workdir} holds a run of another configuration: '
-                        'choose another --workdir, or delete that one.')
+    if saved := _workdir.resumed_progress(folder, resolved):
       start = saved.step
       state = checkpoints.with_structure(state, saved.tree)
     rows = [r for r in read_metrics(log) if r['tokens_read'] <= start] if (

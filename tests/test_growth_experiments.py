@@ -149,7 +149,9 @@ def test_finished_seeds_are_kept(training, little_text, monkeypatch, capsys):
   again = json.loads((folder / 'report.json').read_text())
   assert again['losses'] == report['losses'] and again['arms'] == report['arms']
   assert 'moments dropped minus moments grown' in capsys.readouterr().out
-  with pytest.raises(UserError, match='holds a run of another configuration'):
+  with pytest.raises(UserError, match=(
+      "seed_0 holds the result of another configuration: it has "
+      "config={'pretraining'")):
     call(growth_training, monkeypatch, f'--workdir={folder}', *SMALL,
          '--config.pretraining.learning_rate=0.1',
          SLEEPJAX_DATA_DIR=little_text)
