@@ -154,23 +154,26 @@ def _attend(q_BxTxHxK, parts, dtype):
   B, T, H, K = q_BxTxHxK.shape
   G = parts[0][0].shape[2]
   q = (q_BxTxHxK * K ** -0.5).reshape(B, T, G, H // G, K).astype(dtype)
+  # Queries and weights to the left, which an einsum would not promise: what is
+  # turned round is then the queries, not the scores, of which there are more.
+  q_BxGxRxTxK = jnp.transpose(q, (0, 2, 3, 1, 4))
   scores = []
   for k, _, allowed in parts:
     k = k.astype(dtype)
     if k.shape[0] == 1:
-      s = jnp.einsum('btgrk,sgk->bgrts', q, k[0],
-                     preferred_element_type=jnp.float32)
+      s = jnp.moveaxis(jax.lax.dot_general(
+          q_BxGxRxTxK, k[0], (((4,), (2,)), ((1,), (1,))),
+          preferred_element_type=jnp.float32), 0, 1)
     else:
-      s = jnp.einsum('btgrk,bsgk->bgrts', q, k,
-                     preferred_element_type=jnp.float32)
+      s = jax.lax.dot_general(
+          q_BxGxRxTxK, k, (((4,), (3,)), ((0, 1), (0, 2))),
+          preferred_element_type=jnp.float32)
     scores.append(jnp.where(allowed[:, None, None], s, NEGATIVE_INFINITY))
   weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
   out, start = 0.0, 0
   for k, v, _ in parts:
     stop = start + k.shape[1]
     w, v = weights[..., start:stop].astype(dtype), v.astype(dtype)
-    # Weights to the left, which an einsum would not promise: XLA's CPU code
-    # multiplies these [.., S] × [S, C], not values turned round.
     if v.shape[0] == 1:
       part = jax.lax.dot_general(
           w, v[0], (((4,), (0,)), ((1,), (1,))),

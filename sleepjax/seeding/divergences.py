@@ -313,9 +313,13 @@ def log_softmax(logits: jax.Array, temperature: float = 1.0) -> jax.Array:
   logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
   # The maximum goes first so that a small temperature cannot overflow.
   largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-  shifted = (logits - largest) / temperature
-  log_sum = jnp.log(jnp.sum(jnp.exp(shifted), axis=-1, keepdims=True))
-  return jnp.maximum(shifted - log_sum, _LOG_ZERO)
+  log_sum = jnp.log(jnp.sum(
+      jnp.exp((logits - largest) / temperature), axis=-1, keepdims=True))
+  # Not the difference above once more: XLA's CPU code would take the product
+  # behind the logits, its maximum and that difference in one loop, row by row,
+  # in two and a half times the time of the product alone.
+  log_normalizer = largest + temperature * log_sum
+  return jnp.maximum((logits - log_normalizer) / temperature, _LOG_ZERO)
 
 
 def check_chunk_rows(chunk_rows: int) -> None:
