@@ -14,11 +14,11 @@ from configs.consolidate import smollm2
 def get_config() -> ConfigDict:
   c = smollm2.get_config()
   c.sleep.unroll = False  # Compiles in a third of the time.
-  c.sleep.dreams.questions_per_opening = 1
+  c.sleep.dreams.questions_per_opening = 2
   c.sleep.dreams.answers_per_question = 1
   c.sleep.dreams.recalls_per_sentence = 3
   c.sleep.rehearsal_per_text = 2
-  c.sleep.seeding.steps = 20
+  c.sleep.seeding.steps = 60
   c.sleep.dreaming.dreams = 8
   c.sleep.dreaming.top_k = 2
   c.sleep.dreaming.random = 1
