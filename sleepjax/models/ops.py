@@ -153,10 +153,10 @@ def attend(q_BxTxHxK, parts, dtype, queries: int = 0):
 def _attend(q_BxTxHxK, parts, dtype):
   B, T, H, K = q_BxTxHxK.shape
   G = parts[0][0].shape[2]
-  q = (q_BxTxHxK * K ** -0.5).reshape(B, T, G, H // G, K).astype(dtype)
   # Queries and weights to the left, which an einsum would not promise: what is
   # turned round is then the queries, not the scores, of which there are more.
-  q_BxGxRxTxK = jnp.transpose(q, (0, 2, 3, 1, 4))
+  q_BxGxRxTxK = (q_BxTxHxK * K ** -0.5).reshape(
+      B, T, G, H // G, K).astype(dtype).transpose(0, 2, 3, 1, 4)
   scores = []
   for k, _, allowed in parts:
     k = k.astype(dtype)

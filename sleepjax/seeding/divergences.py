@@ -316,8 +316,8 @@ def log_softmax(logits: jax.Array, temperature: float = 1.0) -> jax.Array:
   log_sum = jnp.log(jnp.sum(
       jnp.exp((logits - largest) / temperature), axis=-1, keepdims=True))
   # Not the difference above once more: XLA's CPU code would take the product
-  # behind the logits, its maximum and that difference in one loop, row by row,
-  # in two and a half times the time of the product alone.
+  # behind the logits, its maximum and that difference in one loop, two and a
+  # half times as long as the product alone takes.
   log_normalizer = largest + temperature * log_sum
   return jnp.maximum((logits - log_normalizer) / temperature, _LOG_ZERO)
 
