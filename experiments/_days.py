@@ -222,7 +222,8 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
           # Paraphrases are for the exam: no night may learn their wording.
           avoid=[q.question for day in days
                  for q in day.questions('paraphrase')],
-          remembered=_remembered(progress.dreams, d.remembered, seed, n),
+          remembered=_document.remembered(
+              progress.dreams, d.remembered, seed, n),
           earlier=[day.document for day in days[:n]])
 
     start = lifecycle.Life(current, params, lineage['nights'], tuple(
@@ -357,11 +358,3 @@ def _retained(first_day):
   """
   once, last = np.asarray(first_day[0]), np.asarray(first_day[-1])
   return float(last[once].mean()) if once.any() else None
-
-
-def _remembered(dreams, number, seed, night):
-  """At most so many different prompts of earlier nights, drawn at random."""
-  every = sorted({dream['prompt'] for written in dreams for dream in written
-                  if dream['kind'] != 'recall'})
-  rng = np.random.default_rng((seed, night))
-  return tuple(every[i] for i in rng.permutation(len(every))[:number])

@@ -37,6 +37,7 @@ from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
 
 _GENERATED_QUESTIONS = 12  # Written per chunk where the user gives none.
+_REMEMBERED = 64  # Prompts about earlier chunks that each sleep retains.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,14 +168,20 @@ def run(model: Pretrained, document: Document, questions, controls,
              for name in documents.bundled_names('rehearsal_')]
     with MetricsWriter(workdir / 'metrics.jsonl') as metrics:
       avoid = ([q.question for q in questions] if source == 'generated' else ())
+
+      def wake(n):
+        return lifecycle.Day(
+            chunks[n], texts, avoid, remembered(
+                [r['texts'] for r in reports], _REMEMBERED, seed, n),
+            chunks[:n])
+
       start = lifecycle.Life(current, params, lineage['sleeps'], tuple(
           Memory.from_json(m) for m in lineage.get('memories', ())))
       saves = PhaseSaves(workdir, _workdir.identity(lineage, same),
                          display, notice, settings.save_seconds)
       for life, sleep_report in lifecycle.live(
-          start, chat, (lifecycle.Day(chunk, texts, avoid)
-                        for chunk in chunks[start.cycle:]),
-          settings, key, display, metrics, saves=saves):
+          start, chat, map(wake, range(start.cycle, len(chunks))), settings,
+          key, display, metrics, saves=saves):
         current, params = life.config, life.params
         reports.append(dataclasses.asdict(sleep_report))
         lineage = {**lineage, 'sleeps': life.cycle, 'reports': reports,
@@ -217,6 +224,20 @@ def run(model: Pretrained, document: Document, questions, controls,
     report_lib.plot_report(
         workdir, report, read_metrics(workdir / 'metrics.jsonl'))
   return report
+
+
+def remembered(dreams, number: int, seed: int, sleep: int) -> tuple[str, ...]:
+  """At most so many different prompts of earlier sleeps, drawn at random.
+
+  Args:
+    dreams: of each earlier sleep, as its report shows them.
+    number: of prompts.
+    seed, sleep: of the run, and which sleep they are for.
+  """
+  every = sorted({dream['prompt'] for written in dreams for dream in written
+                  if dream['kind'] != 'recall'})
+  rng = np.random.default_rng((seed, sleep))
+  return tuple(every[i] for i in rng.permutation(len(every))[:number])
 
 
 def finished(workdir: pathlib.Path, config: dict) -> dict | None:

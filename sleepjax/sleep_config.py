@@ -83,7 +83,10 @@ class SleepConfig:
 
   def for_compute(self, config: ModelConfig, params):
     """Canonical (config, params) in the layout of `matmul_dtype`, `unroll`."""
-    return layout.for_compute(config, params, self.matmul_dtype, self.unroll)
+    adds_to_layers = not self.trained.endswith('slot') or self.dreaming
+    return layout.for_compute(
+        config, params, self.matmul_dtype, self.unroll,
+        'float32' if adds_to_layers else None)
 
   def __post_init__(self):
     if '{question}' not in self.answer_prompt:

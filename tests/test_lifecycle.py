@@ -66,9 +66,12 @@ def test_each_chunk_is_followed_by_a_sleep(whole):
   saved = checkpoints.load_model(workdir / 'model')
   assert saved.config.num_slots == 2
   assert saved.params['layers']['slots']['open'].all()
-  steps = [line['step'] for line in read_metrics(workdir / 'metrics.jsonl')
+  lines = [line for line in read_metrics(workdir / 'metrics.jsonl')
            if line['phase'] == 'seed']
-  assert steps == [0, 1, 2, 0, 1, 2]
+  assert [line['step'] for line in lines] == [0, 1, 2, 0, 1, 2]
+  # The second sleep retains what the first chunk was about.
+  assert ['retention_divergence' in line for line in lines] == 3 * [
+      False] + 3 * [True]
 
 
 def test_the_report_has_every_key_and_is_on_disk(whole):

@@ -105,8 +105,7 @@ def parts(grown, learnt):
 
   divergence, log_probs = mean_divergence(
       [DOCUMENT + p for p in PROMPTS], PROMPTS, COMPLETIONS)
-  tokens = sum(map(len, COMPLETIONS))
-  policy = -(np.array([1.5, -1.5, 0.25, -0.25]) * log_probs).sum() / tokens
+  policy = -(np.array([1.5, -1.5, 0.25, -0.25]) * log_probs).mean()
   rehearsal, _ = mean_divergence(TEXTS, TEXTS, ANSWERS)
   assert min(divergence, abs(policy), rehearsal) > 0.05
   return divergence, policy, rehearsal
@@ -371,21 +370,24 @@ def test_tokens_as_target_are_their_cross_entropy(grown, learnt, batch):
 
 
 @pytest.mark.parametrize('target', ['teacher', 'tokens'])
-def test_first_tokens_can_be_left_out(grown, learnt, batch, target):
+@pytest.mark.parametrize('prefixes', [None, (1, 0, 3, 1)])
+def test_first_tokens_can_be_left_out(grown, learnt, batch, target, prefixes):
   config, frozen = grown
   settings = dataclasses.replace(
       SETTINGS, alpha=1.0, on_policy=0.0, rehearsal=0.0, target=target,
       masked_first_tokens=2)
-  plain_batch = Batch(batch.rows, batch.teacher_hidden)
+  plain_batch = Batch(
+      batch.rows, batch.teacher_hidden,
+      prefixes=None if prefixes is None else np.array(prefixes))
   got = value(config, settings, frozen, learnt, INDEX, plain_batch)[0]
   student = layout.insert_slot(config, frozen, learnt, INDEX)
   values = []
-  for p, c in zip(PROMPTS, COMPLETIONS):
+  for p, c, before in zip(PROMPTS, COMPLETIONS, prefixes or (0, 0, 0, 0)):
     old, new = (alone(config, frozen, DOCUMENT + p, c),
                 alone(config, student, p, c))
     each = ((np.exp(old) * (old - new)).sum(-1) if target == 'teacher'
             else -new[np.arange(len(c)), c])
-    values += each[2:].tolist()
+    values += each[max(0, 2 - before):].tolist()
   np.testing.assert_allclose(got, np.mean(values), rtol=1e-4)
 
 

@@ -81,7 +81,7 @@ def test_loss_worked_by_hand():
   loss, weight, aux = pg.policy_gradient_loss(
       log_probs, jnp.array([2.0, -1.0]), mask)
   # -(2 * (-1 - 2) + -1 * -0.5)
-  assert loss == 5.5 and weight == 3 and aux == {'log_prob': -3.5}
+  assert loss == 5.5 and weight == 2 and aux == {'log_prob': -3.5}
 
 
 def test_loss_gradient_is_minus_advantage_on_sampled_tokens_only():
@@ -108,7 +108,7 @@ def test_masked_tokens_are_silent_whatever_they_hold():
     dirty_grad, dirty = jax.grad(loss, has_aux=True)(dirty_log_probs)
     assert dirty == clean
     np.testing.assert_array_equal(dirty_grad, grad)
-  assert (np.asarray(grad)[~mask] == 0).all() and clean[:2] == (2, 2)
+  assert (np.asarray(grad)[~mask] == 0).all() and clean[:2] == (2, 1)
 
 
 def test_expected_gradient_is_the_gradient_of_the_expected_reward():
@@ -140,16 +140,16 @@ def test_expected_gradient_is_the_gradient_of_the_expected_reward():
 
     def loss_of_pair(logits, chosen):
       advantage = pg.leave_one_out_advantage(rewards[chosen])
-      return pg.policy_gradient_loss(
-          token_log_probs(logits)[chosen], advantage, mask[chosen])[0]
+      total, weight, _ = pg.policy_gradient_loss(
+          token_log_probs(logits)[chosen], advantage, mask[chosen])
+      return total / weight
 
     np.testing.assert_allclose(probability(logits).sum(), 1)
     grads = jax.jit(jax.vmap(
         jax.grad(loss_of_pair), (None, 0)))(logits, pair)
     chance = jnp.prod(probability(logits)[pair], axis=1)
-    # The loss adds up the completions of a group: divide by their number.
     estimate = jax.tree.map(
-        lambda g: -jnp.tensordot(chance, g, axes=1) / 2, grads)
+        lambda g: -jnp.tensordot(chance, g, axes=1), grads)
     exact = jax.jit(jax.grad(expected_reward))(logits)
     assert max(np.abs(x).max() for x in jax.tree.leaves(exact)) > 0.01
     jax.tree.map(
@@ -172,7 +172,7 @@ def test_clipped_loss_worked_by_hand():
   total, weight, aux = loss(new)
   np.testing.assert_allclose(
       total, -2 * (1.2 + 0.5 + 1.1) + (1.5 + 0.8 + 1.1), rtol=1e-6)
-  assert weight == 6 and aux['clipped'] == 2
+  assert weight == 2 and aux['clipped'] == 2
   # No gradient where a token has gone far enough the way it was asked to.
   np.testing.assert_allclose(
       jax.grad(lambda new: loss(new)[0])(new),

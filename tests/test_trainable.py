@@ -56,6 +56,26 @@ def test_layouts_agree(model, part):
         atol=2e-5)
 
 
+@pytest.mark.parametrize('part', PARTS, ids=repr)
+@pytest.mark.parametrize('unroll', [False, True])
+def test_the_least_delta_trains_the_model_that_is_saved(plain, part, unroll):
+  """In bfloat16, too: on a rounded matrix it would be lost."""
+  config, params = plain
+  tree = filled(part.init(config, jax.random.key(0)), scale=1e-3)
+  saved = part.insert(config, params, tree)
+  compute, frozen = layout.for_compute(
+      config, params, 'bfloat16', unroll, 'float32')
+  got = logits(compute, part.insert(compute, frozen, tree), IDS)
+  rounded = layout.for_compute(config, params, 'bfloat16', unroll)
+  np.testing.assert_array_equal(
+      logits(compute, frozen, IDS), logits(*rounded, IDS))
+  want = logits(*layout.for_compute(config, saved, 'bfloat16', unroll), IDS)
+  np.testing.assert_array_equal(got, want)
+  assert np.any(want != logits(compute, frozen, IDS))
+  assert np.any(want != logits(
+      rounded[0], part.insert(*rounded, tree), IDS))
+
+
 def test_low_rank_is_the_scaled_product(plain):
   config, params = plain
   part = LowRank(3, 6.0, ('o', 'down'))

@@ -76,7 +76,7 @@ def _unrolled(layers, dtype):
 
 
 def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
-                unroll: bool | None = None):
+                unroll: bool | None = None, stored_dtype: str | None = None):
   """Canonical parameters in the layout this machine computes fastest.
 
   Args:
@@ -86,6 +86,11 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
       Matrices of attention and of the block's own MLP are stored in it; slots,
       extra levels, norms and the embedding table stay float32.
     unroll: unrolled layers, outputs first; by default on CPU only.
+    stored_dtype: of those matrices, if it is not matmul_dtype. 'float32' where
+      something is to be added to them (`add_to_layers`): of a sum with a
+      rounded matrix, rounded again, all is lost that is less than half a unit
+      in the matrix's last place, and the model that is trained is not the one
+      that is saved.
 
   Returns:
     (config, params) for the functions of `transformer`.
@@ -98,7 +103,7 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
   params = dict(params)
   layers = params.pop('layers')
   if unroll:
-    for i, layer in enumerate(_unrolled(layers, dtype)):
+    for i, layer in enumerate(_unrolled(layers, stored_dtype or dtype)):
       params[f'layer_{i}'] = layer
     params = jax.tree.map(jnp.asarray, params)
     head = transformer.unembedding(params)
@@ -106,7 +111,7 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
     rows = head.T if 'head' in params else params['embed']['table']
     params['head'] = {'kernel': head.astype(dtype), 'rows': rows.astype(dtype)}
   else:
-    params['layers'] = _cast(layers, dtype)
+    params['layers'] = _cast(layers, stored_dtype or dtype)
     if 'head' in params:
       params['head'] = {'kernel': jnp.asarray(params['head']['kernel'], dtype)}
   config = dataclasses.replace(

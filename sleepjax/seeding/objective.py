@@ -60,10 +60,10 @@ class SeedingConfig:
   divergence: D.
   target: 'teacher', its distributions; 'tokens', the completions themselves
     (supervised fine-tuning: D is their cross-entropy).
-  masked_first_tokens: of each completion (and of each rollout, wherever it
-    starts) that D does not see: where a teacher
+  masked_first_tokens: of each completion that D does not see: where a teacher
     with a text in view begins with "according to the text", its first tokens
-    teach that (self-distillation fine-tuning, arXiv 2601.19897).
+    teach that (self-distillation fine-tuning, arXiv 2601.19897). Of a rollout
+    those that stand in its prefix count.
   estimator: of D: 'exact', over the whole vocabulary at the positions of a
     completion; 'sampled', for reverse KL on rollouts alone, from the sampled
     tokens by policy gradient (`policy_gradient.sampled_reverse_kl`), which also
@@ -165,6 +165,8 @@ class Batch(NamedTuple):
     elastic weight consolidation; see `sleepjax.seeding.ewc`.
   sampled_log_probs: [B, N] of rollouts when they were sampled, if several
     updates learn from them.
+  prefixes: [B] first tokens of a completion that stand in its prompt, or None
+    for none.
   """
 
   rows: Rows
@@ -177,6 +179,7 @@ class Batch(NamedTuple):
   head: jax.Array | None = None
   importance: dict | None = None
   sampled_log_probs: jax.Array | None = None
+  prefixes: jax.Array | None = None
 
 
 class SlotState(NamedTuple):
@@ -251,14 +254,18 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
     part: what `slot` is and how it enters the model.
 
   Returns:
-    (loss [], metrics): each term divided by its own number of tokens.
+    (loss [], metrics): divergences divided by their own numbers of tokens, the
+    reward surrogate by the number of rollouts.
   """
   student = part.insert(config, frozen, slot, index)
   head = layout.frozen_head(config, frozen)
   segments = head_segments(config, student, batch.head)
   hidden = rows_lib.completion_hidden(config, student, batch.rows, segments)
   mask = batch.rows.completion_mask
-  seen = mask & (jnp.arange(mask.shape[1]) >= settings.masked_first_tokens)
+  place = jnp.arange(mask.shape[1])
+  if batch.prefixes is not None:
+    place += batch.prefixes[:, None]
+  seen = mask & (place >= settings.masked_first_tokens)
   log_probs_of = lambda hidden: chunked.sequence_log_probs_from_hidden(
       hidden, head, batch.rows.completion,
       chunk_rows=settings.divergence.chunk_rows,
@@ -290,7 +297,7 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
       pg, pg_weight, aux = policy_gradient.clipped_policy_gradient_loss(
           log_probs, batch.sampled_log_probs, batch.advantage, mask,
           settings.clip)
-      metrics['clipped'] = aux['clipped'] / jnp.maximum(pg_weight, 1.0)
+      metrics['clipped'] = aux['clipped'] / jnp.maximum(mask.sum(), 1)
     loss += (1 - settings.alpha) * pg / jnp.maximum(pg_weight, 1.0)
   for name in ('rehearsal', 'retention'):
     rows = getattr(batch, name)

@@ -91,14 +91,11 @@ def policy_gradient_loss(
   """REINFORCE: minus advantage times log-probability of the completion.
 
     sum    = - sum_b A_b sum_t mask_bt log pi(y_bt | y_b<t)
-    weight =   sum_bt mask_bt
+    weight =   the number of completions with a sampled token
 
-  Minimising sum / weight ascends the expected reward. The weight is the number
-  of *tokens*, as in a per-token divergence, so the two terms are of one scale
-  and alpha keeps its meaning at any completion length. It is one number for
-  the whole batch: a long completion is not pulled less per token than a short
-  one, and relative to the mean over completions the gradient is only divided
-  by the mean length.
+  The gradient of sum / weight is an unbiased estimate of that of -E[r]: r is
+  one number a completion. Divided by tokens it would be smaller by the mean
+  length and, as that is random, biased.
 
   The completions must be sampled from the policy that is differentiated here
   (same parameters, same temperature). There is no importance ratio: the value
@@ -111,15 +108,15 @@ def policy_gradient_loss(
       included, false for prompt and padding.
 
   Returns:
-    (sum [], weight [], aux), aux holding `log_prob`: the sum of the sampled
-    tokens' log-probabilities, to be divided by the same weight.
+    (sum [], weight [], aux), aux holding `log_prob`: the sum of the
+    completions' log-probabilities, to be divided by the same weight.
   """
   mask_BxT = mask_BxT.astype(bool)
   # Selected, not multiplied: a masked -inf or NaN must not reach the sum.
   log_probs_BxT = jnp.where(mask_BxT, log_probs_BxT, 0)
   log_prob_B = jnp.sum(log_probs_BxT, axis=-1)
   loss = -jnp.sum(jax.lax.stop_gradient(advantage_B) * log_prob_B)
-  weight = jnp.sum(mask_BxT, dtype=log_prob_B.dtype)
+  weight = jnp.sum(mask_BxT.any(-1), dtype=loss.dtype)
   aux = {'log_prob': jax.lax.stop_gradient(jnp.sum(log_prob_B))}
   return loss, weight, aux
 
@@ -149,8 +146,8 @@ def clipped_policy_gradient_loss(
     clip: largest change of a ratio that is still rewarded, positive.
 
   Returns:
-    (sum [], weight [], aux): weight is the number of tokens; aux holds
-    `clipped`, of them those without gradient.
+    (sum [], weight [], aux): weight is the number of completions; aux holds
+    `clipped`, the number of tokens without gradient.
 
   Raises:
     UserError: clip <= 0.
@@ -166,7 +163,7 @@ def clipped_policy_gradient_loss(
   held_BxT = jnp.clip(ratio_BxT, 1 - clip, 1 + clip) * advantage_Bx1
   free_BxT = ratio_BxT * advantage_Bx1
   loss = -jnp.sum(jnp.where(mask_BxT, jnp.minimum(free_BxT, held_BxT), 0))
-  weight = jnp.sum(mask_BxT, dtype=loss.dtype)
+  weight = jnp.sum(mask_BxT.any(-1), dtype=loss.dtype)
   clipped = jnp.sum((held_BxT < free_BxT) & mask_BxT, dtype=loss.dtype)
   return loss, weight, {'clipped': clipped}
 

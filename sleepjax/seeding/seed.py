@@ -112,12 +112,16 @@ def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,
 @functools.partial(
     jax.jit, static_argnums=0,
     static_argnames=('part', 'max_new_tokens', 'stop_ids'))
-def _rollout(config, frozen, slot, index, head, prompt, mask, key, *, part,
-             max_new_tokens, stop_ids):
+def _rollout(config, frozen, slot, index, head, prompt, mask, lengths_B, key, *,
+             part, max_new_tokens, stop_ids):
+  """Rollouts of at most lengths_B tokens; the arrays have max_new_tokens."""
   student = part.insert(config, frozen, slot, index)
-  return sampler.sample(config, student, prompt, mask, key,
-                        max_new_tokens=max_new_tokens, stop_ids=stop_ids,
-                        segments=objective.head_segments(config, student, head))
+  segments = objective.head_segments(config, student, head)
+  rollout = sampler.sample(
+      config, student, prompt, mask, key, max_new_tokens=max_new_tokens,
+      stop_ids=stop_ids, segments=segments)
+  in_time = jnp.arange(max_new_tokens) < lengths_B[:, None]
+  return rollout._replace(mask=rollout.mask & in_time)
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames='part')
@@ -280,7 +284,9 @@ class Seeder:
     prompt, mask = rows_lib.pad_left(student, P)
     rollout = _rollout(
         self.config, self.frozen, state.slot, self.index, self._head_ids,
-        prompt, mask, key,
+        # Prefix and rollout are no longer together than the longest dream: one
+        # that was cut there is not told from by what comes after.
+        prompt, mask, N - cuts, key,
         part=self.part, max_new_tokens=N, stop_ids=self.stop_ids)
     reference = rows_lib.pad_right([f[c:] for f, c in zip(finished, cuts)], N)
     texts = rollout.tokens, rollout.mask, *reference
@@ -293,7 +299,8 @@ class Seeder:
              rollout.tokens, rollout.mask), segments)
     rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
     return Batch(rows, hidden, advantage, sampled_log_probs=(
-        rollout.log_probs if s.updates_per_rollout > 1 else None)), metrics
+        rollout.log_probs if s.updates_per_rollout > 1 else None),
+                 prefixes=cuts if s.masked_first_tokens else None), metrics
 
   def update(self, state: SlotState, step: int, key):
     """One update: the student's own rollouts with chance λ, else dreams.
@@ -316,11 +323,15 @@ class Seeder:
     batch = batch._replace(
         **self._other_terms(rng), head=self._head_ids,
         importance=self.importance if s.ewc else None)
-    tokens = rows_lib.num_tokens(batch.rows)
-    tokens *= 3 if on_policy else 1  # Written, read by the teacher, learnt.
-    for rows in batch.rehearsal, batch.retention:
-      tokens += 0 if rows is None else rows_lib.num_tokens(rows)
     updates = s.updates_per_rollout if on_policy else 1
+    tokens = sum(rows_lib.num_tokens(rows) for rows in (
+        batch.rows, batch.rehearsal, batch.retention) if rows is not None)
+    tokens *= updates
+    moved = state.teacher is not None
+    if on_policy or moved:  # Rollouts are written, and the teacher reads them.
+      tokens += (1 + on_policy) * rows_lib.num_tokens(batch.rows)
+    if moved and self.segments:
+      tokens += len(self.document)
     for _ in range(updates):
       state, updated = objective.seeding_step(
           self.config, s, self.frozen, state, jnp.int32(self.index), batch,
