@@ -2,7 +2,8 @@
 
 What the commands `ablate_seeding` and `ablate_dreaming` share. Writes a folder
 for each arm and seed, and after each of them DIR/report.json and DIR/table.md
-with means and 95 % intervals over seeds. What is finished is not repeated.
+with means and 95 % intervals over seeds, of the arms and of their differences
+from the first one, seed by seed. What is finished is not repeated.
 """
 
 import dataclasses
@@ -161,6 +162,26 @@ def collect(results, columns) -> dict:
           for arm, reports in results.items()}
 
 
+def minus_first(results, columns) -> dict:
+  """arm -> column -> interval of its difference from the first arm.
+
+  Differences are taken seed by seed, between runs of the same days or passages.
+  Of a ratio, of what stands above the line. None as in `collect`.
+  """
+  first, *others = results.values()
+
+  def entry(reports, key):
+    key = key[0] if isinstance(key, tuple) else key
+    pairs = [(a.get(key), b.get(key))
+             for a, b in zip(reports, first, strict=False)]
+    return None if any(None in pair for pair in pairs) else interval(
+        [a - b for a, b in pairs])
+
+  return {arm: {column: entry(reports, key)
+                for column, (key, _) in columns.items()}
+          for arm, reports in zip(list(results)[1:], others, strict=True)}
+
+
 def cells(entry, form) -> str:
   if entry is None:
     return '–'
@@ -232,7 +253,8 @@ def _run_all(config, settings, ablation, workdir, columns):
           config.get('passages')))
       summary = collect(results, columns)
       report_lib.write_report(workdir, {
-          'arms': summary, 'scale': ablation.scale})
+          'arms': summary, f'minus_{ablation.arms[0]}': minus_first(
+              results, columns), 'scale': ablation.scale})
       if distributed.is_first():
         (workdir / 'table.md').write_text(markdown(summary, columns))
     print_summary(summary, columns)

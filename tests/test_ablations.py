@@ -46,6 +46,23 @@ def test_cells_and_table():
   assert '+0.60 ± 1.27' in row and '+60.0% ± 127.1%' in row
 
 
+def test_differences_are_taken_seed_by_seed():
+  """Differences 1 and 3: mean 2, t(1) = 12.7062, sd 2 ** 0.5."""
+  columns = _ablation.SEEDING_COLUMNS['squad']
+  report = lambda drift, gain: {'drift': drift, 'gained_net': gain, 'gap': 9.0}
+  got = _ablation.minus_first({
+      'seeding': [report(1.0, 4.0), report(10.0, 5.0)],
+      'other': [report(2.0, 3.0), report(13.0, 5.0)],
+      'late': [report(0.0, 6.0)]}, columns)
+  assert list(got) == ['other', 'late']
+  assert got['other']['drift']['values'] == [1.0, 3.0]
+  assert got['other']['drift']['half_width'] == pytest.approx(
+      12.7062, rel=1e-5)
+  assert got['other']['recovered, net']['values'] == [-1.0, 0.0]
+  assert got['other']['tokens'] is None
+  assert got['late']['drift']['mean'] == -1.0
+
+
 @pytest.mark.parametrize('flags_, message', [
     (['--config.arms=("seeding", "seedling")'], "'seedling' is no arm"),
     (['--config.seeds=(1, 1)'], 'must be different'),
@@ -88,6 +105,7 @@ def test_arms_and_seeds_are_run_in_turn_and_kept(tmp_path, monkeypatch):
   report = json.loads((tmp_path / 'report.json').read_text())
   assert report['arms']['seeding']['learnt']['values'] == [0.3, 0.5]
   assert report['arms']['text_full']['learnt']['mean'] == pytest.approx(0.4)
+  assert report['minus_seeding']['text_full']['learnt']['mean'] == 0
   assert '| seeding | 2 | 40%' in (tmp_path / 'table.md').read_text()
 
 
