@@ -12,6 +12,7 @@ from sleepjax.errors import UserError
 from sleepjax.growth import fold, slots
 from sleepjax.models import export, transformer
 from sleepjax.models.load import load_pretrained
+from tests.conftest import random_params
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 FAMILIES = ('llama', 'qwen2', 'qwen3')
@@ -53,6 +54,18 @@ def test_fold_drops_a_slot_that_is_closed_everywhere():
   assert folded_config.mlp_dim == model.config.mlp_dim + 5
   np.testing.assert_allclose(
       logits(folded_config, folded), logits(config, params), atol=2e-5)
+
+
+def test_fold_leaves_the_slots_of_other_levels(levels):
+  config = dataclasses.replace(levels[0], slot_routing='none', slot_top_k=0)
+  params = random_params(config)
+  folded_config, folded = fold.fold_slots(config, params)
+  assert (folded_config.level_slots, folded_config.slot_rank) == ((0, 2), 4)
+  assert jax.tree.map(jnp.shape, folded) == jax.tree.map(
+      jnp.shape, transformer.abstract_params(folded_config))
+  want = logits(config, params)
+  np.testing.assert_allclose(
+      logits(folded_config, folded), want, atol=1e-5 * np.abs(want).max())
 
 
 def test_fold_without_slots_changes_nothing():

@@ -27,7 +27,8 @@ def fold_slots(config: ModelConfig, params):
     params: canonical parameters.
 
   Returns:
-    (config, params) with num_slots = 0 and a larger mlp_dim.
+    (config, params) with num_slots = 0 and a larger mlp_dim; slots of other
+    levels stay.
 
   Raises:
     UserError: the slots are routed or not SwiGLU, so that they are no part of a
@@ -57,6 +58,6 @@ def fold_slots(config: ModelConfig, params):
       'up': jnp.concatenate([mlp['up'], wide(pool['up'])], axis=2),
       'down': jnp.concatenate([mlp['down'], down.reshape(L, -1, D)], axis=1)}
   folded = dataclasses.replace(
-      config, num_slots=0, slot_rank=0,
-      mlp_dim=config.mlp_dim + len(kept) * R)
+      config, num_slots=0, mlp_dim=config.mlp_dim + len(kept) * R,
+      slot_rank=config.slot_rank if any(config.level_slots) else 0)
   return folded, {**params, 'layers': layers}
