@@ -83,6 +83,21 @@ def test_a_notice_saves_at_once_and_ends_the_run(tmp_path):
   assert checkpoints.load_progress(tmp_path / 'unfinished_seed').step == 3
 
 
+def test_a_notice_inside_a_save_waits_for_its_end(tmp_path, monkeypatch):
+  save = checkpoints.save_progress
+
+  def hear_and_save(*args):
+    os.kill(os.getpid(), signal.SIGTERM)
+    save(*args)
+
+  monkeypatch.setattr(checkpoints, 'save_progress', hear_and_save)
+  with preemption.listen() as notice:
+    saves = PhaseSaves(tmp_path, RUN, notice=notice, seconds=0)
+    with pytest.raises(preemption.Preempted):
+      saves.offer('write', 3, TREE, {})
+  assert checkpoints.load_progress(tmp_path / 'unfinished_write').step == 3
+
+
 def test_totals_go_on_from_what_was_saved(tmp_path):
   with Display() as display:
     with display.phase('write') as phase:

@@ -97,7 +97,7 @@ class PhaseSaves:
       metadata: JSON types.
 
     Raises:
-      Preempted: after saving.
+      Preempted: after saving, which a notice does not cut short.
     """
     told = self._notice is not None and self._notice.came()
     start = time.monotonic()
@@ -105,11 +105,13 @@ class PhaseSaves:
         start - self._last >= max(
             self._seconds, 20 * self._cost if self._seconds else 0.0))):
       totals = self._display.totals() if self._display is not None else {}
-      checkpoints.save_progress(self._path(phase), step, tree, {
-          'run': self._run, 'cycle': self._cycle, 'totals': totals,
-          **metadata})
-      self._last = time.monotonic()
-      self._cost = self._last - start
+      with self.held():
+        checkpoints.save_progress(self._path(phase), step, tree, {
+            'run': self._run, 'cycle': self._cycle, 'totals': totals,
+            **metadata})
+        self._last = time.monotonic()
+        self._cost = self._last - start
+      told = self._notice is not None  # It may have come during the save.
     if told:
       self._notice.check()
 
