@@ -300,6 +300,7 @@ def test_rank_correlation():
     dict(outer_learning_rate=0.0), dict(gradient_rows=0), dict(rounds=-1),
     dict(selection='best'), dict(reward='x'), dict(outer='ppo'),
     dict(agreement=1.5), dict(generator_rank=0), dict(curriculum='hard'),
+    dict(generator='merged', write_back_steps=0),
     dict(max_retention_divergence=float('nan'))])
 def test_settings_that_cannot_work_are_refused(wrong):
   with pytest.raises(UserError, match=next(iter(wrong))):

@@ -61,9 +61,11 @@ class DreamingConfig:
     when it ends, or 'merged' into the weights of the layers.
   write_back_steps, write_back_learning_rate: seeding of the slot with the best
     dreams and tonight's held-out questions, see `sleepjax.dreaming.write_back`.
-    0 steps leave the slot as it was.
+    0 steps leave the slot as it was, and so need generator='kept'.
   write_back_dreams: dreams of each memory and round that are written back at
-    most, those that helped most: a small reward is often chance.
+    most, those that helped most: a small reward is often chance. On early
+    nights tonight's memory stands in for earlier ones that are missing, each
+    time with as many of its own: up to 1 + `rehearsed` times as many.
   questions: of seeding that are held in as well, at most; dreams of seeding
     have answered them already, so that τ says above all what a dream would
     spoil. Those that seeding is kept from (`DreamConfig.held_out`) are asked
@@ -140,6 +142,11 @@ class DreamingConfig:
       raise UserError(
           "outer='group_relative' compares the dreams of a memory: top_k + "
           f'random = {self.kept} must be at least 2.')
+    if self.generator == 'merged' and not self.write_back_steps:
+      raise UserError(
+          "generator='merged' is merged by the write-back, to which the slot "
+          "has to fit: set write_back_steps to at least 1, or generator="
+          "'kept'.")
     if not self.max_retention_divergence >= 0:
       raise UserError(
           f'max_retention_divergence={self.max_retention_divergence} must not '
