@@ -203,7 +203,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       document=tuple(chat.document(document.text)))
   with display.phase('seed', total=settings.seeding.steps) as phase:
     def report_seeding(step, values, tokens):
-      metrics.write('seed', step, values)
+      metrics.write('seed', step, {'cycle': cycle, **values})
       phase.advance(tokens=tokens, divergence=values['divergence'])
     before, retention = slot, _retention_rows(words)
     state = objective.init_state(
@@ -235,7 +235,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
   if tonight:
     with display.phase('dream') as phase:
       def report_dreaming(step, values, tokens):
-        metrics.write('dream', step, values)
+        metrics.write('dream', step, {'cycle': cycle, **values})
         phase.advance(tokens=tokens, **{
             name: value for name, value in values.items() if name in (
                 'dream_success_rate', 'divergence', 'dream_tau_after')})

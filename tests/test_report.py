@@ -124,6 +124,15 @@ def test_seeding_is_drawn_once_per_step_with_the_later_line():
   assert reward.lines[0].get_ydata()[-1] == 0.0
 
 
+def test_seeding_of_later_sleeps_follows():
+  sleeps = [{**line, 'cycle': cycle, 'divergence': cycle + line['step'] / 10}
+            for cycle in (0, 1) for line in METRICS]
+  divergence, _ = axes_of(report_lib._draw_seeding, sleeps + sleeps[5:6])
+  assert list(divergence.lines[0].get_xdata()) == list(range(10))
+  assert list(divergence.lines[0].get_ydata()) == [
+      0, .1, .2, .3, .4, 1, 1.1, 1.2, 1.3, 1.4]
+
+
 def test_peak_memory_is_in_bytes_and_is_that_of_this_process():
   """In a process of its own, so that what others held here is not counted."""
   code = (

@@ -235,12 +235,16 @@ def _draw_bars(
 
 
 def _draw_seeding(axes: Any, metrics: Sequence[Mapping[str, Any]]) -> None:
-  """Divergence, and reward on an axis of its own, over seeding steps."""
+  """Divergence, and reward on an axis of its own, over seeding steps.
+
+  Those of later sleeps follow.
+  """
   axes.set(title='Seeding', xlabel='step')
   _clean(axes)
   # A resumed run measures some steps twice; the later line counts.
-  lines = {
-      line['step']: line for line in metrics if line.get('phase') == 'seed'}
+  lines = {(line.get('cycle', 0), line['step']): line
+           for line in metrics if line.get('phase') == 'seed'}
+  lines = [lines[place] for place in sorted(lines)]
   if not lines:
     _say(axes, 'no seeding steps')
     return
@@ -248,8 +252,8 @@ def _draw_seeding(axes: Any, metrics: Sequence[Mapping[str, Any]]) -> None:
   colours = {'divergence': '#2f6fb5', 'reward': '#3f8f5f'}
   for name, colour in colours.items():
     points = [
-        (step, lines[step][name]) for step in sorted(lines)
-        if lines[step].get(name) is not None]
+        (number, line[name]) for number, line in enumerate(lines)
+        if line.get(name) is not None]
     if not points:
       continue
     if name == 'reward':
