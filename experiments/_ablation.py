@@ -120,9 +120,10 @@ def run_squad(model, config, settings, seed, folder, number):
   passages, controls = read_passages(config['split'], seed * number, number)
   reports = []
   for n, passage in enumerate(passages):
-    own = folder / f'{n:03d}'
-    reports.append(_document.finished(own, config) or _document.run(
-        model, *to_exam(passage), controls, config, settings, exam, seed, own))
+    own, (document, questions) = folder / f'{n:03d}', to_exam(passage)
+    reports.append(_document.finished(own, config, document) or _document.run(
+        model, document, questions, controls, config, settings, exam, seed,
+        own))
   summary = summarise(reports)
   rates = [night for r in reports for night in r.get('dream_success_rates', ())
            if night]  # A night without a verified question has no round.

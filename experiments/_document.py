@@ -70,6 +70,10 @@ def drift_text(settings: ExamConfig) -> str:
       f"exam.drift={settings.drift!r} must be 'wikitext2' or 'bundled'.")
 
 
+def text_sha256(document: Document) -> str:
+  return hashlib.sha256(document.text.encode()).hexdigest()
+
+
 def params_sha256(params) -> str:
   """Hash over the names, dtypes, shapes and bytes of a tree, in path order."""
   digest = hashlib.sha256()
@@ -129,8 +133,7 @@ def run(model: Pretrained, document: Document, questions, controls,
   lineage = {'base': model.name, 'base_architecture':
              model.config.architecture(), 'answer_prompt':
              settings.answer_prompt, 'config': config,
-             'document_sha256': hashlib.sha256(
-                 document.text.encode()).hexdigest(), 'sleeps': 0,
+             'document_sha256': text_sha256(document), 'sleeps': 0,
              'seconds': {}, 'tokens': {}}
   model = dataclasses.replace(
       model, params=sharding.on_mesh(model.params))
@@ -200,7 +203,8 @@ def run(model: Pretrained, document: Document, questions, controls,
       phase.advance(closed_book_nll=after['closed_book_nll'])
   background.finish()
   report = {
-      'document': document.title, 'questions': len(questions),
+      'document': document.title, 'document_sha256': text_sha256(document),
+      'questions': len(questions),
       'questions_source': source, 'sleeps': len(chunks),
       **sleep_scores.compare(before, after),
       'growth_max_abs_logit_change': max(
@@ -240,13 +244,20 @@ def remembered(dreams, number: int, seed: int, sleep: int) -> tuple[str, ...]:
   return tuple(every[i] for i in rng.permutation(len(every))[:number])
 
 
-def finished(workdir: pathlib.Path, config: dict) -> dict | None:
-  """The report of a run of this configuration, if it has ended."""
+def finished(workdir: pathlib.Path, config: dict,
+             document: Document) -> dict | None:
+  """The report of a run of this configuration and document, if it has ended.
+
+  Reports of earlier versions name their document by its title only.
+  """
   path = workdir / 'report.json'
   report = json.loads(path.read_text()) if path.exists() else {}
   theirs, ours = (_workdir.identity(run, ('config',))
                   for run in (report, {'config': config}))
-  return report if theirs == ours else None
+  same = (report['document_sha256'] == text_sha256(document)
+          if 'document_sha256' in report else
+          report.get('document') == document.title)
+  return report if same and theirs == ours else None
 
 
 def _score(config, params, chat, exam, answer, settings):

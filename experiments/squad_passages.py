@@ -149,9 +149,9 @@ def _run(model, config, settings, exam, passages, controls):
   resolved, reports = json.loads(json.dumps(config.to_dict())), []
   for n, passage in enumerate(passages, _FIRST.value):
     folder = pathlib.Path(_WORKDIR.value) / f'{n:03d}'
-    report = finished = _document.finished(folder, resolved)
+    document, questions = to_exam(passage)
+    report = finished = _document.finished(folder, resolved, document)
     if not finished:
-      document, questions = to_exam(passage)
       print(f'passage {n}: {document.title}', flush=True)
       report = _document.run(
           model, document, questions, controls, resolved, settings, exam,

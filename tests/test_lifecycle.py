@@ -13,6 +13,7 @@ from experiments import _document, _main
 from sleepjax import lifecycle
 from sleepjax.data import documents
 from sleepjax.errors import UserError
+from sleepjax.evals import report as report_lib
 from sleepjax.models.load import load_pretrained
 from sleepjax.seeding import rehearsal
 from sleepjax.training import checkpoints
@@ -66,12 +67,36 @@ def test_each_chunk_is_followed_by_a_sleep(whole):
   saved = checkpoints.load_model(workdir / 'model')
   assert saved.config.num_slots == 2
   assert saved.params['layers']['slots']['open'].all()
-  lines = [line for line in read_metrics(workdir / 'metrics.jsonl')
-           if line['phase'] == 'seed']
-  assert [line['step'] for line in lines] == [0, 1, 2, 0, 1, 2]
+  lines = read_metrics(workdir / 'metrics.jsonl')
+  seeding = [line for line in lines if line['phase'] == 'seed']
+  assert [(line['cycle'], line['step']) for line in seeding] == [
+      (cycle, step) for cycle in range(2) for step in range(3)]
   # The second sleep retains what the first chunk was about.
-  assert ['retention_divergence' in line for line in lines] == 3 * [
+  assert ['retention_divergence' in line for line in seeding] == 3 * [
       False] + 3 * [True]
+  assert {line['cycle'] for line in lines if line['phase'] == 'dream'} <= {0, 1}
+
+
+def test_a_report_is_of_its_own_document(whole, tmp_path):
+  """Also one that an earlier version wrote, without the document's hash."""
+  workdir, report = whole
+  document = documents.bundled_document('lighthouse')
+  others = (documents.Document(document.title, document.text + ' More.'),
+            documents.Document('Another', document.text))
+  has_ended = lambda folder, document: _document.finished(
+      folder, report['config'], document) is not None
+  assert has_ended(workdir, document)
+  assert not has_ended(workdir, others[0])
+  old = {k: v for k, v in report.items() if k != 'document_sha256'}
+  report_lib.write_report(tmp_path, old)
+  assert has_ended(tmp_path, document)
+  assert not has_ended(tmp_path, others[1])
+  config = {**report['config'], 'seed': 9}
+  assert _document.finished(workdir, config, document) is None
+  with pytest.raises(UserError, match='the result of another document'):
+    _document.run(
+        load_pretrained(str(TINY)), others[0], [], [], report['config'],
+        settings()[1], _document.ExamConfig(), 0, workdir)
 
 
 def test_the_report_has_every_key_and_is_on_disk(whole):
