@@ -188,15 +188,15 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   _check_levels(settings, current, d)
   params = sharding.on_mesh(params)
   untouched = settings.for_compute(current, params)
-  lineage = {'base': model.name, 'config': config, 'nights': 0, 'seconds': {},
-             'tokens': {}}
+  lineage = {'base': model.name, 'config': config, 'answer_prompt':
+             settings.answer_prompt, 'nights': 0, 'seconds': {}, 'tokens': {}}
   same = 'base', 'config'
   saved = _workdir.resumed_model(workdir / 'model', lineage, same)
   progress = Progress({form: [] for form in world.FORMS},
                       {'before': [], 'after': [], 'in_context': []},
                       [], [], [], [], [])
   if saved is not None:
-    current, lineage = saved.config, saved.metadata
+    current, lineage = saved.config, {**lineage, **saved.metadata}
     params = sharding.on_mesh(saved.params)
     progress = Progress(**lineage['progress'])
   with (Display() as display, MetricsWriter(workdir / 'metrics.jsonl') as

@@ -74,6 +74,8 @@ def test_the_report_has_a_row_for_each_night(whole, model):
   saved = checkpoints.load_model(workdir / 'model')
   assert saved.config.num_slots == 3
   assert saved.params['layers']['slots']['open'].all()
+  # What `ask` puts its questions with.
+  assert saved.metadata['answer_prompt'] == '{question}'
   # Pretrained weights stay what they were.
   for path, old in jax.tree_util.tree_flatten_with_path(model.params)[0]:
     new = saved.params
