@@ -178,7 +178,7 @@ def main(argv):
           rows.append(row)
           phase.advance(tokens=window, loss=row['loss'])
           told = notice.came()
-          if told or row['tokens_read'] % config.save_every == 0:
+          if told or row['tokens_read'] % config.save_every < window:
             checkpoints.save_progress(
                 folder, row['tokens_read'], state, {'config': resolved})
         if told:

@@ -8,11 +8,12 @@ import sys
 
 import pytest
 
+from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
 SMALL = (
-    '--config.tokens=68', '--config.skip_tokens=10', '--config.save_every=32',
+    '--config.tokens=68', '--config.skip_tokens=10', '--config.save_every=12',
     '--config.scratch.vocab_size=300', '--config.scratch.num_layers=1',
     '--config.scratch.embed_dim=32', '--config.scratch.mlp_dim=48',
     '--config.pretraining.steps=3', '--config.pretraining.rows=2',
@@ -48,6 +49,8 @@ def test_all_clocks_fire_and_the_run_goes_on_where_it_stopped(
   assert rows[0]['loss'] == pytest.approx(rows[0]['loss_context_only'])
   assert rows[-1]['loss'] != rows[-1]['loss_context_only']
   assert (tmp_path / 'report.png').stat().st_size > 10_000
+  # 12 tokens are no whole windows: it is saved once the next one is read.
+  assert checkpoints.load_progress(tmp_path / 'progress').step == 64
 
   again = read_stream(tmp_path, little_text, '--config.save_every=16')
   assert again.returncode == 0, again.stdout + again.stderr
