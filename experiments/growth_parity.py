@@ -29,6 +29,7 @@ from experiments import _main, _workdir
 from sleepjax.data import documents, sources
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
+from sleepjax.evals import report as report_lib
 from sleepjax.growth import grow, operators, slots
 from sleepjax.growth.expansion import NEW, Expansion, Gather
 from sleepjax.growth.fold import fold_slots
@@ -321,8 +322,7 @@ def print_report(report: dict) -> None:
 
 
 def write(workdir, report: dict) -> None:
-  text = json.dumps(report, indent=2, ensure_ascii=False) + '\n'
-  (workdir / 'parity.json').write_text(text, encoding='utf-8')
+  report_lib.write_json(workdir / 'parity.json', report)
   (workdir / 'parity.md').write_text(markdown(report), encoding='utf-8')
 
 
@@ -349,8 +349,8 @@ def main(argv):
       name: _main.to_dataclass(ModelConfig, shape, f'config.shapes.{name}')
       for name, shape in config.shapes.items()}
   workdir = pathlib.Path(_WORKDIR.value)
-  workdir.mkdir(parents=True, exist_ok=True)
   enable_compilation_cache()
+  _claim = _workdir.claim(workdir)
   source, text = read_text()
   report = started(workdir, {
       'text': source, 'tokens': settings.tokens, 'models': {}, 'rows': {},

@@ -308,6 +308,7 @@ def main(argv):
   # A seed does not depend on which others there are.
   recipe = {k: v for k, v in resolved.items() if k != 'seeds'}
   reports, curves = [], []
+  _claim = _workdir.claim(workdir)
   with Display() as display:
     for seed in training.seeds:
       folder = workdir / f'seed_{seed}'

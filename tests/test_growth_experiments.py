@@ -1,6 +1,7 @@
 """Both experiments on growth, with their own configurations made small."""
 
 import dataclasses
+import fcntl
 import functools
 import json
 import os
@@ -155,6 +156,33 @@ def test_finished_seeds_are_kept(training, little_text, monkeypatch, capsys):
     call(growth_training, monkeypatch, f'--workdir={folder}', *SMALL,
          '--config.pretraining.learning_rate=0.1',
          SLEEPJAX_DATA_DIR=little_text)
+
+
+@pytest.mark.parametrize('module, flags', [
+    (growth_training, SMALL), (growth_parity, ['--config.tokens=1'])])
+def test_a_folder_is_one_run_at_a_time(
+    module, flags, little_text, tmp_path, monkeypatch):
+  with (tmp_path / '.lock').open('a') as other:
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match='another process is at work there'):
+      call(module, monkeypatch, f'--workdir={tmp_path}', *flags,
+           SLEEPJAX_DATA_DIR=little_text)
+  assert [path.name for path in tmp_path.iterdir()] == ['.lock']
+
+
+def test_what_cannot_be_written_leaves_the_rows_before(tmp_path):
+  """A process of its own gets the limit."""
+  report = {'models': {}, 'rows': {'a': {}}}
+  growth_parity.write(tmp_path, report)
+  done = subprocess.run([sys.executable, '-c', f'''
+import pathlib, resource
+from experiments import growth_parity
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+growth_parity.write(pathlib.Path({str(tmp_path)!r}), dict(
+    models={{}}, rows={{str(i): {{}} for i in range(100)}}))
+'''], cwd=ROOT, check=False, capture_output=True, text=True)
+  assert 'File too large' in done.stderr
+  assert json.loads((tmp_path / 'parity.json').read_text()) == report
 
 
 def test_a_new_adam_keeps_the_schedule():
