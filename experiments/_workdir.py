@@ -31,7 +31,8 @@ def claim(workdir: str | os.PathLike) -> TextIO | None:
     all processes but the first, and where there are no locks.
 
   Raises:
-    UserError: another process that still runs has claimed it.
+    UserError: another process that still runs has claimed it, or nobody can
+      write there.
   """
   distributed.make_shared(workdir)
   path = pathlib.Path(workdir).resolve() / '.lock'
@@ -41,7 +42,10 @@ def claim(workdir: str | os.PathLike) -> TextIO | None:
     import fcntl
   except ImportError:  # Not a Unix.
     return None
-  own = _CLAIMS.get(path) or path.open('a')
+  try:
+    own = _CLAIMS.get(path) or path.open('a')
+  except OSError as error:
+    raise distributed.unusable(workdir, error) from error
   try:
     fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:

@@ -38,6 +38,10 @@ elif what == 'meet':
     distributed.make_shared(f'{sys.argv[2]}/{me}')
   except UserError as error:
     print(error)
+  try:
+    distributed.make_shared(f'{sys.argv[2]}/not_{me}/run')
+  except UserError as error:
+    print('refused', error)
   numbers = np.arange(4.0)
   numbers[0] = np.nan
   print('not finite:', finite.not_finite({'split': _split(numbers)[0]}))

@@ -58,6 +58,7 @@ def test_tasks_of_slurm_meet_and_a_barrier_times_out():
 
 
 def test_processes_agree_and_need_one_folder(tmp_path):
+  (tmp_path / 'not_0').touch()
   done = subprocess.run(
       [*_LAUNCH, '--', *_WORKER, 'meet', str(tmp_path)], text=True,
       capture_output=True, timeout=120)
@@ -69,6 +70,11 @@ def test_processes_agree_and_need_one_folder(tmp_path):
   assert f'[1] {tmp_path}/1: process 1 of 2 does not see what pro' in (
       done.stdout)
   assert '[0] /' not in done.stdout
+  # Where process 0 can make no folder, nobody waits for it.
+  assert f'[0] refused {tmp_path}/not_0/run: cannot be used as a wor' in (
+      done.stdout)
+  assert f'[1] refused {tmp_path}/not_1/run: process 1 of 2 does not' in (
+      done.stdout)
   assert not list((tmp_path / 'ours').iterdir())
 
 

@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -74,6 +76,28 @@ def test_what_is_no_scalar_is_refused_and_leaves_no_line(
     with pytest.raises(ValueError, match=message):
       writer.write('seed', 0, scalars)
   assert metrics.read_metrics(path) == []
+
+
+def test_a_full_disk_ends_the_run_with_a_message(path):
+  """A process of its own gets the limit; the lines before are still there."""
+  done = subprocess.run([sys.executable, '-c', f'''
+import resource
+from experiments import _main
+from sleepjax.training import metrics
+
+def main(argv):
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+  with metrics.MetricsWriter({str(path)!r}) as writer:
+    for step in range(10):
+      writer.write('seed', step, {{'loss': 0.5}})
+
+_main.run(main, [])
+'''], capture_output=True, text=True, check=False)
+  assert done.returncode == 2, done.stderr
+  assert done.stderr == (
+      f'error: {path}: cannot be written (File too large). Make room or grant '
+      'access, then run the same command again.\n')
+  assert [line['step'] for line in metrics.read_metrics(path)] == [0, 1]
 
 
 def test_reading_explains_what_is_wrong(path):

@@ -39,6 +39,17 @@ def test_a_folder_is_one_process_at_a_time(tmp_path):
   assert not refused(folder)
 
 
+@pytest.mark.parametrize('folder, reason', [
+    ('file', 'File exists'), ('file/run', 'Not a directory'),
+    ('locked', 'Is a directory')])
+def test_a_folder_that_cannot_be_is_refused(folder, reason, tmp_path):
+  (tmp_path / 'file').touch()
+  (tmp_path / 'locked/.lock').mkdir(parents=True)
+  with pytest.raises(UserError, match=(
+      f'{folder}: cannot be used as a work directory .{reason}.*--workdir')):
+    _workdir.claim(tmp_path / folder)
+
+
 def refused(folder):
   """Whether another process may not have it."""
   return 'at work there' in subprocess.run(

@@ -184,26 +184,41 @@ def make_shared(folder: str | os.PathLike, timeout: float = 600) -> None:
   """Makes a folder that all processes have to see.
 
   Raises:
-    UserError: a process does not see what process 0 writes there.
+    UserError: it cannot be made or written to, or a process does not see what
+      process 0 writes there.
   """
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  if jax.process_count() == 1:
-    return
-  mark = folder / f'.shared_{_from_first(secrets.token_hex(8), timeout)}'
-  if is_first():
-    mark.touch()
-  barrier(f'marked {mark.name}', timeout)
-  seen = mark.exists()
-  barrier(f'seen {mark.name}', timeout)
-  if is_first():
-    mark.unlink()
-  if not seen:
+  folder, refused = pathlib.Path(folder), None
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    refused = error
+  if jax.process_count() > 1:  # All of them come to each barrier.
+    mark = folder / f'.shared_{_from_first(secrets.token_hex(8), timeout)}'
+    try:
+      if is_first() and not refused:
+        mark.touch()
+    except OSError as error:
+      refused = error
+    barrier(f'marked {mark.name}', timeout)
+    seen = os.path.exists(mark)
+    barrier(f'seen {mark.name}', timeout)
+    if is_first() and seen:
+      mark.unlink()
+  if refused:
+    raise unusable(folder, refused) from refused
+  if jax.process_count() > 1 and not seen:
     raise UserError(
         f'{folder.resolve()}: process {jax.process_index()} of '
         f'{jax.process_count()} does not see what process 0 writes there. All '
         'of them need the same folder: choose a --workdir on a file system '
         'that the hosts share, or one process.')
+
+
+def unusable(folder: str | os.PathLike, error: OSError) -> UserError:
+  """What says that a run cannot write in its work directory."""
+  return UserError(
+      f'{folder}: cannot be used as a work directory '
+      f'({error.strerror or error}). Choose another --workdir.')
 
 
 def log(phase: str, step: int | None = None) -> None:

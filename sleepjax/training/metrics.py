@@ -10,6 +10,7 @@ named, with what it was, under `_nonfinite`:
   {"phase": "seed", "step": 4, "loss": null, "_nonfinite": {"loss": "nan"}}
 """
 
+import contextlib
 import json
 import math
 import os
@@ -70,6 +71,7 @@ class MetricsWriter:
     Raises:
       ValueError: a value is not a scalar, or a name is one the line itself
         uses (`phase`, `step`, `_nonfinite`).
+      UserError: the file system refuses the line, and the file is closed.
     """
     line: dict[str, Any] = {'phase': phase, 'step': int(step)}
     nonfinite = {}
@@ -85,8 +87,16 @@ class MetricsWriter:
       line[name] = number
     if nonfinite:
       line[NONFINITE] = nonfinite
-    self._file.write(json.dumps(line, allow_nan=False) + '\n')
-    self._file.flush()
+    text = json.dumps(line, allow_nan=False) + '\n'
+    try:
+      self._file.write(text)
+      self._file.flush()
+    except OSError as error:
+      with contextlib.suppress(OSError):
+        self._file.close()  # Tries once more to write what is left.
+      raise UserError(
+          f'{self.path}: cannot be written ({error.strerror or error}). Make '
+          'room or grant access, then run the same command again.') from error
 
   def close(self) -> None:
     self._file.close()
