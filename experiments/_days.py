@@ -185,6 +185,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
   if settings.trained == 'slot':
     current, params = slots.allocate_pool(
         current, params, d.days, settings.slot_rank)
+  slots.layer_mask(current, settings.slot_layers)  # Refused before any night.
   _check_levels(settings, current, d)
   params = sharding.on_mesh(params)
   untouched = settings.for_compute(current, params)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sleepjax.errors import UserError
 from sleepjax.growth import slots
 from sleepjax.models import layout, transformer
 
@@ -183,5 +184,5 @@ def test_layer_mask(plain):
 @pytest.mark.parametrize('layers', [[4], [-1], [0, 7]], ids=str)
 def test_layers_that_are_not_there(plain, layers):
   config = dataclasses.replace(plain[0], num_layers=4)
-  with pytest.raises(ValueError, match='the model has layers 0 to 3'):
+  with pytest.raises(UserError, match='the model has layers 0 to 3'):
     slots.layer_mask(config, layers)

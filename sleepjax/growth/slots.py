@@ -16,6 +16,7 @@ zero and receive exactly zero gradient.
 import jax
 import jax.numpy as jnp
 
+from sleepjax.errors import UserError
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import SLOT_MATRICES, ModelConfig
 
@@ -196,13 +197,14 @@ def layer_mask(config: ModelConfig, layers) -> jnp.ndarray:
   """[L] bool from a sequence of layer numbers; an empty one means all.
 
   Raises:
-    ValueError: for a layer that the model does not have.
+    UserError: for a layer that the model does not have.
   """
   if not layers:
     return jnp.ones(config.num_layers, bool)
   wrong = [i for i in layers if not 0 <= i < config.num_layers]
   if wrong:
-    raise ValueError(
-        f'layers={tuple(layers)}: the model has layers 0 to '
-        f'{config.num_layers - 1}.')
+    raise UserError(
+        f'a slot in layers={tuple(layers)}: the model has layers 0 to '
+        f'{config.num_layers - 1}. Choose of those, or () for all: in a sleep, '
+        'with sleep.slot_layers.')
   return jnp.zeros(config.num_layers, bool).at[jnp.asarray(layers)].set(True)
