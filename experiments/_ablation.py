@@ -91,6 +91,8 @@ class AblationConfig:
       values = getattr(self, name)
       if not values or len(set(values)) < len(values):
         raise ValueError(f'{name}={values} must be different, at least one.')
+    if min(self.seeds) < 0:
+      raise ValueError(f'seeds={self.seeds} must not be negative.')
 
 
 def run_world(model, config, settings, seed, folder, number):

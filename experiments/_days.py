@@ -62,6 +62,9 @@ class DaysConfig:
   level_dim: int = 0
 
   def __post_init__(self):
+    if not 1 <= self.people <= len(world.NEW_NAMES):
+      raise ValueError(f'people={self.people} must be from 1 to '
+                       f'{len(world.NEW_NAMES)}.')
     if not 1 <= self.days <= world.number_of_days(self.people):
       raise ValueError(
           f'days={self.days} must be from 1 to '

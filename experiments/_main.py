@@ -148,6 +148,22 @@ def config_from_flags(
   return values.config
 
 
+def check_numbers(config: config_dict.ConfigDict, **least: int) -> None:
+  """Checks numbers at the top of a configuration, by name.
+
+  Args:
+    config: of a command.
+    least: name -> the smallest number that it may be.
+
+  Raises:
+    UserError: one is smaller.
+  """
+  for name, number in least.items():
+    if config[name] < number:
+      raise UserError(
+          f'config.{name}={config[name]} must be at least {number}.')
+
+
 def to_dataclass(
     cls: type, config: Mapping[str, Any], path: str = 'config') -> Any:
   """A `cls` built from a configuration, checked field by field.

@@ -140,6 +140,7 @@ def main(argv):
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   workdir = pathlib.Path(_WORKDIR.value)
+  _main.check_numbers(config, seed=0, save_every=1)
   distributed.initialize()
   resolved = json.loads(config.to_json())
   for name in 'mesh', 'keep':  # Not what is computed.

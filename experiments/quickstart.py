@@ -94,6 +94,7 @@ def main(argv):
       flag_values=_FLAGS)
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
+  _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
   days = _main.to_dataclass(_days.DaysConfig, config.days, 'config.days')

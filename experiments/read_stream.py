@@ -119,6 +119,7 @@ def main(argv):
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   workdir = pathlib.Path(_WORKDIR.value)
+  _main.check_numbers(config, save_every=1)
   resolved = json.loads(config.to_json())
   settings = _main.to_dataclass(
       ContinuumConfig, config.continuum, 'config.continuum')

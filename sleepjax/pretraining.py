@@ -52,6 +52,11 @@ class PretrainingConfig:
     for name in ('rows', 'window', 'chunk_rows'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')
+    if self.final_rate != 1.0 and self.warmup_steps >= self.steps:
+      raise ValueError(
+          f'warmup_steps={self.warmup_steps} must be less than steps='
+          f'{self.steps}, or no step is left in which the rate falls to '
+          f'final_rate={self.final_rate}.')
 
 
 def make_optimizer(settings: PretrainingConfig):

@@ -117,7 +117,8 @@ class SleepConfig:
     if not self.save_seconds >= 0:
       raise ValueError(
           f'save_seconds={self.save_seconds} must not be negative.')
-    if self.low_rank < 1:
-      raise ValueError(f'low_rank={self.low_rank} must be at least 1.')
+    for name in ('slot_rank', 'low_rank'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')
     if self.replay and self.source != 'text':
       raise ValueError("replay=True replays texts: set source='text'.")

@@ -66,6 +66,7 @@ def test_differences_are_taken_seed_by_seed():
 @pytest.mark.parametrize('flags_, message', [
     (['--config.arms=("seeding", "seedling")'], "'seedling' is no arm"),
     (['--config.seeds=(1, 1)'], 'must be different'),
+    (['--config.seeds=(0, -1)'], 'must not be negative'),
     (['--config.scale=moon'], 'one of world, squad'),
     (['--config.scale=squad'], 'needs config.passages')])
 def test_bad_comparisons_are_refused_before_any_run(flags_, message, tmp_path):

@@ -192,10 +192,27 @@ def test_pictures_and_tables(whole, tmp_path, capsys):
 
 @pytest.mark.parametrize('changes, message', [
     ({'days': 0}, 'from 1 to 38'), ({'days': 1000}, 'from 1 to 38'),
+    ({'people': 0}, 'people=0 must be from 1 to 192'),
+    ({'people': 193}, 'people=193 must be from 1 to 192'),
     ({'remembered': -1}, 'must not be negative')])
 def test_days_that_cannot_be_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):
     _days.DaysConfig(**changes)
+
+
+def test_wrong_numbers_are_refused_before_anything_is_computed(
+    model, tmp_path):
+  with pytest.raises(UserError, match='layers=.99,.*sleep.slot_layers'):
+    run(model, tmp_path, slot_layers=(99,))
+  for name, changes in {
+      'slot_rank=0': {'slot_rank': 0},
+      'batch_rows=0': {'dreams.batch_rows': 0},
+      'openings is empty': {'dreams.openings': ()}}.items():
+    with pytest.raises(UserError, match=name):
+      run(model, tmp_path, **changes)
+  with pytest.raises(UserError, match='config.seed=-1 must be at least 0'):
+    quickstart.main(['x', f'--workdir={tmp_path}', '--config.seed=-1'])
+  assert not (tmp_path / 'metrics.jsonl').exists()
 
 
 def test_a_fast_level_needs_a_width(model, tmp_path):

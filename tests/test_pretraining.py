@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import pretrain
 from sleepjax import pretraining
+from sleepjax.errors import UserError
 from sleepjax.models import transformer
 from sleepjax.pretraining import PretrainingConfig
 from tests.conftest import CONFIG
@@ -62,3 +64,18 @@ def test_training_learns_a_text():
 def test_settings_are_checked():
   with pytest.raises(ValueError, match='window=0 must be at least 1'):
     dataclasses.replace(SETTINGS, window=0)
+  short = dict(steps=20, warmup_steps=20)
+  dataclasses.replace(SETTINGS, **short)
+  with pytest.raises(ValueError, match='warmup_steps=20 must be less than'):
+    dataclasses.replace(SETTINGS, **short, final_rate=0.1)
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--config.save_every=0'], 'config.save_every=0 must be at least 1'),
+    (['--config.seed=-1'], 'config.seed=-1 must be at least 0'),
+    (['--config.pretraining.steps=20', '--config.pretraining.warmup_steps=30'],
+     'config.pretraining: warmup_steps=30 must be less than steps=20')])
+def test_wrong_numbers_are_refused(flags, message, tmp_path):
+  with pytest.raises(UserError, match=message):
+    pretrain.main(['pretrain', f'--workdir={tmp_path}/run', *flags])
+  assert not (tmp_path / 'run').exists()

@@ -58,3 +58,6 @@ def test_all_clocks_fire_and_the_run_goes_on_where_it_stopped(
       report['loss'])
   other = read_stream(tmp_path, little_text, '--config.seed=1')
   assert other.returncode == 2 and 'another' in other.stderr
+  never = read_stream(tmp_path, little_text, '--config.save_every=0')
+  assert never.returncode == 2
+  assert 'config.save_every=0 must be at least 1' in never.stderr
