@@ -92,6 +92,9 @@ class SleepConfig:
     if '{question}' not in self.answer_prompt:
       raise ValueError(f'answer_prompt={self.answer_prompt!r} must contain '
                        '{question}.')
+    if not self.dreams.openings:
+      raise ValueError("dreams.openings is empty: give at least one, such as "
+                       "'' for a question that begins with any word.")
     if self.judge not in ('stand_in', *judge_by_name.KINDS):
       raise ValueError(f'judge={self.judge!r} must be one of stand_in, '
                        f'{", ".join(judge_by_name.KINDS)}.')

@@ -83,9 +83,6 @@ class DreamConfig:
     prompt_library.prompts_of(self.library)
     if self.batch_rows < 1:
       raise ValueError(f'batch_rows={self.batch_rows} must be at least 1.')
-    if not self.openings:
-      raise ValueError("openings is empty: give at least one, such as '' for a "
-                       'question that begins with any word.')
 
 
 class Dream(NamedTuple):
