@@ -171,7 +171,7 @@ def minus_first(results, columns) -> dict:
   Differences are taken seed by seed, between runs of the same days or passages.
   Of a ratio, of what stands above the line. None as in `collect`.
   """
-  first, *others = results.values()
+  (_, first), *others = results.items()
 
   def entry(reports, key):
     key = key[0] if isinstance(key, tuple) else key
@@ -182,7 +182,7 @@ def minus_first(results, columns) -> dict:
 
   return {arm: {column: entry(reports, key)
                 for column, (key, _) in columns.items()}
-          for arm, reports in zip(list(results)[1:], others, strict=True)}
+          for arm, reports in others}
 
 
 def cells(entry, form) -> str:

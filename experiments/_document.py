@@ -124,6 +124,7 @@ def run(model: Pretrained, document: Document, questions, controls,
     raise UserError(
         'sleep.keep.best: sleeps on one document have no measure by which one '
         'is best. Set sleep.keep.latest.')
+  slots.layer_mask(model.config, settings.slot_layers)  # Refused at once.
   _claim = _workdir.claim(workdir)
   chat = ChatPrompts(model.tokenizer)
   key = jax.random.key(seed)
@@ -203,9 +204,10 @@ def run(model: Pretrained, document: Document, questions, controls,
       phase.advance(closed_book_nll=after['closed_book_nll'])
   background.finish()
   report = {
-      'document': document.title, 'document_sha256': text_sha256(document),
-      'questions': len(questions),
-      'questions_source': source, 'sleeps': len(chunks),
+      'document': document.title,
+      'document_sha256': lineage['document_sha256'],
+      'questions': len(questions), 'questions_source': source,
+      'sleeps': len(chunks),
       **sleep_scores.compare(before, after),
       'growth_max_abs_logit_change': max(
           r['growth_max_abs_logit_change'] for r in reports),

@@ -19,7 +19,6 @@ from sleepjax import lifecycle
 from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
-from sleepjax.growth import slots
 from sleepjax.models.load import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
@@ -44,10 +43,9 @@ def main(argv):
                else documents.read_questions(_QUESTIONS.value))
   enable_compilation_cache()
   with _mesh.devices_of(config):
-    model = load_pretrained(config.model)
-    slots.layer_mask(model.config, settings.slot_layers)  # Refused at once.
     report = _document.run(
-        model, document, questions, _document.bundled_controls(),
+        load_pretrained(config.model), document, questions,
+        _document.bundled_controls(),
         json.loads(json.dumps(config.to_dict())), settings, exam_settings,
         config.seed, pathlib.Path(_WORKDIR.value))
     report_lib.print_table(report)

@@ -25,7 +25,6 @@ from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
-from sleepjax.growth import slots
 from sleepjax.models.load import load_pretrained
 from sleepjax.training import distributed
 from sleepjax.training.compilation_cache import enable_compilation_cache
@@ -147,7 +146,6 @@ def main(argv):
 
 
 def _run(model, config, settings, exam, passages, controls):
-  slots.layer_mask(model.config, settings.slot_layers)  # Refused at once.
   resolved, reports = json.loads(json.dumps(config.to_dict())), []
   for n, passage in enumerate(passages, _FIRST.value):
     folder = pathlib.Path(_WORKDIR.value) / f'{n:03d}'

@@ -61,7 +61,7 @@ def test_every_prompt_of_the_library_is_usable_for_any_topic():
   every = prompts.told + prompts.written
   assert len(set(every)) == len(every) > 10
   with pytest.raises(ValueError, match="'poems' is not in the library"):
-    dreams.DreamConfig(question_prompt='', openings=('',), recall_prompt='',
+    dreams.DreamConfig(question_prompt='', openings=(), recall_prompt='',
                        open_prompts=(), topic_prompt='', library=('poems',))
 
 
@@ -137,7 +137,7 @@ def test_wake_chunks_refuse_a_context_that_cannot_be(chat, context, message):
 def test_sharing_what_prompts_begin_with_changes_no_token(
     talker, byte_tokenizer, monkeypatch):
   settings = dreams.DreamConfig(
-      question_prompt='', openings=('',), recall_prompt='', open_prompts=(),
+      question_prompt='', openings=(), recall_prompt='', open_prompts=(),
       topic_prompt='', completion_tokens=8, batch_rows=8)
   writer = dreams.Dreamer(*talker, ChatPrompts(byte_tokenizer), settings)
   segment = context.read_prefix(*talker, [7, 30, 31, 5])

@@ -34,7 +34,7 @@ def chat(byte_tokenizer):
 
 def dreamer(model, chat, prompt_tokens=96):
   return dreams.Dreamer(*model, chat, dreams.DreamConfig(
-      question_prompt='', openings=('',), recall_prompt='', open_prompts=(),
+      question_prompt='', openings=(), recall_prompt='', open_prompts=(),
       topic_prompt='', prompt_tokens=prompt_tokens, completion_tokens=6,
       batch_rows=8))
 
