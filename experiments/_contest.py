@@ -29,12 +29,15 @@ class Entry(NamedTuple):
   """Who takes part: `module.function(**options)` returns its step.
 
   A step is called without arguments and returns when its work is done; if it
-  returns a float, those seconds count in place of what it took.
+  returns a float, those seconds count in place of what it took. Without
+  `keep_pages` its process has the C library's own habits
+  (`sleepjax.training.host_pages`).
   """
 
   module: str
   function: str
   options: Mapping[str, Any] = {}
+  keep_pages: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +146,9 @@ class _Player:
 
 def _serve(connection, entry):
   """A contestant's process: builds, does a first step, then what it is told."""
-  host_pages.keep_pages()
   try:
+    if entry.keep_pages:
+      host_pages.keep_pages()
     step = getattr(importlib.import_module(entry.module), entry.function)(
         **entry.options)
     first = _timed(step)

@@ -48,8 +48,8 @@ def run(main: Callable[[Sequence[str]], int | None],
   reads its output any more. Every other exception keeps its traceback: it is a
   bug, not a wrong input.
   """
-  host_pages.keep_pages()
   try:
+    host_pages.keep_pages()
     try:
       status = main(argv) or 0
     finally:

@@ -2,7 +2,7 @@ r"""How fast every phase is, how fast it could be, and how fast others are.
 
   python -m experiments.benchmark --workdir=DIR [--peers] \
       [--phases=decode_b1,train_step] [--model=smollm2-135m-instruct] \
-      [--without='TRL GKDTrainer'] \
+      [--without='TRL GKDTrainer'] [--peers_keep_pages] \
       [--dtype=float32] [--repeats=5]
 
 Each phase runs in a process of its own, in turns with what it is compared to
@@ -29,7 +29,9 @@ Two rivals are ours: scoring_shared_prefix is compared with reading the prefix
 again in each row, dream_inner with one copy after another. --peers (pip install
 '.[peers]') adds others' programs on the same shapes: Hugging Face generate, a
 PEFT LoRA step of as many trainable parameters, a torch training step, TRL's and
-tunix's distillation trainers. They get the same weights.
+tunix's distillation trainers. They get the same weights. Our commands keep
+freed memory (`sleepjax.training.host_pages`), others' programs do not;
+--peers_keep_pages lets them.
 """
 
 import json
@@ -100,6 +102,8 @@ def _parsed(argv):
   add('--phases', default=','.join(PHASES), metavar='A,B',
       help='which of them (default all)')
   add('--peers', action='store_true', help='measure other programs, too')
+  add('--peers_keep_pages', action='store_true',
+      help='let them keep freed memory as our commands do')
   add('--without', default='', metavar='A,B',
       help='rivals to leave out, by the names in the table')
   add('--model', default='smollm2-135m-instruct', metavar='NAME',
@@ -144,15 +148,16 @@ def _entries(name: str, args, source: str) -> dict[str, Entry]:
   ours = {'source': source, 'dtype': args.dtype, 'sizes': args.sizes}
   theirs = {**ours, 'dtype': args.peer_dtype}
 
-  def entry(module, common, function_and_options):
+  def entry(module, common, function_and_options, keep_pages=True):
     function, options = function_and_options
-    return Entry(module, function, {**common, **options})
+    return Entry(module, function, {**common, **options}, keep_pages)
 
   entries = {'ours': entry(_OURS, ours, phase.ours)}
   entries |= {rival: entry(_OURS, ours, who)
               for rival, who in phase.own_rivals.items()}
   if args.peers:
-    entries |= {peer: entry(phase.peer_module, theirs, who)
+    entries |= {peer: entry(
+        phase.peer_module, theirs, who, args.peers_keep_pages)
                 for peer, who in phase.peers.items()}
   return {who: e for who, e in entries.items() if who not in args.without}
 

@@ -1,4 +1,7 @@
+import ctypes
 import json
+import platform
+import resource
 
 import jax
 import pytest
@@ -32,6 +35,18 @@ def holding(mebibytes):
   return step
 
 
+def faults():
+  """Page faults of 64 MiB that are written and freed, all pages small ones."""
+  ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE.
+
+  def step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(b'1') * 2**26
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+  return step
+
+
 def refusing():
   raise UserError('no such thing; install it.')
 
@@ -55,6 +70,17 @@ def test_peaks_are_those_of_the_rounds():
       'large': Entry(HERE, 'holding', {'mebibytes': 200})}, 2)
   rise = results['large'].peak_bytes - results['small'].peak_bytes
   assert 190 * 2**20 < rise < 215 * 2**20
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != 'glibc', reason='settings of glibc')
+def test_freed_memory_is_kept_by_those_who_ask(monkeypatch):
+  monkeypatch.setenv('SLEEPJAX_KEEP_PAGES', '1')
+  results = _contest.compete({
+      'kept': Entry(HERE, 'faults'),
+      'given back': Entry(HERE, 'faults', {}, keep_pages=False)}, 3)
+  assert results['kept'].median < 1000
+  assert min(results['given back'].seconds) > 12000
 
 
 def test_failures_come_with_the_name():

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from sleepjax.errors import UserError
+from sleepjax.training import host_pages
+
 # Page faults of a program that needs 64 MiB beside its arguments: the median of
 # 20 calls after 20. Pieces over 32 MiB never come from a heap of glibc's unless
 # told; smaller ones may, by what was freed before. Pages are small ones,
@@ -42,3 +45,26 @@ def test_buffers_of_a_program_are_faulted_in_once():
   assert told and faults < 1000
   told, faults = run('0')
   assert not told and faults > 12000
+
+
+@pytest.mark.parametrize('setting, gibibytes, kept', [
+    ('', 16, True), ('', 15.9, False), ('', 0, False), ('1', 4, True),
+    ('0', 64, False)])
+def test_memory_decides_where_nothing_is_said(setting, gibibytes, kept):
+  assert host_pages.wanted(setting, gibibytes * 2 ** 30) == kept
+
+
+def test_another_setting_is_refused():
+  with pytest.raises(UserError, match="SLEEPJAX_KEEP_PAGES='yes' must be 1 or"):
+    host_pages.wanted('yes', 0)
+
+
+def test_a_container_may_have_less_memory(monkeypatch, tmp_path):
+  limit = tmp_path / 'memory.max'
+  monkeypatch.setattr(host_pages, '_CGROUP_LIMIT', limit)
+  whole = host_pages.machine_bytes()
+  assert whole > 2 ** 30
+  limit.write_text('max\n')
+  assert host_pages.machine_bytes() == whole
+  limit.write_text(f'{2 ** 30}\n')
+  assert host_pages.machine_bytes() == 2 ** 30
