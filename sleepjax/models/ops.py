@@ -30,7 +30,16 @@ def _forward(x, w, dtype, outputs_first):
     return _product(x, w, ((last,), (0,)), dtype)
   if x.size // x.shape[-1] > max(_FEW_ROWS, w.shape[0] // 2):
     return _product(x, w, ((last,), (1,)), dtype)
-  return jnp.moveaxis(_product(w, x, ((1,), (last,)), dtype), 0, -1)
+  return jnp.moveaxis(outputs_by_rows(x, w, dtype), 0, -1)
+
+
+def outputs_by_rows(x, w, dtype='float32'):
+  """w · x, [C, ...] float32 of x [..., A] and weights w [C, A], outputs first.
+
+  The product as it is for few rows of x, not turned round: no gradient of its
+  own, see `matmul`.
+  """
+  return _product(w, x, ((1,), (x.ndim - 1,)), dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

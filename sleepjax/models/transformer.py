@@ -315,12 +315,21 @@ def unembedding(params):
   return params['embed']['table'].T
 
 
-def next_token_scores(config: ModelConfig, params, hidden):
-  """Logits [..., V] float32 of few final hidden states [..., D]."""
+def next_token_scores(config: ModelConfig, params, hidden_BxD):
+  """Logits of a few final hidden states, and the axis of the vocabulary.
+
+  In the layout of CPUs they are [V, B], as their product is (`ops.matmul`): a
+  table of so many columns takes as long to turn round as to compute.
+
+  Returns:
+    (float32 [B, V], 1) or (float32 [V, B], 0).
+  """
   rows = params.get('head', {}).get('rows')  # See `models.layout`.
-  if rows is not None:
-    return ops.matmul(hidden, rows, config.matmul_dtype, True)
-  return ops.matmul(hidden, unembedding(params), config.matmul_dtype)
+  if rows is None:
+    return ops.matmul(hidden_BxD, unembedding(params), config.matmul_dtype), 1
+  if len(hidden_BxD) == 1:
+    return ops.matmul(hidden_BxD, rows, config.matmul_dtype, True), 1
+  return ops.outputs_by_rows(hidden_BxD, rows, config.matmul_dtype), 0
 
 
 def logits(config: ModelConfig, params, tokens_BxT, mask_BxT=None,
