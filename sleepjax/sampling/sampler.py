@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sleepjax.models import transformer
+from sleepjax.models import ops, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 
@@ -75,26 +75,17 @@ def _draw(logits, axis: int, uniform_B, method: Sampling):
       kept_BxV = jnp.where(kept_BxV >= least, kept_BxV, -jnp.inf)
     cumulative = jnp.cumsum(jnp.exp(kept_BxV), axis=1)
     threshold = uniform_B[:, None] * cumulative[:, -1:]
-    return _first(cumulative > threshold, 1)
+    return ops.first_true(cumulative > threshold, 1)
 
-  likeliest = lambda: _first(below_peak == 0, axis)
+  likeliest = lambda: ops.first_true(below_peak == 0, axis)
   if greedy is None:
     tokens = likeliest() if method.temperature == 0 else inverted()
   else:
     tokens = jax.lax.cond(greedy, likeliest, inverted)
+  tokens %= logits.shape[axis]  # The first, should rounding leave none.
   chosen = jnp.take_along_axis(below_peak, jnp.expand_dims(tokens, axis), axis)
   log_total = jnp.log(jnp.exp(below_peak).sum(axis))
   return tokens, jnp.squeeze(chosen, axis) - log_total
-
-
-def _first(true, axis: int):
-  """Place along `axis` of the first true entry, int32; 0 where there is none.
-
-  argmax in a form that vectorises.
-  """
-  size = true.shape[axis]
-  places = jax.lax.broadcasted_iota(jnp.int32, true.shape, axis)
-  return jnp.where(true, places, size).min(axis) % size
 
 
 def _turned(part):
