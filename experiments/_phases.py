@@ -21,15 +21,16 @@ from sleepjax.models import layout
 from sleepjax.models.load import load_pretrained
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import objective, seed
+from sleepjax.seeding import objective, seed, update
 from sleepjax.seeding.objective import SeedingConfig
 
 # The seeding objective alone, which peers have as well: no rehearsal, no
-# retention. `seeding_step` adds the reward.
+# retention. `seeding_step` adds the reward. Four rows at once: a group of
+# rollouts.
 _SEEDING = SeedingConfig(
-    rows=8, group_size=4, on_policy=1.0, prefix=0.0, rehearsal=0.0,
+    rows=8, rows_at_once=4, group_size=4, on_policy=1.0, prefix=0.0, rehearsal=0.0,
     retention=0.0, divergence=dataclasses.replace(
-        SeedingConfig().divergence, chunk_rows=192))
+        SeedingConfig().divergence, chunk_rows=128))
 
 
 def random_tokens(vocab_size: int, *shape: int, seed: int = 0) -> np.ndarray:
@@ -107,12 +108,12 @@ def seeding_update(source: str, dtype: str, sizes: Sizes,
   rows = _rows(config, sizes, sizes.rows)
   score = lambda: objective.teacher_hidden_states(config, frozen, rows)
   hidden = None if scoring else score()
-  state = objective.init_state(_SEEDING, slot)
+  state = update.init_state(_SEEDING, slot)
 
   def step():
     nonlocal state
     batch = objective.Batch(rows, score() if scoring else hidden)
-    state, metrics = _wait(objective.seeding_step(
+    state, metrics = _wait(update.seeding_step(
         config, _SEEDING, frozen, state, jnp.int32(0), batch))
     _finite(metrics['loss'])
 
@@ -130,7 +131,7 @@ def seeding_step(source: str, dtype: str, sizes: Sizes):
   seeder = seed.Seeder(
       config, frozen, 0, settings, examples, (), None, (),
       np.zeros(config.vocab_size, bool))
-  state, steps = objective.init_state(settings, slot), 0
+  state, steps = update.init_state(settings, slot), 0
 
   def step():
     nonlocal state, steps
@@ -192,8 +193,8 @@ def growth_and_step(source: str, dtype: str, sizes: Sizes):
     state = growth.grow([OpenSlot(index)])(
         state if index else newborn, jax.random.key(sleeps))
     compute, frozen = layout.for_compute(state.config, state.params, dtype)
-    _, metrics = _wait(objective.seeding_step(
-        compute, _SEEDING, frozen, objective.init_state(
+    _, metrics = _wait(update.seeding_step(
+        compute, _SEEDING, frozen, update.init_state(
             _SEEDING, slots.read_slot(state.config, state.params, index)),
         jnp.int32(index), batch))
     _finite(metrics['loss'])

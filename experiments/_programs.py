@@ -32,7 +32,7 @@ from sleepjax.models import flops, layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import objective
+from sleepjax.seeding import update
 from sleepjax.seeding.divergences import DivergenceConfig
 from sleepjax.seeding.objective import Batch, SeedingConfig
 from sleepjax.training import sharding
@@ -225,7 +225,7 @@ class Sleep:
 
     def trace(mesh):
       state = jax.eval_shape(
-          lambda slot: objective.init_state(settings, slot), self._slot(mesh))
+          lambda slot: update.init_state(settings, slot), self._slot(mesh))
       state = sharding.abstract(state, sharding.param_shardings(state, mesh))
       batch = self._placed(Batch(
           own.shapes(), hidden(own), jax.ShapeDtypeStruct(
@@ -233,7 +233,7 @@ class Sleep:
           **{name: sizes.shapes() for name, sizes in others.items()},
           **{f'{name}_hidden': hidden(sizes)
              for name, sizes in others.items()}), mesh)
-      return objective.seeding_step.trace(
+      return update.seeding_step.trace(
           model, settings, self._params(mesh), state,
           self._scalar(mesh, jnp.int32), batch)
 

@@ -16,7 +16,8 @@ from sleepjax.models.load import load_pretrained
 from sleepjax.models.transformer import hidden_states, logits
 from sleepjax.sampling.sampler import Sampling, sample
 from sleepjax.seeding.dreams import DreamConfig, write_dreams
-from sleepjax.seeding.objective import SeedingConfig, seeding_step
+from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.seeding.update import seeding_step
 from sleepjax.sleep_config import SleepConfig
 
 __all__ = [

@@ -29,7 +29,7 @@ from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
 from sleepjax.memory import day as day_memory
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.seeding import ewc, judge_by_name, objective, seed, trainable
+from sleepjax.seeding import ewc, judge_by_name, seed, trainable, update
 from sleepjax.seeding.night import Words, read_night, write_words
 from sleepjax.sleep_config import SleepConfig
 from sleepjax.training import finite, phase_saves
@@ -206,7 +206,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
       metrics.write('seed', step, {'cycle': cycle, **values})
       phase.advance(tokens=tokens, divergence=values['divergence'])
     before, retention = slot, _retention_rows(words)
-    state = objective.init_state(
+    state = update.init_state(
         settings.seeding, jax.tree.map(jnp.copy, slot))
     meter, saved = Meter(settings.seeding_budget), saves.restored('seed')
     if saved:

@@ -14,7 +14,7 @@ from sleepjax.growth import slots
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import objective as lib
+from sleepjax.seeding import objective, update
 from sleepjax.training import hlo, sharding
 from sleepjax.training.sharding import MeshConfig
 
@@ -53,16 +53,17 @@ def seeding_step(rows: int) -> dict:
   placed = lambda tree, of: sharding.abstract(tree, of(tree, mesh))
   params = placed(transformer.abstract_params(config),
                   sharding.param_shardings)
-  settings = lib.SeedingConfig(rows=rows, alpha=1.0)
-  state = placed(jax.eval_shape(lambda: lib.init_state(
+  settings = objective.SeedingConfig(rows=rows, alpha=1.0)
+  state = placed(jax.eval_shape(lambda: update.init_state(
       settings, slots.new_slot(config, jax.random.key(0), 8))),
                  sharding.param_shardings)
   ids = jnp.zeros((rows, 16), jnp.int32)
   batch = placed(
-      lib.Batch(Rows(ids, ids > 0, ids, ids > 0), jnp.zeros((rows, 16, 32))),
+      objective.Batch(
+          Rows(ids, ids > 0, ids, ids > 0), jnp.zeros((rows, 16, 32))),
       sharding.batch_shardings)
   with jax.set_mesh(mesh):
-    text = lib.seeding_step.lower(
+    text = update.seeding_step.lower(
         config, settings, params, state, jnp.int32(0), batch
     ).compile().as_text()
   return {**hlo.Program(text).collective_bytes(), 'weights': sum(

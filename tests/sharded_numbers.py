@@ -6,6 +6,7 @@
 compares the files.
 """
 
+import dataclasses
 import functools
 import re
 import sys
@@ -28,7 +29,7 @@ from sleepjax.models.load import load_pretrained
 from sleepjax.models.named_leaves import named_leaves
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import imitation, objective
+from sleepjax.seeding import imitation, objective, update
 from sleepjax.seeding.objective import Batch, SeedingConfig
 from sleepjax.seeding.trainable import OWN_MLP_SLOT, LowRank
 from sleepjax.training import distributed, sharding
@@ -136,22 +137,24 @@ def decoded(mesh, config, params, numbers):
 
 
 def seeded(mesh, config, params, numbers):
-  """Two updates of a new slot: divergence, imitation, shared segments."""
+  """Two updates of a new slot: divergence, imitation, shared segments; the
+  second with the gradients of groups of rows."""
   settings = SeedingConfig(rows=16, alpha=0.8)
   slot = slots.new_slot(config, jax.random.key(3), _SLOT_RANK)
-  state = objective.init_state(settings, slot)
+  state = update.init_state(settings, slot)
   state = sharding.put(state, sharding.param_shardings(state, mesh))
   document = world_rows(1, 6).prompt
   segment = jax.jit(transformer.hidden_states, static_argnums=0)(
       config, params, document)[1]
-  for step in range(2):
+  for step, rows_at_once in enumerate((0, 8)):
+    settings = dataclasses.replace(settings, rows_at_once=rows_at_once)
     rows = on(mesh, world_rows(16, 8 + step))
     batch = Batch(
         rows, objective.teacher_hidden_states(
             config, params, rows, (segment,)),
         np.where(np.arange(16) % 4 == 0, 1, -1 / 3).astype(np.float32),
         head=np.arange(5, 13, dtype=np.int32))
-    state, metrics = objective.seeding_step(
+    state, metrics = update.seeding_step(
         config, settings, params, state, jnp.int32(0), on(mesh, batch))
     numbers.keep(f'seeding {step}', metrics)
   numbers.keep('seeded', state)

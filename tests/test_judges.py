@@ -19,7 +19,7 @@ from sleepjax.evals import questions
 from sleepjax.growth import slots
 from sleepjax.models import transformer
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.seeding import imitation, judges, objective, seed
+from sleepjax.seeding import imitation, judges, objective, seed, update
 from sleepjax.seeding import judge_calibration as calibration
 from sleepjax.seeding import sentence_encoder as encoder_lib
 from sleepjax.seeding.judge_calibration import Pair
@@ -284,7 +284,7 @@ def seeder(talker, byte_tokenizer):
 def rollouts(seeder):
   """(batch, metrics) of one on-policy update that is always the same."""
   slot = slots.read_slot(seeder.config, seeder.frozen, 0)
-  state = objective.SlotState(slot, None, jnp.int32(0))
+  state = update.SlotState(slot, None, jnp.int32(0))
   return seeder._on_policy(state, np.random.default_rng(3), jax.random.key(3))
 
 

@@ -10,7 +10,7 @@ from sleepjax.growth import slots
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import chunked, objective
+from sleepjax.seeding import chunked, objective, update
 from sleepjax.seeding.divergences import DivergenceConfig
 from sleepjax.seeding.objective import Batch, SeedingConfig
 
@@ -246,10 +246,10 @@ def test_masked_positions_teach_nothing(grown, learnt, batch):
 def test_a_step_changes_the_slot_and_nothing_else(grown, learnt, batch):
   config, frozen = grown
   before = jax.tree.map(np.array, (frozen, learnt))
-  state = objective.init_state(SETTINGS, jax.tree.map(jnp.copy, learnt))
+  state = update.init_state(SETTINGS, jax.tree.map(jnp.copy, learnt))
   want = gradient(config, SETTINGS, frozen, learnt, INDEX, batch)
   norm = np.sqrt(sum(np.square(leaf).sum() for leaf in want.values()))
-  state, metrics = objective.seeding_step(
+  state, metrics = update.seeding_step(
       config, SETTINGS, frozen, state, jnp.int32(INDEX), batch)
   assert int(state.step) == 1
   np.testing.assert_allclose(metrics['gradient_norm'], norm, rtol=1e-5)
@@ -263,10 +263,10 @@ def test_a_step_changes_the_slot_and_nothing_else(grown, learnt, batch):
 def test_seeding_learns(grown, batch):
   """A new slot takes over most of what the document changed."""
   config, frozen = grown
-  state = objective.init_state(SETTINGS, slots.read_slot(config, frozen, INDEX))
+  state = update.init_state(SETTINGS, slots.read_slot(config, frozen, INDEX))
   batch, history = batch._replace(advantage=jnp.zeros(4)), []
   for _ in range(SETTINGS.steps):
-    state, metrics = objective.seeding_step(
+    state, metrics = update.seeding_step(
         config, SETTINGS, frozen, state, jnp.int32(INDEX), batch)
     history.append(
         (float(metrics['divergence']), float(metrics['rehearsal_divergence'])))

@@ -14,7 +14,7 @@ from sleepjax.models import layout, transformer
 from sleepjax.models.config import SLOT_MATRICES
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import objective
+from sleepjax.seeding import objective, update
 from sleepjax.seeding.objective import Batch, SeedingConfig
 from tests.conftest import CONFIG, random_params
 
@@ -41,14 +41,14 @@ def seeded(config, params, index):
   rows = Rows(*rows_lib.pad_left([[3, 4], [5]], 2),
               *rows_lib.pad_right([[7, 8, 9], [1, 2]], 3))
   hidden = np.random.default_rng(1).normal(size=(2, 3, CONFIG.embed_dim))
-  state = objective.init_state(
+  state = update.init_state(
       settings, slots.read_slot(config, params, index))
   batch = Batch(rows, hidden.astype(np.float32))
   gradient = jax.jit(
       jax.grad(objective.objective, 3, has_aux=True), static_argnums=(0, 1))(
           config, settings, params, state.slot, index, batch)[0]
   for _ in range(3):
-    state, _ = objective.seeding_step(
+    state, _ = update.seeding_step(
         config, settings, params, state, jnp.int32(index), batch)
   return layout.insert_slot(config, params, state.slot, index), gradient
 

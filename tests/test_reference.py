@@ -8,7 +8,7 @@ import pytest
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.growth import slots
-from sleepjax.seeding import dreams, objective, reference, seed
+from sleepjax.seeding import dreams, reference, seed, update
 from sleepjax.seeding.divergences import DivergenceConfig
 from sleepjax.seeding.objective import SeedingConfig
 from sleepjax.seeding.reference import Problem
@@ -71,7 +71,7 @@ def test_the_student_learns_on_its_own_attempts(model, chat, settings):
       config, params, 0, settings, examples, (), None,
       chat.tokenizer.stop_ids, np.zeros(config.vocab_size, bool))
   slot = slots.read_slot(config, params, 0)
-  state = objective.init_state(settings, jax.tree.map(jnp.copy, slot))
+  state = update.init_state(settings, jax.tree.map(jnp.copy, slot))
   lines = []
   state = seeder.run(
       state, jax.random.key(2), lambda step, m, tokens: lines.append(m))

@@ -17,7 +17,7 @@ from sleepjax.models.named_leaves import named_leaves
 from sleepjax.models.transformer import Segment
 from sleepjax.pretraining import PretrainingConfig, make_optimizer
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import objective
+from sleepjax.seeding import objective, update
 from sleepjax.seeding.trainable import AllLayers, LowRank
 from sleepjax.training import sharding
 from sleepjax.training.sharding import MeshConfig
@@ -129,7 +129,7 @@ def test_moments_and_what_is_trained_lie_as_their_parameters():
       assert spec == (wanted[owner[0]] if owner else P()), path
   slot = {'gate': jnp.zeros((3, 32, 4)), 'up': jnp.zeros((3, 32, 4)),
           'down': jnp.zeros((3, 4, 32))}
-  specs = _specs(objective.init_state(
+  specs = _specs(update.init_state(
       objective.SeedingConfig(teacher='ema'), slot))
   for place in ('slot', 'teacher', 'opt_state/1/0/mu', 'opt_state/1/0/nu'):
     assert specs[f'{place}/up'] == P(None, 'fsdp', 'tensor')

@@ -12,7 +12,7 @@ from sleepjax.growth import slots
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import ewc, objective
+from sleepjax.seeding import ewc, objective, update
 from sleepjax.seeding.objective import Batch, SeedingConfig
 from sleepjax.seeding.trainable import AllLayers, LowRank, Slot
 
@@ -116,11 +116,11 @@ def test_seeding_moves_nothing_but_its_part(slotted, part):
   settings = SeedingConfig(
       steps=30, rows=2, group_size=2, alpha=1.0, learning_rate=0.02,
       target='tokens', on_policy=0.0, warmup_steps=1)
-  state = objective.init_state(settings, jax.tree.map(jnp.copy, tree))
+  state = update.init_state(settings, jax.tree.map(jnp.copy, tree))
   batch = Batch(ROWS, jnp.zeros((2, 3, config.embed_dim)))
   before, losses = jax.tree.map(np.asarray, frozen), []
   for _ in range(30):
-    state, metrics = objective.seeding_step(
+    state, metrics = update.seeding_step(
         config, settings, frozen, state, 1, batch, part)
     losses.append(float(metrics['divergence']))
   assert losses[-1] < 0.8 * losses[0]
@@ -190,16 +190,16 @@ def test_a_teacher_that_moves_follows_by_its_decay(slotted):
       steps=4, rows=2, group_size=2, alpha=1.0, learning_rate=0.02,
       warmup_steps=1, teacher='ema', ema_decay=0.75)
   slot = slots.read_slot(config, frozen, 1)
-  state = objective.init_state(settings, jax.tree.map(jnp.copy, slot))
+  state = update.init_state(settings, jax.tree.map(jnp.copy, slot))
   hidden = objective.teacher_hidden_states(config, frozen, ROWS)
   batch = Batch(ROWS, hidden * 1.3)
   expected = jax.tree.map(np.asarray, slot)
   for _ in range(3):
-    state, _ = objective.seeding_step(
+    state, _ = update.seeding_step(
         config, settings, frozen, state, 1, batch)
     expected = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * np.asarray(
         new), expected, state.slot)
   jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5),
                state.teacher, expected)
-  assert objective.init_state(
+  assert update.init_state(
       dataclasses.replace(settings, teacher='frozen'), slot).teacher is None

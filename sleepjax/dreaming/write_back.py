@@ -26,7 +26,7 @@ from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows, num_tokens
-from sleepjax.seeding import objective, seed
+from sleepjax.seeding import seed, update
 from sleepjax.seeding.seed import Examples, Seeder
 
 _held_in_loss = functools.partial(jax.jit, static_argnums=0)(loss.held_in_loss)
@@ -118,7 +118,7 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
           teacher='frozen', estimator='exact',
           warmup_steps=min(seeder.settings.warmup_steps, s.write_back_steps)))
   tau_before = float(_held_in_loss(*before, held_in))
-  state = objective.init_state(
+  state = update.init_state(
       again.settings, jax.tree.map(jnp.copy, sleeper.slot))
   after = sleeper._replace(slot=again.run(state, key, report, meter).slot)
   tau_after = float(_held_in_loss(*after, held_in))

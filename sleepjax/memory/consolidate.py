@@ -23,7 +23,7 @@ from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import sampler
-from sleepjax.seeding import objective, seed
+from sleepjax.seeding import seed, update
 from sleepjax.seeding.objective import SeedingConfig
 from sleepjax.seeding.trainable import Slot
 from sleepjax.training.sharding import to_host
@@ -133,7 +133,7 @@ def seed_slot(config: ModelConfig, teacher, student, index: int, level: int,
       stop_ids, np.zeros(config.vocab_size, bool), teacher, part=Slot(level))
   slot = jax.tree.map(
       jnp.copy, slots.read_slot(config, student, index, level))
-  state = objective.init_state(settings.seeding, slot)
+  state = update.init_state(settings.seeding, slot)
   slot = seeder.run(state, seed_key, report).slot
   return layout.insert_slot(config, student, slot, index, level)
 

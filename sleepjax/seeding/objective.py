@@ -1,4 +1,4 @@
-"""The knowledge-seeding objective and its train step.
+"""The knowledge-seeding objective; `update` has its train step.
 
 Seeding maximises (1 − α)·E[r] − α·D over a new slot (arXiv 2606.03979, section
 3.3), D a divergence of the student from its smaller self on a λ-mixture of the
@@ -8,8 +8,9 @@ about *other* texts, with those texts in both contexts, which keeps the new slot
 from teaching the model to look at its context less; and retention, the same on
 what it answered closed book about other things that it knows.
 
-The baselines are settings of the same step: `target='tokens'` is supervised
-fine-tuning, `ewc` adds its penalty, and `trainable` names what may change.
+The baselines are settings of the same objective: `target='tokens'` is
+supervised fine-tuning, `ewc` adds its penalty, and `trainable` names what may
+change.
 """
 
 import dataclasses
@@ -18,7 +19,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
@@ -27,7 +27,6 @@ from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import chunked, divergences, imitation, policy_gradient
 from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
-from sleepjax.training import sharding
 
 _ADVANTAGES = {
     'leave_one_out': policy_gradient.leave_one_out_advantage,
@@ -40,6 +39,9 @@ class SeedingConfig:
 
   steps: batches in one sleep; one update each, but for updates_per_rollout.
   rows: dreams, or rollouts, per update.
+  rows_at_once: rows whose gradient is taken at once, a divisor of `rows`; 0 for
+    all. Fewer need less memory, and the update is the same: gradients of groups
+    of rows add up. What all prompts go on from is read anew for every group.
   on_policy: λ, the chance that an update learns from the student's own
     rollouts (GKD finds ≥ 0.25 enough; a rollout costs several plain updates).
   group_size: K rollouts from one prefix, for the leave-one-out baseline.
@@ -80,6 +82,7 @@ class SeedingConfig:
 
   steps: int = 120
   rows: int = 12
+  rows_at_once: int = 0
   on_policy: float = 0.1
   group_size: int = 4
   alpha: float = 0.8
@@ -121,6 +124,10 @@ class SeedingConfig:
           f'rows={self.rows} must be a multiple of group_size='
           f'{self.group_size}, which must be at least 2: rollouts of one '
           'prefix are compared with each other.')
+    if self.rows_at_once < 0 or self.rows % (self.rows_at_once or 1):
+      raise ValueError(
+          f'rows_at_once={self.rows_at_once} must be 0, for all, or divide '
+          f'rows={self.rows}.')
     for name, known in (('target', ('teacher', 'tokens')),
                         ('estimator', ('exact', 'sampled')),
                         ('advantage', tuple(_ADVANTAGES)),
@@ -144,6 +151,10 @@ class SeedingConfig:
           'estimator=sampled needs fresh samples of the student: set '
           'on_policy=1, updates_per_rollout=1, target=teacher and divergence '
           'to reverse_kl at temperature 1.')
+    if self.estimator == 'sampled' and self.rows_at_once % self.group_size:
+      raise ValueError(
+          f'rows_at_once={self.rows_at_once} with estimator=sampled must be a '
+          f'multiple of group_size={self.group_size}, whose rows are compared.')
     if self.target == 'tokens' and self.on_policy:
       raise ValueError(
           f'on_policy={self.on_policy} with target=tokens would teach the '
@@ -153,7 +164,8 @@ class SeedingConfig:
 class Batch(NamedTuple):
   """What one update learns from.
 
-  rows: [B, P] prompts and [B, N] completions.
+  rows: [B, P] prompts and [B, N] completions; None with all that is theirs
+    in a part of a batch, see `objective`.
   teacher_hidden: [B, N, D] of the old self, with the document in context.
   advantage: [B] for the student's own rollouts, or None for teacher samples.
   rehearsal: rows whose prompts contain their own text, or None.
@@ -169,8 +181,8 @@ class Batch(NamedTuple):
     for none.
   """
 
-  rows: Rows
-  teacher_hidden: jax.Array
+  rows: Rows | None
+  teacher_hidden: jax.Array | None
   advantage: jax.Array | None = None
   rehearsal: Rows | None = None
   rehearsal_hidden: jax.Array | None = None
@@ -180,37 +192,6 @@ class Batch(NamedTuple):
   importance: dict | None = None
   sampled_log_probs: jax.Array | None = None
   prefixes: jax.Array | None = None
-
-
-class SlotState(NamedTuple):
-  """The only thing that seeding changes.
-
-  slot: a slot, or whatever else is trained, see `trainable`.
-  teacher: the moving average of `slot`, or None for a frozen teacher.
-  """
-
-  slot: dict
-  opt_state: optax.OptState
-  step: jax.Array
-  teacher: dict | None = None
-
-
-def make_optimizer(settings: SeedingConfig) -> optax.GradientTransformation:
-  schedule = optax.warmup_cosine_decay_schedule(
-      settings.learning_rate / max(settings.warmup_steps, 1),
-      settings.learning_rate, settings.warmup_steps,
-      max(settings.updates, settings.warmup_steps + 1),
-      end_value=settings.learning_rate / 10)
-  return optax.chain(
-      optax.clip_by_global_norm(settings.clip_norm),
-      optax.adamw(schedule, weight_decay=0.0))
-
-
-def init_state(settings: SeedingConfig, slot) -> SlotState:
-  teacher = (jax.tree.map(jnp.copy, slot)
-             if settings.teacher == 'ema' else None)
-  return SlotState(
-      slot, make_optimizer(settings).init(slot), jnp.int32(0), teacher)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -238,7 +219,8 @@ def _divergence(config, settings, head, teacher_hidden, student_hidden, mask):
 
 
 def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
-              batch: Batch, part: Trainable = OWN_MLP_SLOT):
+              batch: Batch, part: Trainable = OWN_MLP_SLOT,
+              whole: Batch | None = None):
   """Loss of one batch: α·D − (1 − α)·(reward surrogate) + w·D_rehearsal +
   w'·D_retention + EWC.
 
@@ -252,6 +234,9 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
     index: its place in the pool; deltas have none.
     batch: rows with the teacher's hidden states.
     part: what `slot` is and how it enters the model.
+    whole: the batch that `batch` is a part of, by default itself. Rows are
+      divided by the whole's numbers, so that losses and metrics of parts that
+      make up the whole add up to its own.
 
   Returns:
     (loss [], metrics): divergences divided by their own numbers of tokens, the
@@ -260,45 +245,10 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   student = part.insert(config, frozen, slot, index)
   head = layout.frozen_head(config, frozen)
   segments = head_segments(config, student, batch.head)
-  hidden = rows_lib.completion_hidden(config, student, batch.rows, segments)
-  mask = batch.rows.completion_mask
-  place = jnp.arange(mask.shape[1])
-  if batch.prefixes is not None:
-    place += batch.prefixes[:, None]
-  seen = mask & (place >= settings.masked_first_tokens)
-  log_probs_of = lambda hidden: chunked.sequence_log_probs_from_hidden(
-      hidden, head, batch.rows.completion,
-      chunk_rows=settings.divergence.chunk_rows,
-      matmul=layout.head_matmul(config))
-  if (settings.target == 'tokens' or settings.estimator == 'sampled'
-      or batch.advantage is not None):
-    log_probs = log_probs_of(hidden)
-  if settings.target == 'tokens':
-    weight = jnp.maximum(seen.sum(dtype=jnp.float32), 1.0)
-    metrics = {'divergence': -jnp.where(seen, log_probs, 0).sum() / weight}
-  elif settings.estimator == 'sampled':
-    total, weight, _ = policy_gradient.sampled_reverse_kl(
-        log_probs, log_probs_of(batch.teacher_hidden), seen,
-        settings.group_size)
-    metrics = {'divergence': total / jnp.maximum(weight, 1.0)}
-  else:
-    total, weight, aux = _divergence(
-        config, settings, head, batch.teacher_hidden, hidden, seen)
-    weight = jnp.maximum(weight, 1.0)
-    metrics = {'divergence': total / weight,
-               'entropy': aux['student_entropy'] / weight,
-               'top1_agreement': aux['top1_agreement'] / weight}
-  loss = settings.alpha * metrics['divergence']
-  if batch.advantage is not None:
-    if batch.sampled_log_probs is None:
-      pg, pg_weight, _ = policy_gradient.policy_gradient_loss(
-          log_probs, batch.advantage, mask)
-    else:
-      pg, pg_weight, aux = policy_gradient.clipped_policy_gradient_loss(
-          log_probs, batch.sampled_log_probs, batch.advantage, mask,
-          settings.clip)
-      metrics['clipped'] = aux['clipped'] / jnp.maximum(mask.sum(), 1)
-    loss += (1 - settings.alpha) * pg / jnp.maximum(pg_weight, 1.0)
+  loss, metrics = jnp.float32(0), {}
+  if batch.rows is not None:
+    loss, metrics = _loss_of_rows(
+        config, settings, student, head, segments, batch, whole or batch)
   for name in ('rehearsal', 'retention'):
     rows = getattr(batch, name)
     if rows is not None:
@@ -317,28 +267,54 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   return loss, {**metrics, 'loss': loss}
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=3)
-def seeding_step(config: ModelConfig, settings: SeedingConfig, frozen,
-                 state: SlotState, index, batch: Batch,
-                 part: Trainable = OWN_MLP_SLOT):
-  """One AdamW update of the slot, or what else `part` names; no other moves.
+def _loss_of_rows(config, settings, student, head, segments, batch, whole):
+  """The batch's own rows: α·D − (1 − α)·(reward surrogate), with metrics."""
+  hidden = rows_lib.completion_hidden(config, student, batch.rows, segments)
+  mask, seen = batch.rows.completion_mask, _seen(settings, batch)
+  count = lambda mask: jnp.maximum(mask.sum(dtype=jnp.float32), 1.0)
+  weight = count(_seen(settings, whole))
+  log_probs_of = lambda hidden: chunked.sequence_log_probs_from_hidden(
+      hidden, head, batch.rows.completion,
+      chunk_rows=settings.divergence.chunk_rows,
+      matmul=layout.head_matmul(config))
+  if (settings.target == 'tokens' or settings.estimator == 'sampled'
+      or batch.advantage is not None):
+    log_probs = log_probs_of(hidden)
+  if settings.target == 'tokens':
+    metrics = {'divergence': -jnp.where(seen, log_probs, 0).sum() / weight}
+  elif settings.estimator == 'sampled':
+    total, _, _ = policy_gradient.sampled_reverse_kl(
+        log_probs, log_probs_of(batch.teacher_hidden), seen,
+        settings.group_size)
+    metrics = {'divergence': total / weight}
+  else:
+    total, _, aux = _divergence(
+        config, settings, head, batch.teacher_hidden, hidden, seen)
+    metrics = {'divergence': total / weight,
+               'entropy': aux['student_entropy'] / weight,
+               'top1_agreement': aux['top1_agreement'] / weight}
+  loss = settings.alpha * metrics['divergence']
+  if batch.advantage is not None:
+    if batch.sampled_log_probs is None:
+      pg, _, _ = policy_gradient.policy_gradient_loss(
+          log_probs, batch.advantage, mask)
+    else:
+      pg, _, aux = policy_gradient.clipped_policy_gradient_loss(
+          log_probs, batch.sampled_log_probs, batch.advantage, mask,
+          settings.clip)
+      metrics['clipped'] = aux['clipped'] / count(whole.rows.completion_mask)
+    loss += (1 - settings.alpha) * pg / count(
+        whole.rows.completion_mask.any(-1))
+  return loss, metrics
 
-  Returns:
-    (new SlotState, metrics with the global gradient norm).
-  """
-  def loss_fn(slot):
-    return objective(config, settings, frozen, slot, index, batch, part)
 
-  gradient, metrics = jax.grad(loss_fn, has_aux=True)(state.slot)
-  updates, opt_state = make_optimizer(settings).update(
-      gradient, state.opt_state, state.slot)
-  slot = optax.apply_updates(state.slot, updates)
-  metrics['gradient_norm'] = optax.tree.norm(gradient)
-  teacher = state.teacher
-  if teacher is not None:
-    teacher = optax.incremental_update(slot, teacher, 1 - settings.ema_decay)
-  return sharding.held(SlotState(
-      slot, opt_state, state.step + 1, teacher)), metrics
+def _seen(settings, batch):
+  """[B, N] bool, the tokens of completions that D sees."""
+  mask = batch.rows.completion_mask
+  place = jnp.arange(mask.shape[1])
+  if batch.prefixes is not None:
+    place += batch.prefixes[:, None]
+  return mask & (place >= settings.masked_first_tokens)
 
 
 def imitation_advantage(settings: SeedingConfig, completion, completion_mask,

@@ -20,8 +20,9 @@ from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import imitation, objective
 from sleepjax.seeding.dreams import Dream
 from sleepjax.seeding.judges import Judge
-from sleepjax.seeding.objective import Batch, SeedingConfig, SlotState
+from sleepjax.seeding.objective import Batch, SeedingConfig
 from sleepjax.seeding.trainable import Slot, Trainable
+from sleepjax.seeding.update import SlotState, seeding_step
 from sleepjax.training import finite
 from sleepjax.training.sharding import to_host
 
@@ -333,7 +334,7 @@ class Seeder:
     if moved and self.segments:
       tokens += len(self.document)
     for _ in range(updates):
-      state, updated = objective.seeding_step(
+      state, updated = seeding_step(
           self.config, s, self.frozen, state, jnp.int32(self.index), batch,
           self.part)
     # It counts batches, as the learning rate does not.
