@@ -28,8 +28,8 @@ from sleepjax.seeding.objective import SeedingConfig
 # retention. `seeding_step` adds the reward. Four rows at once: a group of
 # rollouts.
 _SEEDING = SeedingConfig(
-    rows=8, rows_at_once=4, group_size=4, on_policy=1.0, prefix=0.0, rehearsal=0.0,
-    retention=0.0, divergence=dataclasses.replace(
+    rows=8, rows_at_once=4, group_size=4, on_policy=1.0, prefix=0.0,
+    rehearsal=0.0, retention=0.0, divergence=dataclasses.replace(
         SeedingConfig().divergence, chunk_rows=128))
 
 

@@ -66,6 +66,45 @@ def test_chunks_change_nothing(kind, chunk_rows):
   np.testing.assert_allclose(aux['top1_agreement'], weight @ agree)
 
 
+@pytest.mark.parametrize('temperature', [1.0, 1.3])
+def test_log_probs_of_tokens_join_the_sum(temperature):
+  """Rows may count in either sum, in both or in none; weights have any sign."""
+  th, tw, sh, sw, weight = rows()
+  rng = np.random.default_rng(8)
+  targets = rng.integers(0, 13, 10).astype(np.int32)
+  likelihood = np.array([1, -2, 0, 0.5, 0, -1, 3, 0, 1, -1], np.float32)
+  weight[[2, 3, 4]] = 0, 0, 1
+  nothing = (weight == 0) & (likelihood == 0)
+  assert nothing.any() and ((weight == 0) & (likelihood != 0)).any()
+
+  def direct(sh, sw):
+    log_q = jax.nn.log_softmax(sh @ sw)[np.arange(10), targets]
+    return (weight @ dv.forward_kl(th @ tw, sh @ sw, temperature=temperature)
+            + likelihood @ log_q)
+
+  def chunked(sh, sw):
+    loss, total, aux = ch.divergence_from_hidden(
+        'forward_kl', np.where(weight[:, None] == 0, np.nan, th), tw, sh, sw,
+        weight, targets_N=targets, target_weight_N=likelihood,
+        temperature=temperature, chunk_rows=4)
+    return loss, (total, aux)
+
+  expected, expected_grads = jax.jit(
+      jax.value_and_grad(direct, (0, 1)))(sh, sw)
+  sh = np.where(nothing[:, None], np.nan, sh)
+  (loss, (total, aux)), grads = jax.jit(jax.value_and_grad(
+      chunked, (0, 1), has_aux=True))(sh, sw)
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  np.testing.assert_allclose(total, weight.sum())
+  for grad, wanted in zip(grads, expected_grads, strict=True):
+    np.testing.assert_allclose(grad, wanted, atol=1e-5)
+  alone = ch.divergence_from_hidden(
+      'forward_kl', th, tw, sh, sw, weight, temperature=temperature)
+  np.testing.assert_allclose(aux['divergence'], alone[0], rtol=1e-5)
+  for name, value in alone[2].items():
+    np.testing.assert_allclose(aux[name], value, rtol=1e-5)
+
+
 @pytest.mark.parametrize('kind', ['jsd', 'top_k_forward_kl'])
 def test_masked_rows_equal_removed_rows(kind):
   th, tw, sh, sw, weight = rows()
@@ -210,16 +249,17 @@ def test_logits_are_computed_once_where_the_head_is_frozen():
   """The compiled program has one product for the logits of each model, and one
   for the gradient."""
   th, tw, sh, sw, weight = rows()
+  tokens = {'targets_N': np.arange(10), 'target_weight_N': weight}
 
-  def products(*learnt):
+  def products(*learnt, **likelihood):
     def loss(sh, sw):
       return ch.divergence_from_hidden(
-          'forward_kl', th, tw, sh, sw, weight, chunk_rows=3)[0]
+          'forward_kl', th, tw, sh, sw, weight, chunk_rows=3, **likelihood)[0]
 
     compiled = jax.jit(jax.grad(loss, learnt)).lower(sh, sw).compile()
     return compiled.as_text().count(' dot(')
 
-  assert products(0) == 3
+  assert products(0) == products(0, **tokens) == 3
   assert products(0, 1) > 4  # A gradient in the head computes them again.
 
 
@@ -321,5 +361,7 @@ def test_bad_arguments_are_named():
     run('jsd', th, tw[:, :-1], sh, sw, weight)
   with pytest.raises(ValueError, match='student hidden'):
     run('jsd', th, tw, sh[:-1], sw, weight)
+  with pytest.raises(ValueError, match='belong together'):
+    run('jsd', th, tw, sh, sw, weight, targets_N=np.arange(10))
   with pytest.raises(ValueError, match='teacher head'):
     run('jsd', th, tw.T, sh, sw, weight)

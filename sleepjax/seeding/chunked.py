@@ -31,6 +31,8 @@ def divergence_from_hidden(
     student_head_DxV: jax.Array,
     weight_N: jax.Array,
     *,
+    targets_N: jax.Array | None = None,
+    target_weight_N: jax.Array | None = None,
     beta: float = 0.5,
     temperature: float = 1.0,
     chunk_rows: int = 512,
@@ -40,12 +42,17 @@ def divergence_from_hidden(
   """Weighted sum of a divergence over rows of final hidden states.
 
     sum_n weight_n D(softmax(teacher_n) || softmax(student_n))
+      + sum_n target_weight_n log softmax(student_n)[target_n]
+
+  The second sum, at temperature 1 and only if asked for, is what a policy
+  gradient needs: on the same logits it costs next to nothing.
 
   Forward and backward hold the logits of `chunk_rows` rows at a time; they are
-  computed again for a gradient in the head only. The teacher gets no gradient.
-  Reverse mode only, and once. Rows of
-  weight zero are replaced by zeros before the projection, so they add exactly
-  nothing to the sum and to every gradient, whatever they hold.
+  computed again for a gradient in the head only. Teacher and weights get no
+  gradient.
+  Reverse mode only, and once. Rows whose weights are zero are replaced by zeros
+  before the projection, so they add exactly nothing to the sum and to every
+  gradient, whatever they hold.
 
   Args:
     kind: one of `divergences.KINDS`.
@@ -55,6 +62,8 @@ def divergence_from_hidden(
     student_hidden_NxD: as the teacher's, the same rows in the same order.
     student_head_DxV: projection to logits, the same vocabulary.
     weight_N: weight of each row, [...] like the hidden states; 0 masks.
+    targets_N: token ids, shaped like weight_N, or None.
+    target_weight_N: weights of their log-probabilities, of any sign; 0 masks.
     beta: weight in the mixture, in (0, 1), see `DivergenceConfig`; ignored by
       kinds without one.
     temperature: divides both models' logits.
@@ -64,15 +73,15 @@ def divergence_from_hidden(
       dot product that accumulates in float32.
 
   Returns:
-    (sum [], weight [], aux): the weighted sum in nats, the sum of the weights,
-    and weighted sums to be divided by that same weight: `student_entropy` in
-    nats at this temperature, `top1_agreement` (1 where both models rank the
-    same token first).
+    (sum [], weight [], aux): the weighted sum in nats, the sum of the
+    divergence's weights, and sums with those weights, to be divided by theirs:
+    `divergence` alone, `student_entropy` in nats at this temperature,
+    `top1_agreement` (1 where both models rank the same token first).
 
   Raises:
     UserError: unknown kind, beta outside (0, 1), top_k outside [1, V] or
       chunk_rows < 1.
-    ValueError: the shapes do not fit together.
+    ValueError: the shapes do not fit together, or targets come without weights.
   """
   between = divergences.by_name(kind, beta=beta, top_k=top_k)
   project = _dot if matmul is None else matmul
@@ -88,36 +97,50 @@ def divergence_from_hidden(
         f'student {student_head_DxV.shape[1]}: a divergence needs one '
         'vocabulary.')
 
-  keep = weight_N != 0
+  if (targets_N is None) != (target_weight_N is None):
+    raise ValueError('targets_N and target_weight_N belong together.')
+  compared = keep = weight_N != 0
+  likelihood = ()
+  if targets_N is not None:
+    keep = compared | (target_weight_N != 0)
+    likelihood = (targets_N, target_weight_N)
   teacher_hidden = jnp.where(
-      keep[..., None], jax.lax.stop_gradient(teacher_hidden_NxD), 0)
+      compared[..., None], jax.lax.stop_gradient(teacher_hidden_NxD), 0)
   student_hidden = jnp.where(keep[..., None], student_hidden_NxD, 0)
 
   def per_row(student_hidden_CxD, student_head, teacher_head,
-              teacher_hidden_CxD):
+              teacher_hidden_CxD, weight_C, *likelihood):
     teacher_logits = project(teacher_hidden_CxD, teacher_head)
     student_logits = project(student_hidden_CxD, student_head)
     log_p = divergences.log_softmax(teacher_logits, temperature)
     log_q = divergences.log_softmax(student_logits, temperature)
     divergence = between(log_p, log_q)
-    log_q = jax.lax.stop_gradient(log_q)
-    return divergence, (-jnp.sum(jnp.exp(log_q) * log_q, axis=-1),
-                        _first_largest(log_p) == _first_largest(log_q))
+    value = jnp.where(weight_C != 0, weight_C * divergence, 0)
+    if likelihood:
+      targets_C, target_weight_C = likelihood
+      policy = (log_q if temperature == 1
+                else divergences.log_softmax(student_logits))
+      value += jnp.where(target_weight_C != 0, target_weight_C * _log_prob(
+          policy, targets_C), 0)
+    divergence, log_q = jax.lax.stop_gradient((divergence, log_q))
+    return value, (divergence, -jnp.sum(jnp.exp(log_q) * log_q, axis=-1),
+                   _first_largest(log_p) == _first_largest(log_q))
 
-  divergence, (entropy, agree) = _map_row_chunks(
+  value, (divergence, entropy, agree) = _map_row_chunks(
       per_row, chunk_rows, student_hidden, student_head_DxV, teacher_head_DxV,
-      teacher_hidden)
+      teacher_hidden, jax.lax.stop_gradient(weight_N),
+      *jax.lax.stop_gradient(likelihood))
 
-  def weighted_sum(value):
-    return jnp.sum(jnp.where(keep, weight_N * value, 0))
+  def weighted_sum(of):
+    return jnp.sum(jnp.where(compared, weight_N * of, 0))
 
   aux = {
+      'divergence': weighted_sum(divergence),
       'student_entropy': weighted_sum(entropy),
-      'top1_agreement': weighted_sum(agree.astype(divergence.dtype)),
+      'top1_agreement': weighted_sum(agree.astype(value.dtype)),
   }
-  return (
-      weighted_sum(divergence), jnp.sum(weight_N, dtype=divergence.dtype),
-      jax.lax.stop_gradient(aux))
+  return (jnp.sum(value), jnp.sum(weight_N, dtype=value.dtype),
+          jax.lax.stop_gradient(aux))
 
 
 def sequence_log_probs_from_hidden(
@@ -159,10 +182,7 @@ def sequence_log_probs_from_hidden(
   def per_row(hidden_CxD, head_DxV, _, targets_C):
     log_p_CxV = divergences.log_softmax(
         project(hidden_CxD, head_DxV), temperature)
-    # A comparison rather than a gather: its transpose is no scatter, and it
-    # needs no communication when the vocabulary is sharded.
-    is_target = jnp.arange(log_p_CxV.shape[-1]) == targets_C[:, None]
-    return jnp.sum(jnp.where(is_target, log_p_CxV, 0), axis=-1), ()
+    return _log_prob(log_p_CxV, targets_C), ()
 
   return _map_row_chunks(
       per_row, chunk_rows, hidden_NxD, head_DxV, (), targets_N)[0]
@@ -171,6 +191,13 @@ def sequence_log_probs_from_hidden(
 def _dot(x, w):
   dtype = jnp.promote_types(jnp.result_type(x, w), jnp.float32)
   return jnp.dot(x, w, preferred_element_type=dtype)
+
+
+def _log_prob(log_p_CxV, targets_C):
+  # A comparison rather than a gather: its transpose is no scatter, and it needs
+  # no communication when the vocabulary is sharded.
+  is_target = jnp.arange(log_p_CxV.shape[-1]) == targets_C[:, None]
+  return jnp.sum(jnp.where(is_target, log_p_CxV, 0), axis=-1)
 
 
 def _first_largest(x):

@@ -114,6 +114,11 @@ class SeedingConfig:
     return round(self.steps * (
         1 + self.on_policy * (self.updates_per_rollout - 1)))
 
+  @property
+  def exact_divergence(self) -> bool:
+    """Whether D compares distributions, not single tokens."""
+    return self.target == 'teacher' and self.estimator == 'exact'
+
   def __post_init__(self):
     for name in ('on_policy', 'alpha', 'gamma', 'prefix', 'ema_decay'):
       if not 0 <= getattr(self, name) <= 1:
@@ -208,13 +213,14 @@ def head_segments(config: ModelConfig, params, head) -> tuple[Segment, ...]:
   return (transformer.hidden_states(config, params, head[None])[1],)
 
 
-def _divergence(config, settings, head, teacher_hidden, student_hidden, mask):
+def _divergence(config, settings, head, teacher_hidden, student_hidden, mask,
+                **likelihood):
   """D of completion tokens that it is to see, as (sum, weight, aux)."""
   d = settings.divergence
   return chunked.divergence_from_hidden(
       d.kind, teacher_hidden, head, student_hidden, head,
-      mask.astype(jnp.float32), beta=d.beta, temperature=d.temperature,
-      chunk_rows=d.chunk_rows, top_k=d.top_k,
+      mask.astype(jnp.float32), **likelihood, beta=d.beta,
+      temperature=d.temperature, chunk_rows=d.chunk_rows, top_k=d.top_k,
       matmul=layout.head_matmul(config))
 
 
@@ -270,31 +276,47 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
 def _loss_of_rows(config, settings, student, head, segments, batch, whole):
   """The batch's own rows: α·D − (1 − α)·(reward surrogate), with metrics."""
   hidden = rows_lib.completion_hidden(config, student, batch.rows, segments)
-  mask, seen = batch.rows.completion_mask, _seen(settings, batch)
+  tokens, mask = batch.rows.completion, batch.rows.completion_mask
+  seen = _seen(settings, batch)
   count = lambda mask: jnp.maximum(mask.sum(dtype=jnp.float32), 1.0)
   weight = count(_seen(settings, whole))
+  rewarded = batch.advantage is not None
+  reward_scale = (1 - settings.alpha) / count(
+      whole.rows.completion_mask.any(-1))
+  # The reward's share of the loss is linear in log-probabilities, unless ratios
+  # are clipped: the pass over the vocabulary that D makes takes it along.
+  together = (rewarded and batch.sampled_log_probs is None
+              and settings.exact_divergence and settings.alpha > 0)
   log_probs_of = lambda hidden: chunked.sequence_log_probs_from_hidden(
-      hidden, head, batch.rows.completion,
-      chunk_rows=settings.divergence.chunk_rows,
+      hidden, head, tokens, chunk_rows=settings.divergence.chunk_rows,
       matmul=layout.head_matmul(config))
-  if (settings.target == 'tokens' or settings.estimator == 'sampled'
-      or batch.advantage is not None):
+  if not settings.exact_divergence or rewarded and not together:
     log_probs = log_probs_of(hidden)
-  if settings.target == 'tokens':
-    metrics = {'divergence': -jnp.where(seen, log_probs, 0).sum() / weight}
-  elif settings.estimator == 'sampled':
-    total, _, _ = policy_gradient.sampled_reverse_kl(
-        log_probs, log_probs_of(batch.teacher_hidden), seen,
-        settings.group_size)
-    metrics = {'divergence': total / weight}
-  else:
+  if settings.exact_divergence:
+    likelihood = {}
+    if together:
+      share = weight / settings.alpha * reward_scale
+      likelihood = {
+          'targets_N': tokens,
+          'target_weight_N': jnp.where(
+              mask, -share * batch.advantage[:, None], 0)}
     total, _, aux = _divergence(
-        config, settings, head, batch.teacher_hidden, hidden, seen)
-    metrics = {'divergence': total / weight,
+        config, settings, head, batch.teacher_hidden, hidden, seen,
+        **likelihood)
+    loss = settings.alpha * total / weight
+    metrics = {'divergence': aux['divergence'] / weight,
                'entropy': aux['student_entropy'] / weight,
                'top1_agreement': aux['top1_agreement'] / weight}
-  loss = settings.alpha * metrics['divergence']
-  if batch.advantage is not None:
+  else:
+    if settings.target == 'tokens':
+      total = -jnp.where(seen, log_probs, 0).sum()
+    else:
+      total, _, _ = policy_gradient.sampled_reverse_kl(
+          log_probs, log_probs_of(batch.teacher_hidden), seen,
+          settings.group_size)
+    metrics = {'divergence': total / weight}
+    loss = settings.alpha * metrics['divergence']
+  if rewarded and not together:
     if batch.sampled_log_probs is None:
       pg, _, _ = policy_gradient.policy_gradient_loss(
           log_probs, batch.advantage, mask)
@@ -303,8 +325,7 @@ def _loss_of_rows(config, settings, student, head, segments, batch, whole):
           log_probs, batch.sampled_log_probs, batch.advantage, mask,
           settings.clip)
       metrics['clipped'] = aux['clipped'] / count(whole.rows.completion_mask)
-    loss += (1 - settings.alpha) * pg / count(
-        whole.rows.completion_mask.any(-1))
+    loss += reward_scale * pg
   return loss, metrics
 
 
