@@ -30,7 +30,7 @@ from sleepjax.seeding.objective import SeedingConfig
 _SEEDING = SeedingConfig(
     rows=8, rows_at_once=4, group_size=4, on_policy=1.0, prefix=0.0,
     rehearsal=0.0, retention=0.0, divergence=dataclasses.replace(
-        SeedingConfig().divergence, chunk_rows=128))
+        SeedingConfig().divergence, chunk_rows=64))
 
 
 def random_tokens(vocab_size: int, *shape: int, seed: int = 0) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from sleepjax.models.config import RopeScaling
 
 NEGATIVE_INFINITY = -1e30  # Finite, so that a fully masked row stays finite.
-_FEW_ROWS = 256
+_FEW_ROWS = 128  # Multiplied from the right, see `matmul`.
 
 
 def _product(a, b, contract, dtype):
@@ -28,7 +28,7 @@ def _forward(x, w, dtype, outputs_first):
   last = x.ndim - 1
   if not outputs_first:
     return _product(x, w, ((last,), (0,)), dtype)
-  if x.size // x.shape[-1] > max(_FEW_ROWS, w.shape[0] // 2):
+  if x.size // x.shape[-1] > _FEW_ROWS:
     return _product(x, w, ((last,), (1,)), dtype)
   return jnp.moveaxis(outputs_by_rows(x, w, dtype), 0, -1)
 
