@@ -103,3 +103,12 @@ def test_head_matmul_rounds_as_the_model_does(every_part):
   np.testing.assert_array_equal(
       layout.head_matmul(config)(hidden, transformer.unembedding(params)),
       jax.jit(transformer.logits, static_argnums=0)(config, params, tokens))
+
+
+def test_angles_are_worked_out_once_for_all_layers(plain):
+  """Not merged with each of their uses, as XLA's CPU code would have it."""
+  config, params = layout.for_compute(*plain, 'float32', unroll=True)
+  compiled = jax.jit(transformer.hidden_states, static_argnums=0).lower(
+      config, params, np.ones((2, 5), np.int32)).compile()
+  assert config.num_layers > 1
+  assert compiled.as_text().count(' cosine(') == 1

@@ -31,9 +31,10 @@ def attention_of_layer_0(params, tokens):
   x = ops.rms_norm(params['embed']['table'][tokens][None],
                    layer['attn_norm']['scale'], CONFIG.rms_eps)
   q, k = (jnp.einsum('btd,dhk->bthk', x, layer['attn'][n]) for n in 'qk')
-  positions, frequencies = jnp.arange(len(tokens))[None], (
+  angles = ops.rotation(
+      jnp.arange(len(tokens))[None],
       ops.rope_frequencies(CONFIG.head_dim, CONFIG.rope_theta))
-  q, k = (ops.rotate(a, positions, frequencies) for a in (q, k))
+  q, k = (ops.rotate(a, angles) for a in (q, k))
   scores = jnp.einsum('bthk,bshk->hts', q, k) * CONFIG.head_dim ** -0.5
   causal = jnp.tril(jnp.ones((len(tokens), len(tokens)), bool))
   return np.asarray(jax.nn.softmax(jnp.where(causal, scores, -1e9), -1))

@@ -157,16 +157,19 @@ def test_rotate_is_a_turn_of_complex_numbers():
   exact = np.asarray(frequencies, np.float64)
   turned = (x[..., :4] + 1j * x[..., 4:]) * np.exp(
       1j * positions[..., None, None] * exact)
-  have = ops.rotate(x, jnp.asarray(positions), frequencies)
-  np.testing.assert_allclose(
-      have, np.concatenate([turned.real, turned.imag], -1), atol=2e-5)
-  np.testing.assert_array_equal(have[0, 0], x[0, 0])
+  for branch in (False, True):
+    have = ops.rotate(
+        x, ops.rotation(jnp.asarray(positions), frequencies, branch))
+    np.testing.assert_allclose(
+        have, np.concatenate([turned.real, turned.imag], -1), atol=2e-5)
+    np.testing.assert_array_equal(have[0, 0], x[0, 0])
 
 
 def test_scores_of_rotated_vectors_depend_on_distance_only():
   q, k = normal(1, 1, 1, 8), normal(1, 1, 1, 8, seed=1)
   frequencies = ops.rope_frequencies(8, 100.0)
-  turn = lambda x, at: ops.rotate(x, jnp.array([[at]]), frequencies)
+  turn = lambda x, at: ops.rotate(
+      x, ops.rotation(jnp.array([[at]]), frequencies))
   score = lambda i, j: float((turn(q, i) * turn(k, j)).sum())
   assert abs(score(9, 4) - score(25, 20)) < 1e-5
   assert abs(score(9, 4) - score(4, 9)) > 1e-2

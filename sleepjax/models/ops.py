@@ -118,10 +118,34 @@ def rope_frequencies(head_dim, theta, scaling: RopeScaling | None = None):
   return frequencies * (blend + (1.0 - blend) / scaling.factor)
 
 
-def rotate(x_BxTxNxK, positions_BxT, frequencies):
-  """Rotary embedding in the half-rotation pairing (feature i with i + K/2)."""
+def rotation(positions_BxT, frequencies, branch: bool = False):
+  """(cosine, sine), each [B, T, 1, K/2], of the angles that `rotate` turns by.
+
+  They are the same for all layers and heads.
+
+  Args:
+    positions_BxT: of the tokens, not negative.
+    frequencies: of `rope_frequencies`.
+    branch: works them out in a branch that is always taken. XLA's CPU code
+      merges with nothing there, not even behind an optimization barrier; merged
+      with what uses them, it would work them out in every layer and head.
+  """
   angles = positions_BxT[..., None, None].astype(jnp.float32) * frequencies
-  cos, sin = jnp.cos(angles), jnp.sin(angles)
+  turns = lambda x: (jnp.cos(x), jnp.sin(x))
+  if not branch:
+    return turns(angles)
+  return jax.lax.cond(
+      positions_BxT.max() >= 0, turns, lambda x: (x, x), angles)
+
+
+def rotate(x_BxTxNxK, angles):
+  """Rotary embedding in the half-rotation pairing (feature i with i + K/2).
+
+  Args:
+    x_BxTxNxK: queries or keys.
+    angles: of `rotation`.
+  """
+  cos, sin = angles
   first, second = jnp.split(x_BxTxNxK, 2, axis=-1)
   return jnp.concatenate(
       [first * cos - second * sin, second * cos + first * sin], axis=-1)

@@ -69,7 +69,7 @@ class Attention(nn.Module):
   config: ModelConfig
 
   @nn.compact
-  def __call__(self, x_BxTxD, positions, causal, memory):
+  def __call__(self, x_BxTxD, angles, causal, memory):
     c = self.config
     B, T, D = x_BxTxD.shape
     H, G, K = c.num_heads, c.num_kv_heads, c.head_dim
@@ -98,9 +98,7 @@ class Attention(nn.Module):
           q, self.param('q_norm', ones, (K,), jnp.float32), eps)
       k = ops.rms_norm(
           k, self.param('k_norm', ones, (K,), jnp.float32), eps)
-    frequencies = ops.rope_frequencies(K, c.rope_theta, c.rope_scaling)
-    q = ops.rotate(q, positions, frequencies)
-    k = ops.rotate(k, positions, frequencies)
+    q, k = ops.rotate(q, angles), ops.rotate(k, angles)
     k, v = k.astype(c.matmul_dtype), v.astype(c.matmul_dtype)
     out = ops.attend(q, [*memory, (k, v, causal)], c.matmul_dtype,
                      c.attention_queries)
@@ -217,11 +215,11 @@ class Block(nn.Module):
   config: ModelConfig
 
   @nn.compact
-  def __call__(self, x, positions, causal, masks, memory_kv):
+  def __call__(self, x, angles, causal, masks, memory_kv):
     c = self.config
     memory = [(k, v, m) for (k, v), m in zip(memory_kv, masks, strict=True)]
     attended, kv = Attention(c, name='attn')(
-        Norm(c, name='attn_norm')(x), positions, causal, memory)
+        Norm(c, name='attn_norm')(x), angles, causal, memory)
     x = activations.by_row(x + attended)
     for level in range(len(c.level_dims)):
       x += Level(c, level, name=level_name(c, level))(x)
@@ -250,6 +248,8 @@ class Decoder(nn.Module):
         0.02)(key, (c.vocab_size, c.embed_dim), jnp.float32)})['table']
     x = activations.by_row(
         jnp.take(table, tokens_BxT, axis=0).astype(jnp.float32))
+    angles = ops.rotation(positions, ops.rope_frequencies(
+        c.head_dim, c.rope_theta, c.rope_scaling), branch=c.cpu_layout)
     masks = [s.mask[:, None, :] for s in segments]
     memory_kv = [(s.k, s.v) for s in segments]
     if c.scan_layers:
@@ -257,12 +257,12 @@ class Decoder(nn.Module):
           _block(c), variable_axes={'params': 0}, split_rngs={'params': True},
           in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
           length=c.num_layers)(c, name='layers')
-      x, (k, v) = layers(x, positions, causal, masks, memory_kv)
+      x, (k, v) = layers(x, angles, causal, masks, memory_kv)
     else:
       new = []
       for i in range(c.num_layers):
         x, kv = _block(c)(c, name=f'layer_{i}')(
-            x, positions, causal, masks, [(k[i], v[i]) for k, v in memory_kv])
+            x, angles, causal, masks, [(k[i], v[i]) for k, v in memory_kv])
         new.append(kv)
       k, v = (tuple(part) for part in zip(*new, strict=True))
     x = Norm(c, name='final_norm')(x)
