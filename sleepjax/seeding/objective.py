@@ -41,7 +41,8 @@ class SeedingConfig:
   rows: dreams, or rollouts, per update.
   rows_at_once: rows whose gradient is taken at once, a divisor of `rows`; 0 for
     all. Fewer need less memory, and the update is the same: gradients of groups
-    of rows add up. What all prompts go on from is read anew for every group.
+    of rows add up. What all prompts go on from is read anew for every group. On
+    a mesh, every device works where it is a multiple of those that share rows.
   on_policy: λ, the chance that an update learns from the student's own
     rollouts (GKD finds ≥ 0.25 enough; a rollout costs several plain updates).
   group_size: K rollouts from one prefix, for the leave-one-out baseline.

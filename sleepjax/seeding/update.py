@@ -94,7 +94,7 @@ def _gradient(config, settings, frozen, slot, index, batch, part):
   if B % at_once:
     raise UserError(
         f'rows_at_once={at_once} must divide the {B} rows of a batch.')
-  # Where only the sampled estimator compares rows, the others need no groups.
+  # Only the sampled estimator compares rows, those of one prefix.
   unit = settings.group_size if settings.estimator == 'sampled' else 1
   of_rows = {name: _in_groups(getattr(batch, name), B // at_once, unit)
              for name in _OF_ROWS}
