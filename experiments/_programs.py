@@ -131,16 +131,16 @@ def _update_flops(config, sizes, heads):
   Args:
     config: the model's shape.
     sizes: of the rows.
-    heads: projections of completions to the vocabulary in (program, model).
+    heads: projections of completions to the vocabulary.
   """
   head = flops.total_flops(flops.forward_products(
       config, 0, sizes.completions)[-1:])
   program = (_forward(config, sizes, 0, causal=False)
-             + _backward(config, sizes, 0, causal=False) + heads[0] * head)
+             + _backward(config, sizes, 0, causal=False) + heads * head)
   if config.remat == 'full':
     program += _recomputed(config, sizes)
   model = (_forward(config, sizes, 0) + _backward(config, sizes, 0)
-           + heads[1] * head)
+           + heads * head)
   return program, model
 
 
@@ -218,10 +218,9 @@ class Sleep:
         divergence=DivergenceConfig(chunk_rows=s.chunk_rows))
     hidden = lambda sizes: jax.ShapeDtypeStruct(
         (sizes.rows, sizes.completion_tokens, model.embed_dim), jnp.float32)
-    # Divergence: teacher, student and the student's gradient. Imitation has
-    # the student's two of its own; the mathematics shares them.
-    counts = [_update_flops(model, own, (5, 3))] + [
-        _update_flops(model, sizes, (3, 3)) for sizes in others.values()]
+    # Teacher, student and the student's gradient; imitation shares them.
+    counts = [_update_flops(model, sizes, 3)
+              for sizes in (own, *others.values())]
 
     def trace(mesh):
       state = jax.eval_shape(
@@ -273,7 +272,7 @@ class Sleep:
     dream = Sizes(1, d.prompt_tokens, d.dream_tokens)
     exam = Sizes(d.questions, d.question_tokens, d.answer_tokens)
     # The slot as it was goes through the same program; it does not count.
-    learnt = _update_flops(model, dream, (2, 2))
+    learnt = _update_flops(model, dream, 2)
     asked = [_forward(model, exam, exam.completions, causal)
              for causal in (False, True)]
     copies = (d.kept + 1, d.kept)
