@@ -32,6 +32,23 @@ def rows(num_rows=10, student_dim=6, teacher_dim=5, vocab=13, seed=0):
   return th, tw, sh, sw, weight
 
 
+def check_same(chunked, direct, sh, sw, weight, masked_sh=None):
+  """Value and gradients in student and head; returns the chunked auxiliaries.
+
+  `chunked` reads `masked_sh`, if given, in place of `sh`.
+  """
+  expected, expected_grads = jax.jit(
+      jax.value_and_grad(direct, (0, 1)))(sh, sw)
+  read_sh = sh if masked_sh is None else masked_sh
+  (loss, (total, aux)), grads = jax.jit(jax.value_and_grad(
+      chunked, (0, 1), has_aux=True))(read_sh, sw)
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  np.testing.assert_allclose(total, weight.sum())
+  for grad, wanted in zip(grads, expected_grads, strict=True):
+    np.testing.assert_allclose(grad, wanted, atol=1e-5)
+  return aux
+
+
 @pytest.mark.parametrize('kind, chunk_rows', [
     ('forward_kl', 3), ('forward_kl', 512), ('reverse_kl', 4), ('jsd', 1),
     ('jsd', 10), ('skewed_forward_kl', 4), ('skewed_reverse_kl', 3),
@@ -49,14 +66,7 @@ def test_chunks_change_nothing(kind, chunk_rows):
         top_k=TOP_K, chunk_rows=chunk_rows)
     return loss, (total, aux)
 
-  expected, expected_grads = jax.jit(
-      jax.value_and_grad(direct, (0, 1)))(sh, sw)
-  (loss, (total, aux)), grads = jax.jit(jax.value_and_grad(
-      chunked, (0, 1), has_aux=True))(sh, sw)
-  np.testing.assert_allclose(loss, expected, rtol=1e-5)
-  np.testing.assert_allclose(total, weight.sum())
-  for grad, wanted in zip(grads, expected_grads, strict=True):
-    np.testing.assert_allclose(grad, wanted, atol=1e-5)
+  aux = check_same(chunked, direct, sh, sw, weight)
   log_q = jax.nn.log_softmax(sh @ sw / 1.3)
   np.testing.assert_allclose(
       aux['student_entropy'], -weight @ (np.exp(log_q) * log_q).sum(-1),
@@ -89,17 +99,10 @@ def test_log_probs_of_tokens_join_the_sum(temperature):
         temperature=temperature, chunk_rows=4)
     return loss, (total, aux)
 
-  expected, expected_grads = jax.jit(
-      jax.value_and_grad(direct, (0, 1)))(sh, sw)
-  sh = np.where(nothing[:, None], np.nan, sh)
-  (loss, (total, aux)), grads = jax.jit(jax.value_and_grad(
-      chunked, (0, 1), has_aux=True))(sh, sw)
-  np.testing.assert_allclose(loss, expected, rtol=1e-5)
-  np.testing.assert_allclose(total, weight.sum())
-  for grad, wanted in zip(grads, expected_grads, strict=True):
-    np.testing.assert_allclose(grad, wanted, atol=1e-5)
+  sh_or_nan = np.where(nothing[:, None], np.nan, sh)
+  aux = check_same(chunked, direct, sh, sw, weight, sh_or_nan)
   alone = ch.divergence_from_hidden(
-      'forward_kl', th, tw, sh, sw, weight, temperature=temperature)
+      'forward_kl', th, tw, sh_or_nan, sw, weight, temperature=temperature)
   np.testing.assert_allclose(aux['divergence'], alone[0], rtol=1e-5)
   for name, value in alone[2].items():
     np.testing.assert_allclose(aux[name], value, rtol=1e-5)
