@@ -47,7 +47,7 @@ class Result:
   seconds: of its steps, one a round.
   first_seconds: of the step before all rounds, which compiles.
   peak_bytes: most memory held during the rounds: of the process, or of the
-    accelerator if it used one.
+    accelerator if it used one, where JAX counts from the process's start.
   """
 
   seconds: tuple[float, ...]
@@ -176,12 +176,22 @@ def _timed(step):
 def _forget_peak():
   """Lets the peak begin anew, at what is held now."""
   gc.collect()
+  if (cuda := _torch_on_gpu()):
+    cuda.reset_peak_memory_stats()
   with contextlib.suppress(OSError, AttributeError):  # Linux with glibc only.
     ctypes.CDLL('libc.so.6').malloc_trim(0)
     pathlib.Path('/proc/self/clear_refs').write_text('5')
 
 
+def _torch_on_gpu():
+  """torch.cuda if this process computes there, else None."""
+  torch = sys.modules.get('torch')
+  return torch and torch.cuda.is_initialized() and torch.cuda
+
+
 def _peak_bytes() -> int:
+  if (cuda := _torch_on_gpu()):
+    return cuda.max_memory_allocated()
   if 'jax' in sys.modules:
     import jax
     stats = jax.local_devices()[0].memory_stats() or {}

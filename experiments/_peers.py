@@ -1,9 +1,9 @@
 """The same work by other programs: transformers, PEFT and TRL on torch.
 
 Functions mirror those of `_phases` and return a step, too. They get the same
-weights as a Hugging Face folder, the same shapes and no stop token. Each uses
-the fastest settings that we found on a CPU, which are named where they are not
-the default.
+weights as a Hugging Face folder, the same shapes and no stop token, and compute
+where JAX does. Each uses the fastest settings that we found on a CPU, which are
+named where they are not the default.
 """
 
 import importlib
@@ -11,6 +11,7 @@ import queue
 import tempfile
 import threading
 
+import jax
 import numpy as np
 
 from experiments import _phases
@@ -30,6 +31,31 @@ def package(name: str):
         '--extra-index-url https://download.pytorch.org/whl/cpu).') from None
 
 
+def _device(torch) -> str:
+  """torch's name of what JAX computes on."""
+  platform = jax.default_backend()
+  if platform == 'cpu':
+    return 'cpu'
+  if platform == 'gpu' and torch.cuda.is_available():
+    return 'cuda'
+  raise UserError(
+      f'JAX computes on a {platform.upper()}, where this torch '
+      f'({torch.__version__}) does not: leave out --peers, install a torch '
+      'that does, or set JAX_PLATFORMS=cpu for both.')
+
+
+def _finished(torch, step):
+  """The step as one that returns when its work is done."""
+  if not torch.cuda.is_initialized():
+    return step
+
+  def and_wait():
+    step()
+    torch.cuda.synchronize()
+
+  return and_wait
+
+
 def _model(source, dtype):
   torch, transformers = package('torch'), package('transformers')
   transformers.utils.logging.set_verbosity_error()
@@ -38,12 +64,12 @@ def _model(source, dtype):
   # A row then ends by its length alone.
   model.generation_config.eos_token_id = None
   model.generation_config.pad_token_id = 0
-  return torch, model.eval()
+  return torch, model.to(_device(torch)).eval()
 
 
 def _ids(torch, vocab_size, *shape):
-  return torch.from_numpy(
-      _phases.random_tokens(vocab_size, *shape).astype(np.int64))
+  return torch.from_numpy(_phases.random_tokens(
+      vocab_size, *shape).astype(np.int64)).to(_device(torch))
 
 
 def prefill(source: str, dtype: str, sizes: Sizes):
@@ -55,22 +81,27 @@ def prefill(source: str, dtype: str, sizes: Sizes):
   def step():
     model(ids, use_cache=True, logits_to_keep=1)
 
-  return step
+  return _finished(torch, step)
 
 
-def generate(source: str, dtype: str, sizes: Sizes, batch: int):
-  """Greedy continuation by `generate`."""
+def generate(source: str, dtype: str, sizes: Sizes, batch: int,
+             compiled: bool = False):
+  """Greedy continuation by `generate`; with `compiled`, by a compiled model,
+  for which generate wants a static cache, a GPU and a second call."""
   torch, model = _model(source, dtype)
+  cache = {'cache_implementation': 'static'} if compiled else {}
   ids = _ids(torch, model.config.vocab_size, batch, sizes.prompt_tokens)
   mask = torch.ones_like(ids)
 
   @torch.inference_mode()
   def step():
     out = model.generate(ids, attention_mask=mask, do_sample=False,
-                         max_new_tokens=sizes.new_tokens)
+                         max_new_tokens=sizes.new_tokens, **cache)
     assert out.shape[1] == sizes.row_tokens
 
-  return step
+  if compiled:
+    step()
+  return _finished(torch, step)
 
 
 def _learning_step(torch, model, ids, labels):
@@ -88,7 +119,7 @@ def _learning_step(torch, model, ids, labels):
     if not torch.isfinite(loss):
       raise FloatingPointError(f'the loss is {loss}.')
 
-  return step
+  return _finished(torch, step)
 
 
 def train_step(source: str, dtype: str, sizes: Sizes):
@@ -173,7 +204,7 @@ def gkd_step(source: str, dtype: str, sizes: Sizes):
 def _trainer_step(source, dtype, sizes, trainer_class, config_class, examples,
                   **settings):
   """A step of a trainer's own loop, which runs in a thread and waits."""
-  _, student = _model(source, dtype)
+  torch, student = _model(source, dtype)
   _, teacher = _model(source, dtype)
   transformers, datasets = package('transformers'), package('datasets')
   tokenizer = transformers.AutoTokenizer.from_pretrained(source)
@@ -193,7 +224,8 @@ def _trainer_step(source, dtype, sizes, trainer_class, config_class, examples,
   config = config_class(
       output_dir=tempfile.mkdtemp(), per_device_train_batch_size=sizes.rows,
       max_steps=10_000, learning_rate=1e-5, report_to=[], save_strategy='no',
-      logging_strategy='no', use_cpu=True, disable_tqdm=True,
+      logging_strategy='no', use_cpu=_device(torch) == 'cpu',
+      disable_tqdm=True,
       # Faster; memory would be a little less with it.
       gradient_checkpointing=False, bf16=False, **settings)
   trainer = trainer_class(
@@ -202,7 +234,7 @@ def _trainer_step(source, dtype, sizes, trainer_class, config_class, examples,
       processing_class=tokenizer, peft_config=_lora(student, sizes),
       callbacks=[Turn()])
   gates.start(trainer.train)
-  return gates.step
+  return _finished(torch, gates.step)
 
 
 class Gates:

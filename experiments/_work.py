@@ -17,8 +17,6 @@ from sleepjax.models import flops, ops
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.flops import Product
 
-_GEMM = 2048
-
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
@@ -186,16 +184,17 @@ def wall(passes, dtype: str, outputs_first: bool):
   return step
 
 
+def gemm_size() -> int:
+  """Rows of that product: as many as keep the device busy."""
+  return 2048 if jax.default_backend() == 'cpu' else 8192
+
+
 def gemm(dtype: str):
   """A contestant: one square product, the best that this machine does."""
-  x = jnp.full((_GEMM, _GEMM), 0.01, dtype)
-  product = jax.jit(lambda x: jnp.dot(
-      x, x, preferred_element_type=jnp.float32))
+  x = jax.random.normal(jax.random.key(0), (gemm_size(),) * 2, dtype)
+  product = jax.jit(lambda x: ops.matmul(x, x, dtype))
 
   def step():
     jax.block_until_ready(product(x))
 
   return step
-
-
-GEMM_FLOPS = 2 * _GEMM ** 3

@@ -6,18 +6,18 @@ r"""How fast every phase is, how fast it could be, and how fast others are.
       [--dtype=float32] [--repeats=5]
 
 Each phase runs in a process of its own, in turns with what it is compared to
-(see `_contest`): bare products of the same shapes, one 2048³ product, and its
-rivals. Prints a table and writes DIR/benchmark.json, a list with an entry a
-phase.
+(see `_contest`): bare products of the same shapes, one large square product
+(2048³ on CPUs, 8192³ elsewhere), and its rivals. Prints a table and writes
+DIR/benchmark.json, a list with an entry a phase.
 
   step_seconds       median of the repeats (`step_spread`: least, greatest)
   tokens_per_second  tokens written where the phase writes (decode_*,
                      seeding_step), else read, over step_seconds
   compile_seconds    what the first step took beyond that; nothing is cached
-  peak_bytes         most memory of the process during the repeats, or of the
-                     accelerator if there is one
+  peak_bytes         most memory of the process during the repeats; on an
+                     accelerator that of its own, for JAX since the start
   model_flops        of a step, by the formulas of `sleepjax.models.flops`
-  fraction_of_gemm_peak  model FLOPs per second over those of the 2048³ product
+  fraction_of_gemm_peak  model FLOPs per second over those of the square product
   fraction_of_wall   time of the bare products over that of the step, with
                      weights stored outputs first (`ops.matmul`) where JAX
                      computes on CPUs
@@ -29,9 +29,10 @@ Two rivals are ours: scoring_shared_prefix is compared with reading the prefix
 again in each row, dream_inner with one copy after another. --peers (pip install
 '.[peers]') adds others' programs on the same shapes: Hugging Face generate, a
 PEFT LoRA step of as many trainable parameters, a torch training step, TRL's and
-tunix's distillation trainers. They get the same weights. Our commands keep
-freed memory (`sleepjax.training.host_pages`), others' programs do not;
---peers_keep_pages lets them.
+tunix's distillation trainers. They get the same weights and compute where JAX
+does; on a GPU, generate with a compiled model and a static cache takes part,
+too. Our commands keep freed memory (`sleepjax.training.host_pages`), others'
+programs do not; --peers_keep_pages lets them.
 """
 
 import json
@@ -57,18 +58,23 @@ _OURS = 'experiments._phases'
 
 class Phase(NamedTuple):
   """ours: function of `_phases` and its own options; own_rivals: name -> the
-  same; peers: name -> function of `peer_module` and options."""
+  same; peers: name -> function of `peer_module` and options;
+  accelerated_peers: those that take part on accelerators only."""
 
   ours: tuple[str, dict]
   own_rivals: dict = {}
   peers: dict = {}
   peer_module: str = 'experiments._peers'
+  accelerated_peers: dict = {}
 
 
 def _decoding(batch):
   options = {'batch': batch}
-  return Phase(('decode', options), {}, {
-      'transformers generate': ('generate', options)})
+  return Phase(
+      ('decode', options),
+      peers={'transformers generate': ('generate', options)},
+      accelerated_peers={
+          'compiled generate': ('generate', {**options, 'compiled': True})})
 
 
 PHASES = {
@@ -121,7 +127,8 @@ def _parsed(argv):
   args.phases = args.phases.split(',')
   args.without = args.without.split(',') if args.without else []
   rivals = [rival for phase in PHASES.values()
-            for rival in (*phase.own_rivals, *phase.peers)]
+            for rival in (*phase.own_rivals, *phase.peers,
+                          *phase.accelerated_peers)]
   for name in args.without:
     if name not in rivals:
       raise UserError(f'--without: no rival {name!r}; expected some of '
@@ -156,9 +163,12 @@ def _entries(name: str, args, source: str) -> dict[str, Entry]:
   entries |= {rival: entry(_OURS, ours, who)
               for rival, who in phase.own_rivals.items()}
   if args.peers:
+    peers = phase.peers
+    if jax.default_backend() != 'cpu':
+      peers = {**peers, **phase.accelerated_peers}
     entries |= {peer: entry(
         phase.peer_module, theirs, who, args.peers_keep_pages)
-                for peer, who in phase.peers.items()}
+                for peer, who in peers.items()}
   return {who: e for who, e in entries.items() if who not in args.without}
 
 
@@ -178,7 +188,7 @@ def measure(name: str, args, source: str, config) -> dict:
   results = _contest.compete(entries, args.repeats)
   ours = results['ours']
   speed = work.flops / ours.median
-  peak = _work.GEMM_FLOPS / results['gemm'].median
+  peak = 2 * _work.gemm_size() ** 3 / results['gemm'].median
   wall = _contest.ratios(results['wall'], ours)
   report = {
       'name': name, 'tokens_per_second': work.tokens / ours.median,
@@ -236,6 +246,8 @@ def main(argv):
   args = _parsed(argv)
   workdir = pathlib.Path(args.workdir)
   workdir.mkdir(parents=True, exist_ok=True)
+  # Contestants share an accelerator's memory: nobody takes most of it at once.
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   model = load_pretrained(args.model)
   config, reports = model.config, []
   with tempfile.TemporaryDirectory() as folder, Display() as display:

@@ -11,10 +11,19 @@ NEGATIVE_INFINITY = -1e30  # Finite, so that a fully masked row stays finite.
 _FEW_ROWS = 128  # Multiplied from the right, see `matmul`.
 
 
-def _product(a, b, contract, dtype):
+def precision(dtype):
+  """What a product of `dtype` must be asked for to be one of that dtype.
+
+  Accelerators otherwise multiply float32 in fewer bits: TPUs in bfloat16,
+  GPUs in TF32.
+  """
+  return jax.lax.Precision.HIGHEST if dtype == 'float32' else None
+
+
+def _product(a, b, contract, dtype, batch=((), ())):
   return jax.lax.dot_general(
-      a.astype(dtype), b.astype(dtype), (contract, ((), ())),
-      preferred_element_type=jnp.float32)
+      a.astype(dtype), b.astype(dtype), (contract, batch),
+      precision=precision(dtype), preferred_element_type=jnp.float32)
 
 
 def _forward(x, w, dtype, outputs_first):
@@ -202,29 +211,21 @@ def _attend(q_BxTxHxK, parts, dtype):
       B, T, G, H // G, K).astype(dtype).transpose(0, 2, 3, 1, 4)
   scores = []
   for k, _, allowed in parts:
-    k = k.astype(dtype)
     if k.shape[0] == 1:
-      s = jnp.moveaxis(jax.lax.dot_general(
-          q_BxGxRxTxK, k[0], (((4,), (2,)), ((1,), (1,))),
-          preferred_element_type=jnp.float32), 0, 1)
+      s = jnp.moveaxis(_product(
+          q_BxGxRxTxK, k[0], ((4,), (2,)), dtype, ((1,), (1,))), 0, 1)
     else:
-      s = jax.lax.dot_general(
-          q_BxGxRxTxK, k, (((4,), (3,)), ((0, 1), (0, 2))),
-          preferred_element_type=jnp.float32)
+      s = _product(q_BxGxRxTxK, k, ((4,), (3,)), dtype, ((0, 1), (0, 2)))
     scores.append(jnp.where(allowed[:, None, None], s, NEGATIVE_INFINITY))
   weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
   out, start = 0.0, 0
   for k, v, _ in parts:
     stop = start + k.shape[1]
-    w, v = weights[..., start:stop].astype(dtype), v.astype(dtype)
+    w = weights[..., start:stop]
     if v.shape[0] == 1:
-      part = jax.lax.dot_general(
-          w, v[0], (((4,), (0,)), ((1,), (1,))),
-          preferred_element_type=jnp.float32)
-      out += jnp.moveaxis(part, 0, 1)
+      out += jnp.moveaxis(_product(
+          w, v[0], ((4,), (0,)), dtype, ((1,), (1,))), 0, 1)
     else:
-      out += jax.lax.dot_general(
-          w, v, (((4,), (1,)), ((0, 1), (0, 2))),
-          preferred_element_type=jnp.float32)
+      out += _product(w, v, ((4,), (1,)), dtype, ((0, 1), (0, 2)))
     start = stop
   return jnp.moveaxis(out, 3, 1).reshape(B, T, H, -1)

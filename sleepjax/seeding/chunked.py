@@ -190,7 +190,8 @@ def sequence_log_probs_from_hidden(
 
 def _dot(x, w):
   dtype = jnp.promote_types(jnp.result_type(x, w), jnp.float32)
-  return jnp.dot(x, w, preferred_element_type=dtype)
+  return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST,
+                 preferred_element_type=dtype)
 
 
 def _log_prob(log_p_CxV, targets_C):

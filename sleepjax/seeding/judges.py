@@ -172,8 +172,9 @@ def _log_odds(config, params, prompt_BxP, mask_BxP, yes, no):
   """log P(yes) - log P(no) [B] of the next token: a difference of logits."""
   hidden, _ = transformer.hidden_states(config, params, prompt_BxP, mask_BxP)
   head_DxV = transformer.unembedding(params)
-  return hidden[:, -1].astype(jnp.float32) @ (
-      head_DxV[:, yes] - head_DxV[:, no]).astype(jnp.float32)
+  return jnp.matmul(hidden[:, -1], (
+      head_DxV[:, yes] - head_DxV[:, no]).astype(jnp.float32),
+                    precision=jax.lax.Precision.HIGHEST)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

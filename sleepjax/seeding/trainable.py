@@ -90,7 +90,8 @@ class LowRank:
       inner, outer = shapes[name]
       L = config.num_layers
       delta = jnp.einsum('lir,lro->lio', pair['a'].reshape(L, -1, self.rank),
-                         pair['b'].reshape(L, self.rank, -1))
+                         pair['b'].reshape(L, self.rank, -1),
+                         precision=jax.lax.Precision.HIGHEST)
       return (self.alpha / self.rank) * delta.reshape(L, *inner, *outer)
 
     return _by_module({n: product(n, pair) for n, pair in tree.items()})
