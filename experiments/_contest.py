@@ -20,9 +20,9 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from experiments import _host_pages
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
-from sleepjax.training import host_pages
 
 
 class Entry(NamedTuple):
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
   A step is called without arguments and returns when its work is done; if it
   returns a float, those seconds count in place of what it took. Without
   `keep_pages` its process has the C library's own habits
-  (`sleepjax.training.host_pages`).
+  (`_host_pages`).
   """
 
   module: str
@@ -148,7 +148,7 @@ def _serve(connection, entry):
   """A contestant's process: builds, does a first step, then what it is told."""
   try:
     if entry.keep_pages:
-      host_pages.keep_pages()
+      _host_pages.keep_pages()
     step = getattr(importlib.import_module(entry.module), entry.function)(
         **entry.options)
     first = _timed(step)

@@ -30,8 +30,9 @@ from typing import Any, NoReturn
 from absl import flags
 from ml_collections import config_dict, config_flags
 
+from experiments import _host_pages
 from sleepjax.errors import UserError
-from sleepjax.training import background, checkpoints, host_pages, preemption
+from sleepjax.training import background, checkpoints, preemption
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -49,7 +50,7 @@ def run(main: Callable[[Sequence[str]], int | None],
   bug, not a wrong input.
   """
   try:
-    host_pages.keep_pages()
+    _host_pages.keep_pages()
     try:
       status = main(argv) or 0
     finally:

@@ -31,7 +31,7 @@ again in each row, dream_inner with one copy after another. --peers (pip install
 PEFT LoRA step of as many trainable parameters, a torch training step, TRL's and
 tunix's distillation trainers. They get the same weights and compute where JAX
 does; on a GPU, generate with a compiled model and a static cache takes part,
-too. Our commands keep freed memory (`sleepjax.training.host_pages`), others'
+too. Our commands keep freed memory (`_host_pages`), others'
 programs do not; --peers_keep_pages lets them.
 """
 

@@ -15,6 +15,9 @@ from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 
+# What tests compare with is multiplied in float32, on accelerators too.
+jax.config.update('jax_default_matmul_precision', 'highest')
+
 CONFIG = ModelConfig(
     vocab_size=61, num_layers=2, embed_dim=32, mlp_dim=48, num_heads=4,
     num_kv_heads=2, head_dim=8, max_context=256)

@@ -2,11 +2,12 @@ import ctypes
 import json
 import platform
 import resource
+import types
 
 import jax
 import pytest
 
-from experiments import _contest, _phases, _work, benchmark
+from experiments import _contest, _peers, _phases, _work, benchmark
 from experiments._contest import Entry
 from sleepjax.errors import UserError
 from sleepjax.models.load import load_pretrained
@@ -172,6 +173,17 @@ def test_work_of_every_phase():
 def test_wrong_arguments_are_refused(tmp_path, argument, message):
   with pytest.raises(UserError, match=message):
     benchmark.main(['benchmark', f'--workdir={tmp_path}', argument])
+
+
+def test_peers_compute_where_jax_does(monkeypatch):
+  torch = types.SimpleNamespace(
+      __version__='2', cuda=types.SimpleNamespace(is_available=lambda: False))
+  assert _peers._device(torch) == 'cpu'
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  with pytest.raises(UserError, match='on a GPU, where this torch .* does not'):
+    _peers._device(torch)
+  torch.cuda.is_available = lambda: True
+  assert _peers._device(torch) == 'cuda'
 
 
 def test_absent_peers_are_named(tmp_path):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from experiments import _host_pages
 from sleepjax.errors import UserError
-from sleepjax.training import host_pages
 
 # Page faults of a program that needs 64 MiB beside its arguments: the median of
 # 20 calls after 20. Pieces over 32 MiB never come from a heap of glibc's unless
@@ -15,8 +15,8 @@ from sleepjax.training import host_pages
 _FAULTS = """
 import ctypes, resource, statistics
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)
-from sleepjax.training import host_pages
-print(host_pages.keep_pages())
+from experiments import _host_pages
+print(_host_pages.keep_pages())
 import jax, jax.numpy as jnp
 x = jnp.ones((2048, 2048))
 program = jax.jit(lambda x: jnp.fft.fft(x).real.sum()).lower(x).compile()
@@ -47,24 +47,39 @@ def test_buffers_of_a_program_are_faulted_in_once():
   assert not told and faults > 12000
 
 
-@pytest.mark.parametrize('setting, gibibytes, kept', [
-    ('', 16, True), ('', 15.9, False), ('', 0, False), ('1', 4, True),
-    ('0', 64, False)])
-def test_memory_decides_where_nothing_is_said(setting, gibibytes, kept):
-  assert host_pages.wanted(setting, gibibytes * 2 ** 30) == kept
+@pytest.mark.parametrize('setting, gibibytes, on_cpus, kept', [
+    ('', 16, True, True), ('', 15.9, True, False), ('', 0, True, False),
+    ('', 64, False, False), ('1', 4, False, True), ('0', 64, True, False)])
+def test_the_machine_decides_where_nothing_is_said(
+    setting, gibibytes, on_cpus, kept):
+  assert _host_pages.wanted(setting, gibibytes * 2 ** 30, on_cpus) == kept
+
+
+@pytest.mark.parametrize('platforms, accelerator, on_cpus', [
+    ('', False, True), ('', True, False), ('cpu', True, True),
+    ('tpu,cpu', False, False)])
+def test_where_jax_will_compute(
+    monkeypatch, tmp_path, platforms, accelerator, on_cpus):
+  device = tmp_path / 'nvidia0'
+  monkeypatch.setattr(
+      _host_pages, '_ACCELERATORS', (str(tmp_path / 'nvidia[0-9]*'),))
+  monkeypatch.setenv('JAX_PLATFORMS', platforms)
+  if accelerator:
+    device.touch()
+  assert _host_pages.computes_on_cpus() == on_cpus
 
 
 def test_another_setting_is_refused():
   with pytest.raises(UserError, match="SLEEPJAX_KEEP_PAGES='yes' must be 1 or"):
-    host_pages.wanted('yes', 0)
+    _host_pages.wanted('yes', 0, True)
 
 
 def test_a_container_may_have_less_memory(monkeypatch, tmp_path):
   limit = tmp_path / 'memory.max'
-  monkeypatch.setattr(host_pages, '_CGROUP_LIMIT', limit)
-  whole = host_pages.machine_bytes()
+  monkeypatch.setattr(_host_pages, '_CGROUP_LIMIT', limit)
+  whole = _host_pages.machine_bytes()
   assert whole > 2 ** 30
   limit.write_text('max\n')
-  assert host_pages.machine_bytes() == whole
+  assert _host_pages.machine_bytes() == whole
   limit.write_text(f'{2 ** 30}\n')
-  assert host_pages.machine_bytes() == 2 ** 30
+  assert _host_pages.machine_bytes() == 2 ** 30

@@ -13,7 +13,7 @@ from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import update
 from sleepjax.seeding.divergences import DivergenceConfig
 from sleepjax.seeding.objective import Batch, SeedingConfig
-from sleepjax.seeding.trainable import OWN_MLP_SLOT, AllLayers
+from sleepjax.seeding.trainable import OWN_MLP_SLOT, AllLayers, LowRank
 
 # No clipping, so that the first moment of Adam is a tenth of the gradient.
 SETTINGS = SeedingConfig(
@@ -141,3 +141,19 @@ def test_settings_that_do_not_fit_are_refused(slotted, alone):
         rows_at_once=3, divergence=DivergenceConfig('reverse_kl'))
   with pytest.raises(UserError, match='rows_at_once=8 must divide the 12 rows'):
     gradient_of(slotted, SeedingConfig(rows=16, rows_at_once=8), alone)
+
+
+@pytest.mark.parametrize('part', [
+    OWN_MLP_SLOT, LowRank(1)], ids=['slot', 'low rank'])
+def test_float32_is_float32_on_accelerators(slotted, batch, part):
+  """Which multiply it in fewer bits unless every product asks for all."""
+  config, frozen = slotted
+  slot = part.init(config, jax.random.key(0)) if part is not OWN_MLP_SLOT else (
+      slots.read_slot(config, frozen, 1))
+  with jax.default_matmul_precision('default'):
+    text = update.seeding_step.lower(
+        config, SETTINGS, frozen, update.init_state(SETTINGS, slot),
+        1 if part is OWN_MLP_SLOT else 0, batch, part).as_text()
+  products = [line for line in text.splitlines() if 'dot_general' in line]
+  assert len(products) > 30
+  assert [p for p in products if 'HIGHEST, HIGHEST' not in p] == []
