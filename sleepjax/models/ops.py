@@ -217,15 +217,16 @@ def _attend(q_BxTxHxK, parts, dtype):
     else:
       s = _product(q_BxGxRxTxK, k, ((4,), (3,)), dtype, ((0, 1), (0, 2)))
     scores.append(jnp.where(allowed[:, None, None], s, NEGATIVE_INFINITY))
-  weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
-  out, start = 0.0, 0
-  for k, v, _ in parts:
-    stop = start + k.shape[1]
-    w = weights[..., start:stop]
+  # The softmax over all parts at once, divided by its sum in the end.
+  peak = jax.lax.stop_gradient(functools.reduce(jnp.maximum, [
+      s.max(-1, keepdims=True) for s in scores]))
+  out, total = 0.0, 0.0
+  for s, (_, v, _) in zip(scores, parts, strict=True):
+    w = jnp.exp(s - peak)
+    total += w.sum(-1, keepdims=True)
     if v.shape[0] == 1:
       out += jnp.moveaxis(_product(
           w, v[0], ((4,), (0,)), dtype, ((1,), (1,))), 0, 1)
     else:
       out += _product(w, v, ((4,), (1,)), dtype, ((0, 1), (0, 2)))
-    start = stop
-  return jnp.moveaxis(out, 3, 1).reshape(B, T, H, -1)
+  return jnp.moveaxis(out / total, 3, 1).reshape(B, T, H, -1)

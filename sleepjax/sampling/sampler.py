@@ -88,33 +88,48 @@ def _draw(logits, axis: int, uniform_B, method: Sampling):
   return tokens, jnp.squeeze(chosen, axis) - log_total
 
 
-def _turned(part):
-  """Keys or values of a cache, or back; the number of keys is axis 2.
+def _for_cache(segment: Segment) -> Segment:
+  """The segment as it is kept while it grows.
 
-  Of layers apart, heads come first, [B, G, S, K], as attention multiplies them:
-  otherwise they are turned round in every step. Stacked ones stay [L, B, S, G,
-  K], since a loop over layers would turn all of them before it begins.
+  Of layers apart, heads come first, keys as [B, G, K, S] and values as
+  [B, G, S, C], which is how attention multiplies them: otherwise they are
+  turned round in every step. Stacked ones stay [L, B, S, G, K], since a loop
+  over layers would turn all of them before it begins.
   """
-  if isinstance(part, tuple):
-    return tuple(jnp.swapaxes(x, 1, 2) for x in part)
-  return part
+  if not isinstance(segment.k, tuple):
+    return segment
+  return Segment(tuple(k.transpose(0, 2, 3, 1) for k in segment.k),
+                 tuple(v.swapaxes(1, 2) for v in segment.v), segment.mask)
+
+
+def _from_cache(cache: Segment) -> Segment:
+  if not isinstance(cache.k, tuple):
+    return cache
+  return Segment(tuple(k.transpose(0, 3, 1, 2) for k in cache.k),
+                 tuple(v.swapaxes(1, 2) for v in cache.v), cache.mask)
+
+
+def _map_cache(f, *caches: Segment) -> Segment:
+  """f(*leaves, axis of the places) of every leaf."""
+  k_axis = 3 if isinstance(caches[0].k, tuple) else 2
+  k, v, mask = (
+      jax.tree.map(lambda *leaves, axis=axis: f(*leaves, axis), *parts)
+      for axis, parts in zip((k_axis, 2, 1), zip(*caches)))
+  return Segment(k, v, mask)
 
 
 def _grow_cache(segment: Segment, length: int) -> Segment:
-  def pad(x, axis):
-    return jnp.pad(x, [(0, length if a == axis else 0) for a in range(x.ndim)])
-
-  k, v = (jax.tree.map(lambda x: pad(x, 2), _turned(part))
-          for part in (segment.k, segment.v))
-  return Segment(k, v, pad(segment.mask, 1))
+  return _map_cache(
+      lambda x, axis: jnp.pad(
+          x, [(0, length if a == axis else 0) for a in range(x.ndim)]),
+      _for_cache(segment))
 
 
 def _write_cache(cache: Segment, new: Segment, index, real_B) -> Segment:
-  write = lambda old, one, axis=2: jax.lax.dynamic_update_slice_in_dim(
-      old, one, index, axis)
-  return Segment(jax.tree.map(write, cache.k, _turned(new.k)),
-                 jax.tree.map(write, cache.v, _turned(new.v)),
-                 write(cache.mask, real_B[:, None], 1))
+  return _map_cache(
+      lambda old, one, axis: jax.lax.dynamic_update_slice_in_dim(
+          old, one, index, axis),
+      cache, _for_cache(new._replace(mask=real_B[:, None])))
 
 
 def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
@@ -164,9 +179,9 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
 
   def step(state):
     t, cache = state['t'], state['cache']
-    read = Segment(_turned(cache.k), _turned(cache.v), cache.mask)
     hidden, new = transformer.hidden_states(
-        config, params, state['token'][:, None], None, (*segments, read))
+        config, params, state['token'][:, None], None,
+        (*segments, _from_cache(cache)))
     token, log_prob = next_token(hidden[:, 0], t)
     live = ~state['done']
     token = jnp.where(live, token, 0)
