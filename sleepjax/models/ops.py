@@ -209,24 +209,28 @@ def _attend(q_BxTxHxK, parts, dtype):
   # turned round is then the queries, not the scores, of which there are more.
   q_BxGxRxTxK = (q_BxTxHxK * K ** -0.5).reshape(
       B, T, G, H // G, K).astype(dtype).transpose(0, 2, 3, 1, 4)
+  # Of a shared part groups come first, as in its products: [G, B, R, T, S].
+  turned = lambda x, k: jnp.swapaxes(x, 0, 1) if k.shape[0] == 1 else x
   scores = []
   for k, _, allowed in parts:
+    # Added, where XLA's CPU code would write a selection once more.
+    bias = jnp.where(allowed, 0.0, NEGATIVE_INFINITY)[:, None, None]
     if k.shape[0] == 1:
-      s = jnp.moveaxis(_product(
-          q_BxGxRxTxK, k[0], ((4,), (2,)), dtype, ((1,), (1,))), 0, 1)
+      s = _product(q_BxGxRxTxK, k[0], ((4,), (2,)), dtype, ((1,), (1,)))
     else:
       s = _product(q_BxGxRxTxK, k, ((4,), (3,)), dtype, ((0, 1), (0, 2)))
-    scores.append(jnp.where(allowed[:, None, None], s, NEGATIVE_INFINITY))
+    scores.append(s + turned(bias, k))
   # The softmax over all parts at once, divided by its sum in the end.
   peak = jax.lax.stop_gradient(functools.reduce(jnp.maximum, [
-      s.max(-1, keepdims=True) for s in scores]))
+      turned(s.max(-1, keepdims=True), k)
+      for s, (k, _, _) in zip(scores, parts, strict=True)]))
   out, total = 0.0, 0.0
-  for s, (_, v, _) in zip(scores, parts, strict=True):
-    w = jnp.exp(s - peak)
-    total += w.sum(-1, keepdims=True)
-    if v.shape[0] == 1:
-      out += jnp.moveaxis(_product(
-          w, v[0], ((4,), (0,)), dtype, ((1,), (1,))), 0, 1)
+  for s, (k, v, _) in zip(scores, parts, strict=True):
+    w = jnp.exp(s - turned(peak, k))
+    total += turned(w.sum(-1, keepdims=True), k)
+    if k.shape[0] == 1:
+      part = _product(w, v[0], ((4,), (0,)), dtype, ((0,), (1,)))
     else:
-      out += _product(w, v, ((4,), (1,)), dtype, ((0, 1), (0, 2)))
+      part = _product(w, v, ((4,), (1,)), dtype, ((0, 1), (0, 2)))
+    out += turned(part, k)
   return jnp.moveaxis(out / total, 3, 1).reshape(B, T, H, -1)
