@@ -209,28 +209,57 @@ def _attend(q_BxTxHxK, parts, dtype):
   # turned round is then the queries, not the scores, of which there are more.
   q_BxGxRxTxK = (q_BxTxHxK * K ** -0.5).reshape(
       B, T, G, H // G, K).astype(dtype).transpose(0, 2, 3, 1, 4)
-  # Of a shared part groups come first, as in its products: [G, B, R, T, S].
-  turned = lambda x, k: jnp.swapaxes(x, 0, 1) if k.shape[0] == 1 else x
+  shared = tuple(k.shape[0] == 1 for k, _, _ in parts)
   scores = []
-  for k, _, allowed in parts:
+  for (k, _, allowed), first in zip(parts, shared, strict=True):
     # Added, where XLA's CPU code would write a selection once more.
     bias = jnp.where(allowed, 0.0, NEGATIVE_INFINITY)[:, None, None]
-    if k.shape[0] == 1:
+    if first:  # Groups come first, as in the product: [G, B, R, T, S].
       s = _product(q_BxGxRxTxK, k[0], ((4,), (2,)), dtype, ((1,), (1,)))
     else:
       s = _product(q_BxGxRxTxK, k, ((4,), (3,)), dtype, ((0, 1), (0, 2)))
-    scores.append(s + turned(bias, k))
-  # The softmax over all parts at once, divided by its sum in the end.
-  peak = jax.lax.stop_gradient(functools.reduce(jnp.maximum, [
-      turned(s.max(-1, keepdims=True), k)
-      for s, (k, _, _) in zip(scores, parts, strict=True)]))
-  out, total = 0.0, 0.0
-  for s, (k, v, _) in zip(scores, parts, strict=True):
-    w = jnp.exp(s - turned(peak, k))
-    total += turned(w.sum(-1, keepdims=True), k)
-    if k.shape[0] == 1:
+    scores.append(s + _turned(bias, first))
+  out = 0.0
+  for w, (_, v, _), first in zip(
+      _softmax(shared, scores), parts, shared, strict=True):
+    if first:
       part = _product(w, v[0], ((4,), (0,)), dtype, ((0,), (1,)))
     else:
       part = _product(w, v, ((4,), (1,)), dtype, ((0, 1), (0, 2)))
-    out += turned(part, k)
-  return jnp.moveaxis(out / total, 3, 1).reshape(B, T, H, -1)
+    out += _turned(part, first)
+  return jnp.moveaxis(out, 3, 1).reshape(B, T, H, -1)
+
+
+def _turned(x, groups_first):
+  """[G, B, ...] -> [B, G, ...], or back, of a part that has groups first."""
+  return jnp.swapaxes(x, 0, 1) if groups_first else x
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _softmax(shared, scores):
+  """Over the last axes of all parts together, which are never put into one.
+
+  Like that of `jax.nn`, it keeps nothing for its derivative but the result.
+  """
+  peak = functools.reduce(jnp.maximum, [
+      _turned(s.max(-1, keepdims=True), first)
+      for s, first in zip(scores, shared, strict=True)])
+  below = [s - _turned(peak, first)
+           for s, first in zip(scores, shared, strict=True)]
+  log_total = jnp.log(_total(shared, [jnp.exp(s) for s in below]))
+  return [jnp.exp(s - _turned(log_total, first))
+          for s, first in zip(below, shared, strict=True)]
+
+
+def _total(shared, parts):
+  return sum(_turned(x.sum(-1, keepdims=True), first)
+             for x, first in zip(parts, shared, strict=True))
+
+
+@_softmax.defjvp
+def _softmax_jvp(shared, primals, tangents):
+  weights = _softmax(shared, *primals)
+  moved = [w * t for w, t in zip(weights, *tangents, strict=True)]
+  mean = _total(shared, moved)
+  return weights, [m - w * _turned(mean, first) for m, w, first in zip(
+      moved, weights, shared, strict=True)]
