@@ -19,14 +19,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.evals import answers
-from sleepjax.models import transformer
+from sleepjax.models import ops, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import imitation
@@ -172,9 +171,7 @@ def _log_odds(config, params, prompt_BxP, mask_BxP, yes, no):
   """log P(yes) - log P(no) [B] of the next token: a difference of logits."""
   hidden, _ = transformer.hidden_states(config, params, prompt_BxP, mask_BxP)
   head_DxV = transformer.unembedding(params)
-  return jnp.matmul(hidden[:, -1], (
-      head_DxV[:, yes] - head_DxV[:, no]).astype(jnp.float32),
-                    precision=jax.lax.Precision.HIGHEST)
+  return ops.matmul(hidden[:, -1], head_DxV[:, yes] - head_DxV[:, no])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
