@@ -170,7 +170,7 @@ def dreamt(mesh, config, params, slot, numbers):
   numbers.keep('scores', select.gradient_scores(
       *model, dreams, held_in, task_n, rows_at_once=4))
   numbers.keep('trials', inner.dream_trials(
-      *model, dreams, held_in, task_n, 2, 1e-4))
+      *model, dreams, held_in, task_n, 2, 1e-3))
   part = LowRank(4, 8.0)
   generator = part.init(config, jax.random.key(4))
   generator = sharding.put(
