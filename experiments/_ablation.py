@@ -18,7 +18,6 @@ from experiments.squad_passages import read_passages, summarise, to_exam
 from sleepjax import lifecycle
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
-from sleepjax.evals import sleep_scores
 from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.models.load import load_pretrained
 from sleepjax.training import distributed
@@ -134,15 +133,7 @@ def run_squad(model, config, settings, seed, folder, number):
   return {**summary, **success,
           'seed_tokens': _tokens(reports, 'seed') / len(reports),
           'sleep_tokens': _sleep_tokens(reports) / len(reports),
-          'contains_after': summary['closed_book_accuracy_after']['contains'],
-          'gap': summary['closed_book_nll_before'] - summary['in_context_nll'],
-          'gained_net': sleep_scores.gained_net(*(summary[name] for name in (
-              'closed_book_nll_before', 'closed_book_nll_after',
-              'control_nll_before', 'control_nll_after'))),
-          'control_change': (summary['control_nll_after']
-                             - summary['control_nll_before']),
-          'context_lost': (summary['in_context_other_nll_after']
-                           - summary['in_context_other_nll_before'])}
+          'contains_after': summary['closed_book_accuracy_after']['contains']}
 
 
 _RUNS = {'world': run_world, 'squad': run_squad}

@@ -1,10 +1,12 @@
-r"""Ten SQuAD passages, a sleep for each: the mean of what is recovered.
+r"""Ten SQuAD passages, a sleep for each: what is recovered, with intervals.
 
   python -m experiments.squad_passages --config=configs/consolidate/smollm2.py \
       --config.exam.drift=wikitext2 --workdir=DIR
 
-Each passage is slept on by a fresh copy of the model and scored on its own
-questions; the controls are five passages that no run reads. Passages come from
+Each passage is slept on by a fresh copy of the model, with a seed of its own
+(`config.seed` plus its number), and scored on its own questions; the controls
+are five passages that no run reads. So an interval over passages is one over
+seeds, too. Passages come from
 SQuAD in SEAL's form (`sleepjax.data.sources`): `val` for results, `train` to
 choose hyper-parameters on. Finished passages found in DIR are not repeated.
 Writes DIR/<number>/ for each and DIR/summary.json.
@@ -25,6 +27,7 @@ from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
+from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.models.load import load_pretrained
 from sleepjax.training import distributed
 from sleepjax.training.compilation_cache import enable_compilation_cache
@@ -71,56 +74,95 @@ def to_exam(passage):
   return Document(title, passage.context), questions
 
 
-def summarise(reports):
+def changes(report) -> dict:
+  """What one sleep changed, from a passage's report; losses in nats per token.
+
+  Returns:
+    gap: what the text in view would save; gained, gained_net: what the sleep
+    does (`sleep_scores.gained_net`); control_change, context_lost: how much
+    worse controls have become without and with their own text in view; drift,
+    of the perplexity, a share.
+  """
+  r, fell = report, lambda name: report[f'{name}_before'] - report[
+      f'{name}_after']
+  return {
+      'gap': r['closed_book_nll_before'] - r['in_context_nll'],
+      'gained': fell('closed_book_nll'),
+      'gained_net': sleep_scores.gained_net(
+          r['closed_book_nll_before'], r['closed_book_nll_after'],
+          r['control_nll_before'], r['control_nll_after']),
+      'control_change': -fell('control_nll'),
+      'context_lost': -fell('in_context_other_nll'),
+      'drift': r['drift_ppl_after'] / r['drift_ppl_before'] - 1}
+
+
+def summarise(reports) -> dict:
   """Means over passages, and ratios of summed losses.
 
   A ratio of sums, not a mean of ratios: one passage whose text does not help
-  the model even in context would otherwise decide the mean.
+  the model even in context would otherwise decide the mean. None where texts
+  do not help at all.
   """
-  mean = lambda name: float(np.mean([r[name] for r in reports]))
-  gross, net = sleep_scores.recovered(*map(mean, (
-      'closed_book_nll_before', 'closed_book_nll_after', 'in_context_nll',
-      'control_nll_before', 'control_nll_after')))
-  accuracy = lambda name, kind: float(np.mean([r[name][kind] for r in reports]))
-  summary = {
-      'passages': len(reports),
-      'questions': int(sum(r['questions'] for r in reports)),
-      'context_recovered': gross,
-      'context_recovered_net': net,
-      'drift': mean('drift_ppl_after') / mean('drift_ppl_before') - 1,
-      'minutes_a_passage': float(np.mean(
-          [sum(r['seconds'].values()) for r in reports])) / 60,
-      'longest_minutes': float(np.max(
-          [sum(r['seconds'].values()) for r in reports])) / 60}
+  mean = lambda rows, name: float(np.mean([row[name] for row in rows]))
+  rows = [changes(r) for r in reports]
+  summary = {name: mean(rows, name) for name in rows[0]}
   for name in ('closed_book_nll_before', 'closed_book_nll_after',
                'in_context_nll', 'in_context_nll_after', 'control_nll_before',
                'control_nll_after', 'in_context_other_nll_before',
                'in_context_other_nll_after'):
-    summary[name] = mean(name)
+    summary[name] = mean(reports, name)
   for name in ('closed_book_accuracy_before', 'closed_book_accuracy_after',
                'in_context_accuracy'):
-    summary[name] = {kind: accuracy(name, kind)
+    scores = [r[name] for r in reports]
+    summary[name] = {kind: mean(scores, kind)
                      for kind in ('exact', 'contains', 'f1')}
-  return summary
+  for name, part in (('', 'gained'), ('_net', 'gained_net')):
+    summary[f'context_recovered{name}'] = (
+        summary[part] / summary['gap'] if summary['gap'] > 0 else None)
+  minutes = [sum(r['seconds'].values()) / 60 for r in reports]
+  return {
+      **summary, 'passages': len(reports),
+      'questions': int(sum(r['questions'] for r in reports)),
+      'minutes_a_passage': float(np.mean(minutes)),
+      'longest_minutes': float(np.max(minutes))}
+
+
+def intervals(reports) -> dict:
+  """Of `changes`, and of the shares recovered, over passages and so seeds."""
+  rows = [changes(r) for r in reports]
+  column = lambda name: [row[name] for row in rows]
+  found = {name: interval(column(name)) for name in rows[0]}
+  for name, part in (('', 'gained'), ('_net', 'gained_net')):
+    found[f'context_recovered{name}'] = ratio_interval(
+        column(part), column('gap'))
+  return found
 
 
 def print_summary(reports, summary):
   table = rich.table.Table(
-      'passage', 'before', 'after', 'in context', 'recovered', 'net', 'drift')
+      'passage', 'before', 'after', 'in context', 'recovered', 'net',
+      'controls', 'with a context', 'drift')
   share = lambda value: '–' if value is None else f'{value:.0%}'
+  losses = ('closed_book_nll_before', 'closed_book_nll_after', 'in_context_nll')
   for r in reports:
+    row = changes(r)
     table.add_row(
-        r['document'], *(f'{r[name]:.2f}' for name in (
-            'closed_book_nll_before', 'closed_book_nll_after',
-            'in_context_nll')),
+        r['document'], *(f'{r[name]:.2f}' for name in losses),
         share(r['context_recovered']), share(r['context_recovered_net']),
-        f"{r['drift_ppl_after'] / r['drift_ppl_before'] - 1:.1%}")
+        f"{row['control_change']:+.2f}", f"{row['context_lost']:+.2f}",
+        f"{row['drift']:+.1%}")
   table.add_section()
-  table.add_row('all', *(f'{summary[name]:.2f}' for name in (
-      'closed_book_nll_before', 'closed_book_nll_after', 'in_context_nll')),
-                share(summary['context_recovered']),
-                share(summary['context_recovered_net']),
-                f"{summary['drift']:.1%}")
+  found = [summary['intervals'][name] for name in (
+      'context_recovered', 'context_recovered_net', 'control_change',
+      'context_lost', 'drift')]
+  forms = '.0%', '.0%', '+.2f', '+.2f', '+.1%'
+  table.add_row('all', *(f'{summary[name]:.2f}' for name in losses), *(
+      f'{entry["mean"]:{form}}' if entry else '–'
+      for entry, form in zip(found, forms, strict=True)))
+  if len(reports) > 1:
+    table.add_row('95 % ±', '', '', '', *(
+        f'{entry["half_width"]:{form.lstrip("+")}}' if entry else '–'
+        for entry, form in zip(found, forms, strict=True)))
   rich.console.Console().print(table)
 
 
@@ -155,11 +197,11 @@ def _run(model, config, settings, exam, passages, controls):
       print(f'passage {n}: {document.title}', flush=True)
       report = _document.run(
           model, document, questions, controls, resolved, settings, exam,
-          config.seed, folder)
+          config.seed + n, folder)
       report_lib.print_table(report)
     reports.append(report)
     if not finished or len(reports) == len(passages):
-      summary = summarise(reports)
+      summary = {**summarise(reports), 'intervals': intervals(reports)}
       report_lib.write_json(
           pathlib.Path(_WORKDIR.value) / 'summary.json', summary)
       print_summary(reports, summary)
