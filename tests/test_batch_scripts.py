@@ -79,6 +79,43 @@ def test_resume(tmp_path):
   assert 'delete' not in said and 'create' not in said
 
 
+# A slice whose hosts share the folder HOSTS; commands on it are noted, and the
+# question how far it is gets its answer there. What is started ends at once.
+_GCLOUD = '''#!/bin/bash
+command="${*: -3:1}"
+case "$*" in
+  *describe*) echo ACTIVE ;;
+  *pgrep*) cd "$HOSTS" && bash -c "${command#--command=}" | tee -a "$HOSTS/answers" ;;
+  *) echo "$*" >> "$HOSTS/called" ;;
+esac
+case "$*" in
+  *touch*) touch "$HOSTS/sleepjax.installed" ;;
+  *on_host.sh*)
+    [ ! -f "$HOSTS/sleepjax.installed" ] || echo 0 > "$HOSTS/run.status" ;;
+esac
+'''
+
+
+@pytest.mark.parametrize('installed', [False, True])
+def test_resume_where_it_was_stopped_before(tmp_path, installed):
+  """On a slice that is there, with and without what `install.sh` puts there."""
+  programs, hosts = tmp_path / 'bin', tmp_path / 'hosts'
+  programs.mkdir()
+  hosts.mkdir()
+  for name, text in (('gcloud', _GCLOUD), ('pgrep', '#!/bin/sh\nexit 1\n')):
+    (programs / name).write_text(text)
+    (programs / name).chmod(0o755)
+  if installed:
+    (hosts / 'sleepjax.installed').touch()
+  subprocess.run(
+      ['bash', TPU / 'resume.sh', *COMMAND], check=True, timeout=60,
+      env={**SETTINGS, 'PATH': f'{programs}:{os.environ["PATH"]}',
+           'HOSTS': str(hosts), 'POLL_SECONDS': '0', 'HOME': str(tmp_path)})
+  answers = (hosts / 'answers').read_text().split()
+  assert answers == ['gone' if installed else 'bare', '0']
+  assert ('pip install' in (hosts / 'called').read_text()) is not installed
+
+
 def test_collect_and_delete(tmp_path):
   status, said = dry_run(tmp_path, 'collect.sh', '--', 'here')
   assert status == 0 and '+ gcloud storage rsync -r gs://b/run/snapsh' in said

@@ -21,10 +21,12 @@ start() {
   bash "$here/run.sh" "${dry[@]}" -- "$@"
 }
 
-# Status of the command; `running` while it runs, `gone` if it just is not there.
+# Status of the command; `running` while it runs, `bare` where nothing has been
+# installed, `gone` if it just is not there.
 # shellcheck disable=SC2016
 progress='if [ -f run.status ]; then cat run.status;
-elif pgrep -f "[o]n_host.sh" > /dev/null; then echo running; else echo gone; fi'
+elif pgrep -f "[o]n_host.sh" > /dev/null; then echo running;
+elif [ -f sleepjax.installed ]; then echo gone; else echo bare; fi'
 
 while true; do
   now=$(state)
@@ -36,6 +38,10 @@ while true; do
         running | unreachable) ;;
         0) exit 0 ;;
         143 | gone | '') start "$@" ;;
+        bare)
+          bash "$here/install.sh" "${dry[@]}"
+          start "$@"
+          ;;
         *) fail "the command has ended with status $status; see run.log." ;;
       esac
       ;;
