@@ -85,7 +85,8 @@ _GCLOUD = '''#!/bin/bash
 command="${*: -3:1}"
 case "$*" in
   *describe*) echo ACTIVE ;;
-  *pgrep*) cd "$HOSTS" && bash -c "${command#--command=}" | tee -a "$HOSTS/answers" ;;
+  *pgrep*)
+    cd "$HOSTS" && bash -c "${command#--command=}" | tee -a answers ;;
   *) echo "$*" >> "$HOSTS/called" ;;
 esac
 case "$*" in

@@ -1,4 +1,6 @@
 import dataclasses
+import pathlib
+import re
 import subprocess
 import sys
 from typing import Literal
@@ -225,3 +227,12 @@ def test_to_dataclass_builds_nested_parts():
 def test_to_dataclass_explains_wrong_fields(fields, message):
   with pytest.raises(UserError, match=message):
     _main.to_dataclass(Outer, config(**fields), path='seed')
+
+
+def test_the_list_of_commands():
+  """Every command stands in it once, and nothing else does."""
+  folder = pathlib.Path(_main.__file__).parent
+  text = (folder / 'README.md').read_text()
+  firsts = ' '.join(re.findall(r'^\| ([^|]*) \|', text, re.M))
+  assert sorted(re.findall('`([^`]+)`', firsts)) == sorted(
+      p.stem for p in folder.glob('[a-z]*.py'))

@@ -58,6 +58,7 @@ def get_config() -> ConfigDict:
   s = c.sleep.seeding = ConfigDict()
   s.steps = 130
   s.rows = 8  # A multiple of group_size.
+  s.rows_at_once = 0  # Fewer need less memory; 0: all.
   s.on_policy = 0.1
   s.group_size = 4
   s.alpha = 0.8
