@@ -30,7 +30,8 @@ _IN_THE_END = {
     'reversed': ('reversed_accuracy', '.0%'),
     'first day, in the end': ('first_day_in_the_end', '.0%'),
     'forgotten': ('forgetting', '.0%'),
-    'long-known': ('known_after', '.0%')}
+    'long-known': ('known_after', '.0%'),
+    'undone': ('sleeps_rolled_back', '.1f')}
 _ON_PASSAGES = {
     'recovered, net': (('gained_net', 'gap'), '.0%'),
     'loss after': ('closed_book_nll_after', '.2f')}
@@ -48,6 +49,7 @@ SEEDING_COLUMNS = {
         'controls': ('control_change', '+.2f'),
         'with a context': ('context_lost', '+.2f'),
         'drift': ('drift', '+.1%'),
+        'undone': ('sleeps_rolled_back', '.1f'),
         'tokens': ('seed_tokens', ',.0f')}}
 # The same of the second stage.
 DREAMING_COLUMNS = {
@@ -225,6 +227,10 @@ def run(config, workdir: str | None, with_arm, columns):
     sleep = with_arm(config.sleep, arm, config)
     settings[arm] = sleep.to_dict(), _main.to_dataclass(
         lifecycle.SleepConfig, sleep, f'config.sleep of {arm}')
+  if ablation.scale == 'squad':  # That there are as many is known at once.
+    _main.check_numbers(config, passages=1)
+    read_passages(
+        config.split, 0, (max(ablation.seeds) + 1) * config.passages)
   enable_compilation_cache()
   with _mesh.devices_of(config):
     _run_all(config, settings, ablation, pathlib.Path(workdir), columns)
@@ -234,7 +240,7 @@ def _run_all(config, settings, ablation, workdir, columns):
   distributed.make_shared(workdir)
   model, results = load_pretrained(config.model), {}
   base = json.loads(json.dumps(config.to_dict()))
-  for name in ('arms', 'seeds', 'rates', 'passages'):
+  for name in ('arms', 'seeds', 'rates'):
     base.pop(name, None)  # More of them repeat nothing.
   # Every arm once before the second seed: an early end is a fair table.
   for seed in ablation.seeds:

@@ -59,6 +59,9 @@ def shuffled_passages(split):
 
 def read_passages(split, first, number):
   """(passages, [(document, questions)] of the controls that no run reads)."""
+  if number < 1 or first < 0:
+    raise UserError(f'{number} passages from number {first}: passages must be '
+                    'at least 1, the first at least 0.')
   passages = list(shuffled_passages(split))
   if first + number > len(passages) - _CONTROLS:
     raise UserError(
@@ -122,6 +125,7 @@ def summarise(reports) -> dict:
   minutes = [sum(r['seconds'].values()) / 60 for r in reports]
   return {
       **summary, 'passages': len(reports),
+      'sleeps_rolled_back': mean(reports, 'sleeps_rolled_back'),
       'questions': int(sum(r['questions'] for r in reports)),
       'minutes_a_passage': float(np.mean(minutes)),
       'longest_minutes': float(np.max(minutes))}
@@ -172,8 +176,7 @@ def main(argv):
       flag_values=_FLAGS)
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
-  if _PASSAGES.value < 1 or _FIRST.value < 0:
-    raise UserError('--passages must be at least 1, --first at least 0.')
+  _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
   exam = _main.to_dataclass(
@@ -188,16 +191,17 @@ def main(argv):
 
 
 def _run(model, config, settings, exam, passages, controls):
-  resolved, reports = json.loads(json.dumps(config.to_dict())), []
+  base, reports = json.loads(json.dumps(config.to_dict())), []
   for n, passage in enumerate(passages, _FIRST.value):
     folder = pathlib.Path(_WORKDIR.value) / f'{n:03d}'
     document, questions = to_exam(passage)
+    resolved = {**base, 'seed': base['seed'] + n}
     report = finished = _document.finished(folder, resolved, document)
     if not finished:
       print(f'passage {n}: {document.title}', flush=True)
       report = _document.run(
           model, document, questions, controls, resolved, settings, exam,
-          config.seed + n, folder)
+          resolved['seed'], folder)
       report_lib.print_table(report)
     reports.append(report)
     if not finished or len(reports) == len(passages):

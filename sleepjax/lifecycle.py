@@ -129,7 +129,7 @@ def sleep(config: ModelConfig, params, chat: ChatPrompts,
     key: typed PRNG key of this cycle.
     display: shows phases grow, wake, write, seed, dream.
     metrics: one line per step of seeding and part of dreaming.
-    avoid: questions that no dream may ask.
+    avoid: questions that no dream, rehearsal or memory may ask.
     remembered: prompts about earlier texts. What the old self answers to them,
       closed book, is retained.
     earlier: texts of earlier sleeps, for the baselines that may keep them:

@@ -68,7 +68,9 @@ def test_differences_are_taken_seed_by_seed():
     (['--config.seeds=(1, 1)'], 'must be different'),
     (['--config.seeds=(0, -1)'], 'must not be negative'),
     (['--config.scale=moon'], 'one of world, squad'),
-    (['--config.scale=squad'], 'needs config.passages')])
+    (['--config.scale=squad'], 'needs config.passages'),
+    (['--config=configs/seeding/squad.py', '--config.passages=0'],
+     'config.passages=0 must be at least 1')])
 def test_bad_comparisons_are_refused_before_any_run(flags_, message, tmp_path):
   with pytest.raises(UserError, match=message):
     ablate_seeding.main(['x', f'--workdir={tmp_path}/out', *flags_])

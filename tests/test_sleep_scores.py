@@ -1,8 +1,12 @@
 """Shares of context recovered, by hand."""
 
+import numpy as np
 import pytest
 
+from sleepjax.data.documents import Document, Question
 from sleepjax.evals import sleep_scores
+from sleepjax.evals.questions import AnswerConfig
+from sleepjax.evals.sleep_scores import Exam
 
 
 @pytest.mark.parametrize('control_after, net', [
@@ -18,3 +22,30 @@ def test_a_text_that_does_not_help_has_no_share():
   for in_context in (4.0, 4.5, float('nan')):
     assert sleep_scores.recovered(4.0, 3.0, in_context, 5.0, 5.0) == (
         None, None)
+
+
+def test_losses_are_pooled_over_tokens_with_and_without_chunks(monkeypatch):
+  """8 nats on 2 tokens, twice 3 on 6 each: 1 nat a token, however asked."""
+  chunks = [Document('', 'A red house.'), Document('', 'A blue garden.')]
+  asked = (Question('Which house?', 'red'), Question('Which garden?', 'blue'),
+           Question('What garden?', 'blue'))
+  nats, tokens = {'red': 8.0, 'blue': 3.0}, {'red': 2, 'blue': 6}
+  monkeypatch.setattr(
+      sleep_scores.questions_lib, 'answer_loss', lambda *args: (
+          sum(nats[q.answer] for q in args[3]),
+          sum(tokens[q.answer] for q in args[3])))
+  monkeypatch.setattr(
+      sleep_scores.questions_lib, 'answer_accuracy', lambda *args: {
+          'exact': float(np.mean([q.answer == 'red' for q in args[3]]))})
+  monkeypatch.setattr(
+      sleep_scores.questions_lib, 'perplexity', lambda *_: 2.0)
+  monkeypatch.setattr(sleep_scores, 'read_document', lambda *_: 'a segment')
+  scores = sleep_scores.score_model(
+      None, None, None, Exam(chunks, asked, [(chunks[0], asked[:1]),
+                                             (chunks[1], asked[1:])], []),
+      AnswerConfig())
+  for name in ('closed_book_nll', 'in_context_nll', 'control_nll',
+               'in_context_other_nll'):
+    assert scores[name] == 1.0, name
+  for name in ('closed_book_accuracy', 'in_context_accuracy'):
+    assert scores[name]['exact'] == pytest.approx(1 / 3)

@@ -3,6 +3,7 @@
 import pytest
 
 from experiments import squad_passages
+from sleepjax.errors import UserError
 
 
 def report(before, after, in_context, controls_after, drift):
@@ -12,6 +13,7 @@ def report(before, after, in_context, controls_after, drift):
       'document': 'A page', 'questions': 4,
       'seconds': {'seed': 90.0, 'report': 30.0},
       'context_recovered': None, 'context_recovered_net': None,
+      'sleeps_rolled_back': 0,
       'closed_book_nll_before': before, 'closed_book_nll_after': after,
       'in_context_nll': in_context, 'in_context_nll_after': in_context,
       'control_nll_before': 4.0, 'control_nll_after': controls_after,
@@ -79,3 +81,9 @@ def test_table(capsys):
                       '+0.25', '+2.0%']
   assert rows[-1] == ['95 % ±', '', '', '', '159%', '238%', '6.35', '0.00',
                       '12.7%']
+
+
+@pytest.mark.parametrize('first, number', [(0, 0), (0, -1), (-1, 2)])
+def test_numbers_of_passages_that_cannot_be(first, number):
+  with pytest.raises(UserError, match=f'{number} passages from number {first}'):
+    squad_passages.read_passages('val', first, number)

@@ -61,10 +61,10 @@ def _batches(items, size):
     yield batch + [batch[0]] * (size - len(batch)), len(batch)
 
 
-def answer_nll(config: ModelConfig, params, chat: ChatPrompts,
-               questions: Sequence[Question], settings: AnswerConfig,
-               segment: Segment | None = None) -> float:
-  """Loss of the gold answers in nats per token.
+def answer_loss(config: ModelConfig, params, chat: ChatPrompts,
+                questions: Sequence[Question], settings: AnswerConfig,
+                segment: Segment | None = None) -> tuple[float, int]:
+  """Loss of the gold answers: nats in all, and of how many tokens.
 
   Args:
     config, params: the model, in the same layout.
@@ -86,7 +86,13 @@ def answer_nll(config: ModelConfig, params, chat: ChatPrompts,
     rows.completion_mask[real:] = False
     total += float(completion_log_probs(config, params, rows, segments).sum())
     count += int(rows.completion_mask.sum())
-  return -total / count
+  return -total, count
+
+
+def answer_nll(*model_and_questions) -> float:
+  """`answer_loss` in nats per token."""
+  nats, tokens = answer_loss(*model_and_questions)
+  return nats / tokens
 
 
 def greedy_answers(config: ModelConfig, params, chat: ChatPrompts,

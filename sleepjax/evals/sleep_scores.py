@@ -43,7 +43,7 @@ def _chunk_of(question: Question, chunks: Sequence[Document]) -> int:
 
 
 def _in_context(score, config, params, chat, questions, chunks):
-  """(score, number of questions) for every chunk that a question belongs to."""
+  """(score, number of questions) of every chunk that a question belongs to."""
   parts = []
   for i, chunk in enumerate(chunks):
     asked = [q for q in questions if _chunk_of(q, chunks) == i]
@@ -53,9 +53,14 @@ def _in_context(score, config, params, chat, questions, chunks):
   return parts
 
 
-def _weighted(parts):
-  total = sum(n for _, n in parts)
-  return sum(value * n for value, n in parts) / total
+def _per_token(losses):
+  """Of (nats, tokens) of chunks: pooled over tokens, as closed book."""
+  nats, tokens = zip(*losses, strict=True)
+  return sum(nats) / sum(tokens)
+
+
+def _per_question(parts, name):
+  return sum(scores[name] * n for scores, n in parts) / sum(n for _, n in parts)
 
 
 def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
@@ -72,24 +77,24 @@ def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
     closed_book_nll, in_context_nll, control_nll, in_context_other_nll,
     closed_book_accuracy, in_context_accuracy, drift_ppl.
   """
-  nll = lambda asked, segment=None: questions_lib.answer_nll(
+  loss = lambda asked, segment=None: questions_lib.answer_loss(
       config, params, chat, asked, settings, segment)
   accuracy = lambda asked, segment=None: questions_lib.answer_accuracy(
       config, params, chat, asked, settings, segment)
   controls = [q for _, asked in exam.controls for q in asked]
-  own = _in_context(lambda asked, segment: (nll(asked, segment), accuracy(
+  own = _in_context(lambda asked, segment: (loss(asked, segment), accuracy(
       asked, segment)), config, params, chat, exam.questions, exam.chunks)
   other = [part for document, asked in exam.controls for part in _in_context(
-      nll, config, params, chat, asked, [document])]
+      loss, config, params, chat, asked, [document])]
+  in_context = [(scores, n) for (_, scores), n in own]
   return {
-      'closed_book_nll': nll(exam.questions),
-      'in_context_nll': _weighted([(loss, n) for (loss, _), n in own]),
-      'control_nll': nll(controls),
-      'in_context_other_nll': _weighted(other),
+      'closed_book_nll': _per_token([loss(exam.questions)]),
+      'in_context_nll': _per_token([part for (part, _), _ in own]),
+      'control_nll': _per_token([loss(controls)]),
+      'in_context_other_nll': _per_token([part for part, _ in other]),
       'closed_book_accuracy': accuracy(exam.questions),
-      'in_context_accuracy': {
-          name: _weighted([(scores[name], n) for (_, scores), n in own])
-          for name in own[0][0][1]},
+      'in_context_accuracy': {name: _per_question(in_context, name)
+                              for name in in_context[0][0]},
       'drift_ppl': questions_lib.perplexity(config, params, exam.drift_tokens),
   }
 

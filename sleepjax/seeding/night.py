@@ -113,11 +113,13 @@ def write_words(settings: SleepConfig, awake: Memory,
         avoid)
   held_in, agreements = _held_in(
       settings, dreamer, _exam(settings, chat, held_out), dreams,
-      awake.segments, jax.random.fold_in(write_key, 1))
+      awake.segments, jax.random.fold_in(write_key, 3))
   elder, alone = _writers(dreamer, chat, asleep, first)
-  rehearsed = _rehearsal(settings, elder, rehearsal_texts, rehearsal_key)
+  rehearsed = _rehearsal(
+      settings, elder, rehearsal_texts, rehearsal_key, avoid)
   return Words(topic, dreams, held_out, held_in, agreements, again, rehearsed,
-               *_memories(settings, elder, alone, remembered, rehearsal_key))
+               *_memories(settings, elder, alone, remembered, rehearsal_key,
+                          avoid))
 
 
 def read_night(settings: SleepConfig, words: Words, awake: Memory,
@@ -184,35 +186,38 @@ def _held_in(settings, dreamer, exam, dreams, segments, key):
     return [], []
   seeded = list({dream.prompt: dream for dream in reversed(dreams)
                  if dream.kind == 'question'}.values())
-  asked = exam + seeded[::max(1, len(seeded) // max(1, d.questions))][
-      :d.questions]
-  replies = dreamer.texts(dream.completion for dream in asked)
+  seeded = seeded[::max(1, len(seeded) // max(1, d.questions))][:d.questions]
+  asked = exam + seeded
+  prompts = [dream.teacher_ids(dreamer.chat) for dream in asked]
+  # Those of dreams were sampled; agreement is with the likeliest answer.
+  greedy = dreamer.write(
+      prompts[len(exam):], key, temperature=0.0, segments=segments)
+  replies = dreamer.texts([*(d.completion for d in exam), *greedy])
   shares = agreement_lib.agreement(
-      dreamer, [dream.teacher_ids(dreamer.chat) for dream in asked], replies,
-      segments, key, d.agreement_samples) if d.agreement_samples else (
-          [1.0] * len(asked))
+      dreamer, prompts, replies, segments, key, d.agreement_samples
+  ) if d.agreement_samples else [1.0] * len(asked)
   return [(dream.prompt, reply) for dream, reply, share in zip(
       asked, replies, shares, strict=True) if reply and share >= d.agreement
           ], shares
 
 
-def _rehearsal(settings, elder, texts, key):
+def _rehearsal(settings, elder, texts, key, avoid):
   """What is said with other texts in view."""
   if not (texts and settings.rehearsal_per_text and (
       settings.seeding.rehearsal or settings.seeding.ewc)):
     return []
   return rehearsal_lib.write_rehearsal(
       elder, texts, key, settings.answer_prompt, settings.rehearsal_per_text,
-      settings.rehearsal_tokens, settings.rehearse_asking)
+      settings.rehearsal_tokens, settings.rehearse_asking, avoid)
 
 
-def _memories(settings, elder, alone, remembered, key):
+def _memories(settings, elder, alone, remembered, key, avoid):
   """What is said closed book: about anything, and about earlier texts."""
   if not (settings.seeding.retention and settings.seeding.retention_rows):
     return [], []
   memories = rehearsal_lib.write_memories(
       elder, settings.memory_prompt, settings.memories,
-      jax.random.fold_in(key, 2), settings.answer_prompt
+      jax.random.fold_in(key, 2), settings.answer_prompt, avoid
   ) if settings.memories else []
   return memories, rehearsal_lib.write_closed_book(
-      alone, remembered, jax.random.fold_in(key, 1))
+      alone, remembered, jax.random.fold_in(key, 3))

@@ -18,7 +18,7 @@ from sleepjax.seeding.dreams import Dreamer, question_requests
 
 def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
                     answer_prompt: str, per_text: int, prompt_tokens: int,
-                    asking: bool = False):
+                    asking: bool = False, avoid: Sequence[str] = ()):
   """Answers of the old self about other texts, each with its text in front.
 
   Args:
@@ -29,6 +29,7 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
     per_text: questions tried for each text.
     prompt_tokens: longest prompt, the text included.
     asking: whether writing the questions is rehearsed as well.
+    avoid: questions that nothing may ask.
 
   Returns:
     list of (prompt ids with the text, completion ids).
@@ -50,9 +51,9 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
   prompts, asked = [], []
   for (text, context, opening, ids), reply, written in zip(
       tried, replies, dreamer.texts(replies, strip=False), strict=True):
-    question = clean_question(
+    written = clean_question(
         opening + written, text, dreamer.settings.forbidden)
-    if question is not None:
+    for question in distinct([written], avoid):
       prompt = context + chat.after_document(
           answer_prompt.format(question=question))
       if len(prompt) <= prompt_tokens:
@@ -79,7 +80,7 @@ def write_closed_book(dreamer: Dreamer, prompts: Sequence[str], key):
 
 
 def write_memories(dreamer: Dreamer, prompt: str, number: int, key,
-                   answer_prompt: str):
+                   answer_prompt: str, avoid: Sequence[str] = ()):
   """What the old self asks itself without any text, and its answers.
 
   Args:
@@ -88,6 +89,7 @@ def write_memories(dreamer: Dreamer, prompt: str, number: int, key,
     number: questions tried; those that come twice are answered once.
     key: PRNG key.
     answer_prompt: how questions are put, with {question}.
+    avoid: questions that nothing may ask.
 
   Returns:
     list of (prompt ids of a question, completion ids).
@@ -96,8 +98,8 @@ def write_memories(dreamer: Dreamer, prompt: str, number: int, key,
   request = dreamer.chat.closed_book(prompt)
   replies = dreamer.write([request] * number, key,
                           temperature=s.question_temperature)
-  questions = distinct(clean_question(text, text, s.forbidden)
-                       for text in dreamer.texts(replies))
+  questions = distinct((clean_question(text, text, s.forbidden)
+                        for text in dreamer.texts(replies)), avoid)
   return write_closed_book(
       dreamer, [answer_prompt.format(question=q) for q in questions],
       jax.random.fold_in(key, 1))
