@@ -54,6 +54,17 @@ class ExamConfig:
   max_new_tokens: int = 32
   batch_rows: int = 8
 
+  def __post_init__(self):
+    if self.drift not in ('wikitext2', 'bundled'):
+      raise ValueError(
+          f"drift={self.drift!r} must be 'wikitext2' or 'bundled'.")
+    # A token is predicted from those before it.
+    for name, least in (('drift_tokens', 2), ('max_new_tokens', 1),
+                        ('batch_rows', 1)):
+      if getattr(self, name) < least:
+        raise ValueError(
+            f'{name}={getattr(self, name)} must be at least {least}.')
+
 
 def bundled_controls():
   """Documents about invented things, with questions: nobody has read them."""
@@ -64,10 +75,7 @@ def bundled_controls():
 def drift_text(settings: ExamConfig) -> str:
   if settings.drift == 'wikitext2':
     return sources.wikitext2('valid')
-  if settings.drift == 'bundled':
-    return documents.bundled_document('drift').text
-  raise UserError(
-      f"exam.drift={settings.drift!r} must be 'wikitext2' or 'bundled'.")
+  return documents.bundled_document('drift').text
 
 
 def text_sha256(document: Document) -> str:

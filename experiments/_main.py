@@ -99,7 +99,8 @@ def model_folder(folder: str) -> pathlib.Path:
 
 def config_from_flags(
     argv: Sequence[str], default: str | None = None, description: str = '',
-    flag_values: flags.FlagValues = flags.FLAGS) -> config_dict.ConfigDict:
+    flag_values: flags.FlagValues = flags.FLAGS,
+    needs: Sequence[str] = ()) -> config_dict.ConfigDict:
   """The configuration that a command line asks for, locked.
 
   `--config=PATH.py` names a file with a function `get_config()`, and
@@ -113,10 +114,11 @@ def config_from_flags(
       from the root of the checkout.
     description: text for `--help`, usually the module's docstring.
     flag_values: where the command's own flags are defined.
+    needs: what has to stand at the top of the configuration.
 
   Raises:
-    UserError: no such file, an unknown flag or field, a value of another type,
-      or arguments that are no flags.
+    UserError: no such file, or one of another command; an unknown flag or
+      field, a value of another type, or arguments that are no flags.
   """
   argv, given = _without_config_path(list(argv))
   path = given or default and str(_ROOT / default)
@@ -126,6 +128,11 @@ def config_from_flags(
   if {'--help', '-h', '-help'} & set(argv[1:]):
     _print_help(description, path, config, flag_values)
     sys.exit(0)
+  if missing := [name for name in needs if name not in config]:
+    raise UserError(
+        f'--config={path}: this command needs {", ".join(missing)}, which the '
+        'file does not set; is it the configuration of another command? '
+        f'Start from {default or "one that --help names"}.')
   for argument in argv[1:]:
     _check_override(argument, config)
   values = _own_flags(flag_values)

@@ -23,7 +23,8 @@ _WORKDIR = flags.DEFINE_string(
 def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/dreaming/world.py', description=__doc__,
-      flag_values=_FLAGS)
+      flag_values=_FLAGS,
+      needs=('model', 'sleep', 'scale', 'arms', 'seeds'))
   _ablation.run(config, _WORKDIR.value,
                 lambda sleep, arm, config: with_arm(sleep, arm),
                 _ablation.DREAMING_COLUMNS)

@@ -30,7 +30,8 @@ _WORKDIR = flags.DEFINE_string(
 def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/seeding/world.py', description=__doc__,
-      flag_values=_FLAGS)
+      flag_values=_FLAGS,
+      needs=('model', 'sleep', 'scale', 'arms', 'seeds', 'rates'))
   _ablation.run(
       config, _WORKDIR.value,
       lambda sleep, arm, config: with_arm(sleep, arm, config.rates),

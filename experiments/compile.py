@@ -172,7 +172,9 @@ def table(report: dict) -> rich.table.Table:
 
 
 def main(argv):
-  config = _main.config_from_flags(argv, description=__doc__)
+  config = _main.config_from_flags(argv, description=__doc__, needs=(
+      'model', 'slot_rank', 'slots', 'matmul_dtype', 'remat',
+      'attention_queries', 'mesh', 'rollout_mesh', 'seeding', 'dreaming'))
   if _TOPOLOGY.value is None:
     raise UserError('no slice to compile for: expected --topology=v5e:8x8.')
   slice_ = chips_lib.parse_slice(_TOPOLOGY.value)

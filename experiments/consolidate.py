@@ -22,18 +22,25 @@ from sleepjax.evals import report as report_lib
 from sleepjax.models.load import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
-_DOCUMENT = flags.DEFINE_string('document', None, 'Text file to read.')
+# Its own flags, so that one process can import several commands.
+_FLAGS = flags.FlagValues()
+_DOCUMENT = flags.DEFINE_string(
+    'document', None, 'Text file to read.', flag_values=_FLAGS)
 _QUESTIONS = flags.DEFINE_string(
-    'questions', None, 'JSON list of {"question", "answer"}, for scoring only.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all results.')
+    'questions', None, 'JSON list of {"question", "answer"}, for scoring only.',
+    flag_values=_FLAGS)
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
 
 
 def main(argv):
   config = _main.config_from_flags(
-      argv, default='configs/consolidate/smollm2.py', description=__doc__)
+      argv, default='configs/consolidate/smollm2.py', description=__doc__,
+      flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'exam'))
   for flag in (_DOCUMENT, _WORKDIR):
     if flag.value is None:
       raise UserError(f'--{flag.name} is missing; see --help.')
+  _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
       lifecycle.SleepConfig, config.sleep, 'config.sleep')
   exam_settings = _main.to_dataclass(

@@ -67,9 +67,10 @@ class ParityConfig:
   def __post_init__(self):
     if not self.models:
       raise ValueError('models is empty: name at least one.')
-    for name in ('tokens', 'slot_rank'):
-      if getattr(self, name) < 1:
-        raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')
+    for name, least in (('seed', 0), ('tokens', 1), ('slot_rank', 1)):
+      if getattr(self, name) < least:
+        raise ValueError(
+            f'{name}={getattr(self, name)} must be at least {least}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,7 +341,7 @@ def started(workdir, fresh: dict) -> dict:
 def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/growth/parity.py', description=__doc__,
-      flag_values=_FLAGS)
+      flag_values=_FLAGS, needs=('models', 'shapes'))
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   settings = _main.to_dataclass(

@@ -288,7 +288,7 @@ def print_summary(summary):
 def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/growth/training.py', description=__doc__,
-      flag_values=_FLAGS)
+      flag_values=_FLAGS, needs=('scratch', 'pretraining', 'plan', 'seeds'))
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   workdir = pathlib.Path(_WORKDIR.value)
@@ -298,6 +298,11 @@ def main(argv):
       PretrainingConfig, config.pretraining, 'config.pretraining')
   training = _main.to_dataclass(TrainingConfig, {
       k: v for k, v in config.items() if k not in ('scratch', 'pretraining')})
+  if training.held_out_tokens <= settings.window:
+    raise UserError(
+        f'config.held_out_tokens={training.held_out_tokens} must be more than '
+        f'config.pretraining.window={settings.window}: the loss at the end is '
+        'that of whole windows.')
   plan = [to_operator(entry) for entry in training.plan]
   grow.validate(plan, shape.model_config(shape.vocab_size))
   enable_compilation_cache()

@@ -72,6 +72,10 @@ class JudgeErrorConfig:
     if '{question}' not in self.answer_prompt:
       raise ValueError(f'answer_prompt={self.answer_prompt!r} must contain '
                        '{question}.')
+    for name, least in (('seed', 0), ('max_new_tokens', 1), ('temperature', 0)):
+      if not getattr(self, name) >= least:
+        raise ValueError(
+            f'{name}={getattr(self, name)} must be at least {least}.')
 
 
 def distinct_questions(questions, fits):
@@ -214,7 +218,7 @@ def print_table(report):
 def main(argv):
   resolved = _main.config_from_flags(
       argv, default='configs/judges/smollm2.py', description=__doc__,
-      flag_values=_FLAGS)
+      flag_values=_FLAGS, needs=('model', 'judges', 'yes_no'))
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   settings = _main.to_dataclass(JudgeErrorConfig, resolved)

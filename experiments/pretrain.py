@@ -136,7 +136,9 @@ def examine(model, params, chat, days: int) -> dict:
 def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/pretrain/tiny_world.py', description=__doc__,
-      flag_values=_FLAGS)
+      flag_values=_FLAGS, needs=(
+          'seed', 'save_every', 'keep', 'exam_days', 'lookup_start', 'mesh',
+          'model', 'pretraining', 'stages'))
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   workdir = pathlib.Path(_WORKDIR.value)

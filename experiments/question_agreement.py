@@ -106,7 +106,7 @@ def print_summary(summary):
 def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/consolidate/smollm2.py', description=__doc__,
-      flag_values=_FLAGS)
+      flag_values=_FLAGS, needs=('model', 'seed', 'sleep'))
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   if _PASSAGES.value < 1:

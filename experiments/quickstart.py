@@ -91,7 +91,7 @@ def plot_report(report, path):
 def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/quickstart.py', description=__doc__,
-      flag_values=_FLAGS)
+      flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'days'))
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   _main.check_numbers(config, seed=0)

@@ -32,7 +32,10 @@ from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.progress import Display
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all results.')
+# Its own flags, so that one process can import several commands.
+_FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
 
 
 def context_only_losses(config, params, settings, tokens):
@@ -115,16 +118,18 @@ def _resident_gib():
 
 def main(argv):
   config = _main.config_from_flags(
-      argv, default='configs/memory/four_level.py', description=__doc__)
+      argv, default='configs/memory/four_level.py', description=__doc__,
+      flag_values=_FLAGS, needs=('model', 'seed', 'tokens', 'skip_tokens',
+                                 'save_every', 'continuum'))
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   workdir = pathlib.Path(_WORKDIR.value)
-  _main.check_numbers(config, save_every=1)
   resolved = json.loads(config.to_json())
   settings = _main.to_dataclass(
       ContinuumConfig, config.continuum, 'config.continuum')
-  enable_compilation_cache()
   window = settings.wake.chunks[0]
+  _main.check_numbers(config, save_every=1, skip_tokens=0, tokens=window)
+  enable_compilation_cache()
   _claim = _workdir.claim(workdir)
   key = jax.random.key(config.seed)
   with Display() as display:

@@ -173,7 +173,7 @@ def print_summary(reports, summary):
 def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/consolidate/smollm2.py', description=__doc__,
-      flag_values=_FLAGS)
+      flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'exam'))
   if _WORKDIR.value is None:
     raise UserError('--workdir is missing; see --help.')
   _main.check_numbers(config, seed=0)

@@ -9,10 +9,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import optax.contrib
 
 from sleepjax.data.packed import PackedRows
+from sleepjax.errors import UserError
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import chunked
@@ -110,11 +112,16 @@ def next_token_loss(config: ModelConfig, params, tokens_BxT, *,
   Returns:
     (sum of losses [] in nats, number of tokens []).
   """
+  log_probs = _log_probs(config, params, tokens_BxT, chunk_rows)
+  return -log_probs.sum(), jnp.float32(log_probs.size)
+
+
+def _log_probs(config, params, tokens_BxT, chunk_rows=1024):
+  """Of each token but the first, given those before it in its row."""
   hidden, _ = transformer.hidden_states(config, params, tokens_BxT[:, :-1])
-  log_probs = chunked.sequence_log_probs_from_hidden(
+  return chunked.sequence_log_probs_from_hidden(
       hidden, transformer.unembedding(params), tokens_BxT[:, 1:],
       chunk_rows=chunk_rows, matmul=layout.head_matmul(config))
-  return -log_probs.sum(), jnp.float32(log_probs.size)
 
 
 def packed_loss(config: ModelConfig, params, rows: PackedRows, *,
@@ -141,16 +148,28 @@ def packed_loss(config: ModelConfig, params, rows: PackedRows, *,
 
 def loss_of_stream(config: ModelConfig, params, stream_S, window: int,
                    rows: int = 16) -> float:
-  """Mean loss in nats per token over a stream's consecutive windows."""
+  """Mean loss in nats per token over a stream's consecutive windows.
+
+  `rows` of them are read at once; every whole window counts.
+
+  Raises:
+    UserError: the stream is shorter than a window and the token after it.
+  """
   count = (len(stream_S) - 1) // window
-  starts = jnp.arange(count)[:, None] * window + jnp.arange(window + 1)
-  windows, total = stream_S[starts], 0.0
-  for start in range(0, count - rows + 1, rows):
-    total += float(_evaluated(config, params, windows[start:start + rows])[0])
-  return total / (count // rows * rows * window)
+  if count < 1:
+    raise UserError(f'a text of {len(stream_S)} tokens has no window of '
+                    f'{window} and a token after it: give a longer one.')
+  # The last batch is filled with copies: one program reads them all.
+  starts = np.minimum(np.arange(-(-count // rows) * rows), count - 1) * window
+  windows = stream_S[starts[:, None] + np.arange(window + 1)]
+  losses = [_row_losses(config, params, windows[start:start + rows])
+            for start in range(0, len(windows), rows)]
+  return float(np.concatenate(losses)[:count].mean(dtype=np.float64) / window)
 
 
-_evaluated = jax.jit(next_token_loss, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0)
+def _row_losses(config, params, tokens_BxT):
+  return -_log_probs(config, params, tokens_BxT).sum(-1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))

@@ -148,6 +148,22 @@ def wrong_inputs(tmp_path):
       '--config.sleep.context_tokens=100000': 'context_tokens'}
 
 
+@pytest.mark.parametrize('module, config, missing', [
+    ('consolidate', 'quickstart', 'exam'),
+    ('ablate_seeding', 'dreaming/world', 'rates')])
+def test_the_configuration_of_another_command_ends_without_a_traceback(
+    module, config, missing, tmp_path):
+  result = command(module, f'--config=configs/{config}.py',
+                   f'--workdir={tmp_path}/run')
+  assert result.returncode == 2 and result.stderr == (
+      f'error: --config=configs/{config}.py: this command needs {missing}, '
+      'which the file does not set; is it the configuration of another '
+      'command? Start from configs/' + {
+          'consolidate': 'consolidate/smollm2.py',
+          'ablate_seeding': 'seeding/world.py'}[module] + '.\n')
+  assert not (tmp_path / 'run').exists()
+
+
 @pytest.mark.parametrize('number', range(11))
 def test_wrong_input_is_named_and_leaves_nothing(number, tmp_path):
   flag, message = list(wrong_inputs(tmp_path).items())[number]

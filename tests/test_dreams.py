@@ -65,6 +65,21 @@ def test_every_prompt_of_the_library_is_usable_for_any_topic():
                        open_prompts=(), topic_prompt='', library=('poems',))
 
 
+@pytest.mark.parametrize('name, value, least', [
+    ('questions_per_opening', 0, 1), ('questions_in_all', 0, 1),
+    ('prompt_tokens', 0, 1), ('completion_tokens', 0, 1), ('batch_rows', 0, 1),
+    ('answers_per_question', -1, 0), ('recalls_per_sentence', -1, 0),
+    ('open_samples', -1, 0), ('held_out', -1, 0), ('temperature', -1.0, 0),
+    ('question_temperature', -0.5, 0)])
+def test_numbers_of_dreams_that_cannot_be_are_refused(name, value, least):
+  config = lambda number: dreams.DreamConfig('', (), '', (), '', **{
+      name: number})
+  with pytest.raises(ValueError, match=(
+      f'{name}={value} must be at least {least}')):
+    config(value)
+  assert getattr(config(least), name) == least
+
+
 @pytest.mark.parametrize('per_opening, in_all, expected', [
     (1, 384, 1), (5, 384, 5), (5, 12, 3), (5, 1, 1)])
 def test_a_long_text_gets_fewer_questions_a_sentence(

@@ -209,6 +209,8 @@ def test_a_new_adam_keeps_the_schedule():
     (["--config.plan=(('MlpWidth', 8),)"], 'must be more than the 384'),
     (['--config.seeds=(1, 1)'], 'an interval needs at least two'),
     (['--config.rise_steps=500'], 'must be from 1 to less than steps_after'),
+    (['--config.held_out_tokens=64'],
+     'config.held_out_tokens=64 must be more than config.pretraining.window'),
     (['--config.pretraining.window=0'], 'window=0 must be at least 1'),
     ([], 'set SLEEPJAX_DATA_DIR')])
 def test_wrong_training_is_refused(flags, message, tmp_path, monkeypatch):

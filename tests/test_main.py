@@ -9,7 +9,20 @@ import pytest
 from absl import flags
 from ml_collections import config_dict
 
-from experiments import _main
+from experiments import (
+    _main,
+    ablate_dreaming,
+    ablate_seeding,
+    compile,
+    consolidate,
+    growth_parity,
+    growth_training,
+    judge_error,
+    pretrain,
+    question_agreement,
+    quickstart,
+    read_stream,
+)
 from sleepjax.errors import UserError
 
 CONFIG = '''
@@ -114,6 +127,65 @@ def test_argument_for_a_config_that_takes_none(tmp_path):
 def test_no_config_and_no_default():
   with pytest.raises(UserError, match='expected --config=PATH.py'):
     parse()
+
+
+@pytest.mark.parametrize('command, config, message', [
+    (ablate_seeding, 'dreaming/world',
+     'rates, which .* Start from configs/seeding/world.py'),
+    (ablate_seeding, 'quickstart', 'scale, arms, seeds, rates, which'),
+    (ablate_dreaming, 'quickstart',
+     'scale, arms, seeds, which .* Start from configs/dreaming/world.py'),
+    (compile, 'quickstart', 'slot_rank, .* Start from one that --help names'),
+    (consolidate, 'quickstart', 'exam, which'),
+    (quickstart, 'consolidate/quick', 'days, which'),
+    (read_stream, 'quickstart', 'tokens, skip_tokens, save_every, continuum,'),
+    (pretrain, 'quickstart', 'save_every, .* stages, which'),
+    (growth_training, 'quickstart', 'scratch, pretraining, plan, seeds, which'),
+    (growth_parity, 'quickstart', 'models, shapes, which'),
+    (judge_error, 'quickstart', 'judges, yes_no, which'),
+    (question_agreement, 'growth/parity', 'model, sleep, which')])
+def test_the_configuration_of_another_command_is_refused(
+    command, config, message, tmp_path):
+  path = f'{_main._ROOT}/configs/{config}.py'
+  with pytest.raises(UserError, match=(
+      rf'--config={path}: this command needs {message}')):
+    command.main(['x', f'--config={path}', f'--workdir={tmp_path}/run',
+                  '--config.none=1'])
+  assert not (tmp_path / 'run').exists()
+
+
+def test_what_a_configuration_needs_may_be_none(path):
+  assert parse(f'--config={path}', needs=('seed', 'adapter')).seed == 0
+
+
+def test_an_arm_that_dreams_needs_a_configuration_that_does(tmp_path):
+  path = f'{_main._ROOT}/configs/seeding/world.py'
+  for arm in 'dreaming', 'more_seeding':
+    with pytest.raises(UserError, match=(
+        f"arm '{arm}' needs config.sleep.dreaming, which is None")):
+      ablate_dreaming.main([
+          'x', f'--config={path}', f'--config.arms=({arm!r},)',
+          f'--workdir={tmp_path}/run'])
+
+
+@pytest.mark.parametrize('command, flag, message', [
+    (consolidate, 'seed=-1', 'config.seed=-1 must be at least 0'),
+    (consolidate, 'exam.drift=news', "drift='news' must be 'wikitext2' or"),
+    (consolidate, 'exam.drift_tokens=1', 'drift_tokens=1 must be at least 2'),
+    (consolidate, 'exam.batch_rows=0', 'batch_rows=0 must be at least 1'),
+    (consolidate, 'exam.max_new_tokens=0',
+     'config.exam: max_new_tokens=0 must be at least 1'),
+    (consolidate, 'sleep.seeding.rows=0', 'config.sleep.seeding: rows=0 must'),
+    (consolidate, 'sleep.dreams.held_out=-1',
+     'config.sleep.dreams: held_out=-1 must be at least 0'),
+    (read_stream, 'tokens=499', 'config.tokens=499 must be at least 500'),
+    (judge_error, 'max_new_tokens=0', 'max_new_tokens=0 must be at least 1'),
+    (growth_parity, 'seed=-1', 'config: seed=-1 must be at least 0')])
+def test_wrong_numbers_are_refused_at_once(command, flag, message, tmp_path):
+  own = [f'--document={tmp_path}/none.txt'] if command is consolidate else []
+  with pytest.raises(UserError, match=message):
+    command.main(['x', f'--workdir={tmp_path}/run', *own, f'--config.{flag}'])
+  assert not (tmp_path / 'run').exists()
 
 
 def test_help_lists_the_fields(path, capsys):

@@ -34,10 +34,25 @@ def test_loss_is_that_of_the_logits(plain):
 
 def test_loss_of_a_stream_counts_each_token_once(plain):
   config, params = plain
-  have = pretraining.loss_of_stream(config, params, STREAM, 8, rows=2)
   want = [pretraining.next_token_loss(
       config, params, STREAM[None, 8 * i:8 * i + 9])[0] for i in range(6)]
-  np.testing.assert_allclose(have, sum(want) / 48, rtol=1e-5)
+  for rows in 2, 4, 16:  # All, a last batch of two, and one of six.
+    have = pretraining.loss_of_stream(config, params, STREAM, 8, rows=rows)
+    np.testing.assert_allclose(have, sum(want) / 48, rtol=1e-5)
+
+
+def test_batches_of_a_stream_are_one_program(plain):
+  config, params = plain
+  programs = pretraining._row_losses._cache_size
+  pretraining.loss_of_stream(config, params, STREAM, 5, rows=4)
+  before = programs()
+  pretraining.loss_of_stream(config, params, STREAM[:12], 5, rows=4)
+  assert programs() == before
+
+
+def test_a_stream_without_a_window_is_refused(plain):
+  with pytest.raises(UserError, match='8 tokens has no window of 8'):
+    pretraining.loss_of_stream(*plain, STREAM[:8], 8)
 
 
 def test_windows_are_stretches_of_the_stream():

@@ -26,6 +26,10 @@ def with_arm(sleep: ConfigDict, name: str) -> ConfigDict:
   if name not in ARMS and name not in WITHOUT:
     raise UserError(f'{name!r} is no arm: expected one of '
                     f'{", ".join((*ARMS, *WITHOUT))}.')
+  if sleep.get('dreaming') is None and name != 'no_dreaming':
+    raise UserError(
+        f'arm {name!r} needs config.sleep.dreaming, which is None: start from '
+        'a configuration that dreams, such as configs/dreaming/world.py.')
   sleep = ConfigDict(sleep.to_dict())
   if name in ARMS:
     sleep.dreaming.update(ARMS[name])

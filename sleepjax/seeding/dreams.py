@@ -81,8 +81,15 @@ class DreamConfig:
 
   def __post_init__(self):
     prompt_library.prompts_of(self.library)
-    if self.batch_rows < 1:
-      raise ValueError(f'batch_rows={self.batch_rows} must be at least 1.')
+    for least, names in ((1, (
+        'questions_per_opening', 'questions_in_all', 'prompt_tokens',
+        'completion_tokens', 'batch_rows')), (0, (
+            'answers_per_question', 'recalls_per_sentence', 'open_samples',
+            'held_out', 'question_temperature', 'temperature'))):
+      for name in names:
+        if not getattr(self, name) >= least:
+          raise ValueError(
+              f'{name}={getattr(self, name)} must be at least {least}.')
 
 
 class Dream(NamedTuple):

@@ -121,13 +121,20 @@ class SeedingConfig:
     return self.target == 'teacher' and self.estimator == 'exact'
 
   def __post_init__(self):
-    for name in ('on_policy', 'alpha', 'gamma', 'prefix', 'ema_decay'):
+    for name in ('on_policy', 'alpha', 'gamma', 'levenshtein_threshold',
+                 'semantic_threshold', 'prefix', 'ema_decay'):
       if not 0 <= getattr(self, name) <= 1:
         raise ValueError(
             f'{name}={getattr(self, name)} must lie between 0 and 1.')
-    if self.rows % self.group_size or self.group_size < 2:
+    for name in ('steps', 'rehearsal', 'rehearsal_rows', 'retention',
+                 'retention_rows', 'learning_rate', 'warmup_steps',
+                 'masked_first_tokens', 'ewc'):
+      if not getattr(self, name) >= 0:
+        raise ValueError(f'{name}={getattr(self, name)} must not be negative.')
+    if (self.group_size < 2 or self.rows < 1
+        or self.rows % self.group_size):
       raise ValueError(
-          f'rows={self.rows} must be a multiple of group_size='
+          f'rows={self.rows} must be a positive multiple of group_size='
           f'{self.group_size}, which must be at least 2: rollouts of one '
           'prefix are compared with each other.')
     if self.rows_at_once < 0 or self.rows % (self.rows_at_once or 1):
@@ -141,14 +148,9 @@ class SeedingConfig:
       if getattr(self, name) not in known:
         raise ValueError(f'{name}={getattr(self, name)!r} must be one of '
                          f'{", ".join(known)}.')
-    if self.masked_first_tokens < 0 or self.ewc < 0:
-      raise ValueError(
-          f'masked_first_tokens={self.masked_first_tokens} and ewc={self.ewc} '
-          'must not be negative.')
-    if self.updates_per_rollout < 1 or not self.clip > 0:
-      raise ValueError(
-          f'updates_per_rollout={self.updates_per_rollout} must be at least 1 '
-          f'and clip={self.clip} positive.')
+    for name in ('updates_per_rollout', 'clip', 'clip_norm'):
+      if not getattr(self, name) > 0:
+        raise ValueError(f'{name}={getattr(self, name)} must be positive.')
     if self.estimator == 'sampled' and (
         self.on_policy, self.divergence.kind, self.divergence.temperature,
         self.updates_per_rollout, self.target) != (
