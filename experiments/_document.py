@@ -165,7 +165,7 @@ def run(model: Pretrained, document: Document, questions, controls,
             model, chat, chunks, settings, jax.random.fold_in(key, 2**20)), (
                 'generated')
       exam = sleep_scores.Exam(
-          chunks, questions, controls, model.tokenizer.encode(
+          chunks, questions, controls, model.tokenizer.encode_stream(
               drift_text(exam_settings))[:exam_settings.drift_tokens])
       answer = AnswerConfig(settings.answer_prompt,
                             exam_settings.max_new_tokens,

@@ -104,14 +104,15 @@ def generate(source: str, dtype: str, sizes: Sizes, batch: int,
   return _finished(torch, step)
 
 
-def _learning_step(torch, model, ids, labels):
+def _learning_step(torch, model, ids, labels, **shifted):
   """Forward, backward, clipping and a fused AdamW update."""
   model.train()
   learnt = [p for p in model.parameters() if p.requires_grad]
   optimizer = torch.optim.AdamW(learnt, lr=1e-5, fused=True)
 
   def step():
-    loss = model(input_ids=ids, labels=labels, use_cache=False).loss
+    loss = model(
+        input_ids=ids, labels=labels, use_cache=False, **shifted).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(learnt, 1.0)
     optimizer.step()
@@ -123,10 +124,12 @@ def _learning_step(torch, model, ids, labels):
 
 
 def train_step(source: str, dtype: str, sizes: Sizes):
-  """All parameters, next-token loss of every token."""
+  """All parameters, next-token loss; the last token is not read."""
   torch, model = _model(source, dtype)
   ids = _ids(torch, model.config.vocab_size, sizes.rows, sizes.window + 1)
-  return _learning_step(torch, model, ids, ids)
+  following = ids[:, 1:].contiguous()
+  return _learning_step(
+      torch, model, ids[:, :-1], following, shift_labels=following)
 
 
 def lora_step(source: str, dtype: str, sizes: Sizes):

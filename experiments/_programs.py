@@ -8,9 +8,9 @@ FLOPs are counted in two ways. *Model* FLOPs are what the mathematics needs
 the gradients of inputs in all layers and of the slot's weights; attention pairs
 that the causal mask lets through; three projections to the vocabulary for a
 divergence (teacher, student, and the student's gradient). *Program* FLOPs are
-what is computed: a layer once more where it is recomputed, attention pairs that
-the mask then hides, and the student's logits once for each term that needs
-them.
+what is computed: a layer once more where it is recomputed, and attention pairs
+that the mask then hides. The student's logits are taken once in both: every
+term of the loss shares the divergence's pass.
 """
 
 import dataclasses

@@ -359,7 +359,8 @@ def main(argv):
   with Display() as display:
     for name in settings.models:
       model = load(name, shapes, settings.seed, text)
-      tokens = np.asarray(model.tokenizer.encode(text)[:settings.tokens])
+      tokens = np.asarray(model.tokenizer.encode_stream(
+          text)[:settings.tokens])
       if len(tokens) < settings.tokens:
         raise UserError(f'config.tokens={settings.tokens}: the text has '
                         f'{len(tokens)}.')

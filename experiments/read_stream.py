@@ -137,7 +137,8 @@ def main(argv):
       model = _scratch.trained(config, workdir / 'base', display)
     else:
       model = load_pretrained(config.model)
-    tokens = np.asarray(model.tokenizer.encode(sources.wikitext2('test')))
+    tokens = np.asarray(model.tokenizer.encode_stream(
+        sources.wikitext2('test')))
     wanted = config.tokens // window * window
     if len(tokens) < config.skip_tokens + wanted:
       raise UserError(f'skip_tokens={config.skip_tokens}, tokens='

@@ -89,7 +89,8 @@ def _matrix_axes(params):
 
   def of(path, leaf):
     names = [key.key for key in path]
-    if names[0] != 'layers' or leaf.ndim < 3:
+    if (names[0] != 'layers' or leaf.ndim < 3
+        or names[-1].endswith('_bias')):
       return None
     if names[-1] == 'o':
       return axes(reduction_axis=(1, 2), output_axis=(3,))

@@ -70,13 +70,29 @@ def seeding_step(rows: int) -> dict:
       4 * leaf.size for leaf in jax.tree.leaves(params['layers']))}
 
 
+def layers_over_tensor(num_slots: int) -> dict:
+  """Of a forward pass on tensor=8, whose every weight is split by units."""
+  config = ModelConfig(
+      vocab_size=64, num_layers=3, embed_dim=32, mlp_dim=64, num_heads=8,
+      num_kv_heads=8, head_dim=8, max_context=64, num_slots=num_slots,
+      slot_rank=16)
+  mesh = sharding.make_mesh(MeshConfig(tensor=8))
+  params = transformer.abstract_params(config)
+  params = sharding.abstract(params, sharding.param_shardings(params, mesh))
+  with jax.set_mesh(mesh):
+    text = jax.jit(transformer.hidden_states, static_argnums=0).lower(
+        config, params, jnp.zeros((2, 16), jnp.int32)).compile().as_text()
+  return hlo.Program(text).collective_bytes()
+
+
 def main():
   mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=4))
   print(json.dumps({
       'loop': _moved(_gathered_in_a_loop, mesh, (P('data'), (4, 16)),
                      (P(None, 'fsdp'), (5, 16, 16))),
       'summed': _moved(_summed, mesh, (P(('data', 'fsdp')), (8, 10))),
-      'step': {rows: seeding_step(rows) for rows in (32, 128)}}))
+      'step': {rows: seeding_step(rows) for rows in (32, 128)},
+      'slots': {number: layers_over_tensor(number) for number in (1, 4)}}))
 
 
 if __name__ == '__main__':

@@ -186,6 +186,31 @@ def test_peers_compute_where_jax_does(monkeypatch):
   assert _peers._device(torch) == 'cuda'
 
 
+def test_torch_trains_on_as_many_tokens_as_we_do(monkeypatch):
+  torch = pytest.importorskip('torch')
+  transformers = pytest.importorskip('transformers')
+  model = transformers.LlamaForCausalLM(transformers.LlamaConfig(
+      vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+      num_attention_heads=2, num_key_value_heads=2))
+  read, forward = [], model.forward
+
+  def watched(**inputs):
+    out = forward(**inputs)
+    read.append((inputs['input_ids'], out))
+    return out
+
+  monkeypatch.setattr(model, 'forward', watched)
+  monkeypatch.setattr(_peers, '_model', lambda *_: (torch, model))
+  _peers.train_step('', 'float32', SIZES)()
+  (ids, out), = read
+  assert ids.shape == (SIZES.rows, SIZES.window)
+  whole = _peers._ids(torch, 64, SIZES.rows, SIZES.window + 1)
+  assert (ids == whole[:, :-1]).all()
+  want = torch.nn.functional.cross_entropy(
+      out.logits.reshape(-1, 64), whole[:, 1:].reshape(-1))
+  torch.testing.assert_close(out.loss, want)
+
+
 def test_absent_peers_are_named(tmp_path):
   try:
     import torch  # noqa: F401

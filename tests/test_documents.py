@@ -129,6 +129,16 @@ def test_unknown_bundled_names():
     ('Yes. It was the longest day of all.',
      ['Yes. It was the longest day of all.']),
     ('', []),
+    ('灯塔建于一九一一年，由老船长看守了整整三十年。他说：“从这里能看见北方所有的'
+     '岛屿和船只！” 后来再也没有任何人来过这座岛上的那座灯塔了？是的。',
+     ['灯塔建于一九一一年，由老船长看守了整整三十年。',
+      '他说：“从这里能看见北方所有的岛屿和船只！”',
+      '后来再也没有任何人来过这座岛上的那座灯塔了？是的。']),
+    ('「あの灯台は百年前に建てられたものです。」円周率は３．１４であると彼は船長に言った．'
+     '船長は三十年のあいだここで働いていました｡',
+     ['「あの灯台は百年前に建てられたものです。」',
+      '円周率は３．１４であると彼は船長に言った．',
+      '船長は三十年のあいだここで働いていました｡']),
 ])
 def test_split_sentences(text, sentences):
   assert documents.split_sentences(text) == sentences
@@ -138,4 +148,11 @@ def test_split_sentences(text, sentences):
 def test_split_sentences_keeps_every_word(text):
   sentences = documents.split_sentences(text)
   assert ' '.join(sentences).split() == text.split()
+  assert len(sentences) <= 1 or all(len(s) >= 20 for s in sentences)
+
+
+@given(st.text(alphabet='aB1 .?"\n灯。！？．」', max_size=200))
+def test_split_sentences_keeps_every_character(text):
+  sentences = documents.split_sentences(text)
+  assert ''.join(''.join(sentences).split()) == ''.join(text.split())
   assert len(sentences) <= 1 or all(len(s) >= 20 for s in sentences)

@@ -142,6 +142,21 @@ def test_wake_chunks_cut_a_sentence_without_an_end(chat):
   assert all(len(chat.document(c.text)) <= 200 for c in chunks)
 
 
+@pytest.mark.parametrize('text', [
+    '灯塔建于一九一一年，由老船长看守。从塔顶能看见北方的岛屿！' * 60,
+    '灯塔建于一九一一年' * 200, 'Harbour. ' + 'x1' * 2000 + ' at dawn. ' * 90,
+    '一九一一年。 The ferry Alma crossed。\n\n灯塔' * 50])
+def test_wake_chunks_of_text_without_spaces_fit(chat, text):
+  chunks = wake_chunks(chat, Document('', text), 256, 1500)
+  sizes = [len(chat.document(chunk.text)) for chunk in chunks]
+  assert max(sizes) <= 256
+  assert len(sizes) < 2 + len(chat.document(text)) / 180
+  whole = ''.join(text.split())
+  assert ''.join(''.join(c.text for c in chunks).split()) == whole
+  if ' ' not in text:
+    assert ''.join(c.text for c in chunks) == whole
+
+
 @pytest.mark.parametrize('context, message', [
     (9000, 'more than the model allows'), (40, 'leaves')])
 def test_wake_chunks_refuse_a_context_that_cannot_be(chat, context, message):

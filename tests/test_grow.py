@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
@@ -173,6 +174,50 @@ def test_no_optimizer_is_fine_and_a_strange_one_is_not(state):
   strange = optax.adafactor(0.1, min_dim_size_to_factor=4).init(state.params)
   with pytest.raises(ValueError, match='neither a number nor shaped like'):
     grow.grow(PLAN)(state.replace(opt_state=strange), KEY)
+
+
+@pytest.mark.parametrize('optimizer, orders', [
+    (optax.adamw(0.1), {'mu': 1, 'nu': 2}),
+    (optax.amsgrad(0.1), {'mu': 1, 'nu': 2, 'nu_max': 2}),
+    (optax.adabelief(0.1), {'mu': 1, 'nu': 2}),
+    (optax.adagrad(0.1), {'sum_of_squares': 2}),
+    (optax.rmsprop(0.1, centered=True), {'mu': 1, 'nu': 2}),
+    (optax.lion(0.1), {'mu': 1}), (optax.sgd(0.1, 0.9), {'trace': 1}),
+    (optax.MultiSteps(optax.adam(0.1), 2),
+     {'acc_grads': 1, 'mu': 1, 'nu': 2}),
+    (optax.chain(optax.clip(1.0), optax.masked(optax.adam(0.1), True)),
+     {'mu': 1, 'nu': 2}),
+    (optax.inject_hyperparams(optax.adam)(0.1), {'mu': 1, 'nu': 2}),
+    (optax.multi_transform({'all': optax.adam(0.1)},
+                           lambda tree: jax.tree.map(lambda _: 'all', tree)),
+     {'mu': 1, 'nu': 2})])
+def test_moments_are_scaled_by_their_order(plain, optimizer, orders):
+  config, params = plain
+  ones = jax.tree.map(jnp.ones_like, optimizer.init(params))
+  after = grow.grow([HiddenWidth(40)])(
+      ModelState(params, ones, config), KEY).opt_state
+  scale = {path[-3].name: leaf for path, leaf in
+           jax.tree_util.tree_leaves_with_path(after)
+           if 'final_norm' in jax.tree_util.keystr(path)}
+  assert set(scale) == set(orders)
+  for name, order in orders.items():
+    np.testing.assert_allclose(
+        scale[name][:32], (40 / 32) ** (order / 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize('optimizer, named', [
+    (optax.adadelta(0.1), 'e_g is not known to be a moment'),
+    (optax.contrib.schedule_free_adamw(0.1), 'z is not known to be a moment'),
+    (optax.rprop(0.1), 'step_sizes is not known'),
+    (optax.adan(0.1), 'm is not known'),
+    (optax.rmsprop(0.1, momentum=0.9), 'trace sums updates that are divided'),
+    (pretraining.make_optimizer(PretrainingConfig(matrix_learning_rate=0.1)),
+     'neither a number nor shaped like')])
+def test_optimizers_of_unknown_states_are_refused(plain, optimizer, named):
+  config, params = plain
+  state = ModelState(params, optimizer.init(params), config)
+  with pytest.raises(ValueError, match=f'{named}.*Use SGD, momentum or Adam'):
+    grow.grow(PLAN)(state, KEY)
 
 
 def test_a_plan_is_checked_before_memory_is_spent(plain):

@@ -127,6 +127,16 @@ def test_older_and_newer_rope_settings_mean_the_same():
   assert hf.config_from_hf(plain, '').rope_scaling is None
 
 
+def test_older_rope_settings_replace_newer_ones_as_a_whole():
+  """As in transformers' `convert_rope_params_to_dict`."""
+  both = json.loads((GOLDEN / 'llama/config.json').read_text())
+  llama3 = {**both['rope_parameters'], 'factor': 2.0}
+  assert llama3.pop('rope_theta') and llama3['rope_type'] == 'llama3'
+  both |= {'rope_scaling': llama3, 'rope_theta': 70.0}
+  config = hf.config_from_hf(both, '')
+  assert config.rope_scaling.factor == 2.0 and config.rope_theta == 70.0
+
+
 def test_llama_32_1b_config():
   # The published settings of Llama-3.2-1B, as transformers 4 wrote them.
   config = hf.config_from_hf({
@@ -161,6 +171,12 @@ def test_llama_32_1b_config():
      'yarn'),
     ('llama', {'rope_parameters': {'rope_type': 'llama3', 'factor': 4.0}},
      'low_freq_factor=None'),
+    ('llama', {'rope_parameters': {
+        'rope_type': 'llama3', 'factor': 4.0, 'low_freq_factor': 1.0,
+        'high_freq_factor': 4.0, 'original_max_position_embeddings': 64,
+        'partial_rotary_factor': 0.5}}, "'partial_rotary_factor': 0.5"),
+    ('llama', {'rope_parameters': {'full_attention': {
+        'rope_type': 'default', 'rope_theta': 1e6}}}, 'full_attention'),
     ('llama', {'num_hidden_layers': '3'}, "num_hidden_layers='3'"),
     ('llama', {'num_key_value_heads': 3}, 'num_kv_heads=3'),
     ('llama', {'rms_norm_eps': -1}, 'rms_norm_eps=-1'),

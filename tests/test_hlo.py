@@ -43,6 +43,12 @@ def test_a_sharded_step_moves_weights_twice_and_no_rows(moved):
   assert few['all-reduce'] < 0.2 * few['weights']
 
 
+def test_units_of_several_slots_stay_split(moved):
+  """Sums of activations, as many for four slots as for one; no weights."""
+  assert list(moved['slots']['4']) == ['all-reduce']
+  assert moved['slots']['4'] == moved['slots']['1']
+
+
 _LOOP = """HloModule m, num_partitions=4
 
 %body (p: (s32[], f32[8])) -> (s32[], f32[8]) {

@@ -65,6 +65,18 @@ def test_muon_takes_the_matrices_of_layers_and_leaves_the_rest():
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(rest))
 
 
+def test_muon_leaves_biases_to_adamw():
+  config = dataclasses.replace(CONFIG, qkv_bias=True)
+  params = random_params(config)
+  optimizer = pretraining.make_optimizer(PretrainingConfig(
+      learning_rate=0.0, matrix_learning_rate=0.1, warmup_steps=0, steps=1))
+  updates, _ = jax.jit(optimizer.update)(
+      jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+  attn = updates['layers']['attn']
+  for name in ('q', 'k', 'v'):
+    assert attn[name].any() and not attn[f'{name}_bias'].any()
+
+
 def test_cosine_ends_at_its_share_and_constant_stays():
   def rate(final, step):
     settings = PretrainingConfig(

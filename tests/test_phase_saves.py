@@ -1,6 +1,9 @@
 """Phases of a night are saved as they end; seeding also on its way."""
 
+import contextlib
 import os
+import pathlib
+import shutil
 import signal
 
 import jax
@@ -45,6 +48,42 @@ def test_nothing_is_left_when_the_cycle_has_ended(tmp_path):
   (tmp_path / 'model').mkdir()
   saves.clear()
   assert [path.name for path in tmp_path.iterdir()] == ['model']
+
+
+@pytest.mark.parametrize('deletions', [0, 1, 2, 3, 5, 8, 13])
+@pytest.mark.parametrize('first', ['arrays', 'progress.json'])
+def test_a_run_killed_while_it_tidies_up_can_be_run_again(
+    tmp_path, monkeypatch, deletions, first):
+  class Killed(BaseException):
+    pass
+
+  phases = 'write', 'seed', 'dream'
+  saves = PhaseSaves(tmp_path, RUN, seconds=0)
+  for phase in phases:
+    saves.offer(phase, 0, TREE, {})
+  left = iter(range(deletions))
+
+  def dying(path, ignore_errors=False):
+    del ignore_errors
+    parts = [*path.glob(f'{first}/*'), *path.glob(first), *path.glob('*/*'),
+             *path.glob('*'), path]
+    for part in filter(pathlib.Path.exists, dict.fromkeys(parts)):
+      if next(left, None) is None:
+        raise Killed
+      rmtree(part) if part.is_dir() else part.unlink()
+
+  rmtree = shutil.rmtree
+  with monkeypatch.context() as patch, contextlib.suppress(Killed):
+    patch.setattr(shutil, 'rmtree', dying)
+    saves.clear()
+  again = PhaseSaves(tmp_path, RUN, seconds=0)
+  again.begin(1)
+  for phase in phases:
+    assert again.restored(phase) is None
+    again.offer(phase, 5, TREE, {})
+    assert again.restored(phase).step == 5
+  again.clear()
+  assert not list(tmp_path.iterdir())
 
 
 def test_only_what_took_long_is_saved(tmp_path):

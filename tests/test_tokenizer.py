@@ -84,11 +84,12 @@ def test_plain_template_without_another():
   tokenizer = Tokenizer.from_folder(GOLDEN / 'qwen3')
   turns = [{'role': 'system', 'content': 'A passage.'},
            {'role': 'user', 'content': 'Who?'}]
+  # <s> is what this vocabulary puts in front of a text.
   assert tokenizer.render_chat(turns) == (
-      'A passage.\n\nQuestion: Who?\nAnswer:')
+      '<s>A passage.\n\nQuestion: Who?\nAnswer:')
   turns.append({'role': 'assistant', 'content': 'Me.'})
   assert tokenizer.render_chat(turns, add_generation_prompt=False) == (
-      'A passage.\n\nQuestion: Who?\nAnswer: Me.\n\n')
+      '<s>A passage.\n\nQuestion: Who?\nAnswer: Me.\n\n')
 
 
 def test_no_first_token_is_added():

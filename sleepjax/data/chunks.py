@@ -1,5 +1,9 @@
 """The stretches of a long document that are read one after the other."""
 
+import bisect
+import itertools
+import re
+
 from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
@@ -10,7 +14,7 @@ def wake_chunks(chat: ChatPrompts, document: documents.Document,
   """The stretches of a document that are read one after the other.
 
   Cuts stand between sentences; a sentence that is itself too long is cut
-  between words.
+  between words, and such a word between characters.
 
   Args:
     chat: renders the document.
@@ -39,24 +43,42 @@ def wake_chunks(chat: ChatPrompts, document: documents.Document,
   fits = lambda text: len(chat.document(text)) <= context_tokens
   if fits(document.text):
     return [document]
-  pieces = []
+  text = ' '.join(document.text.split())
+  pieces, end = [], 0
   for sentence in documents.split_sentences(document.text):
+    space = ' ' * text.startswith(' ', end)
+    end += len(space) + len(sentence)
     if fits(sentence):
-      pieces.append(sentence)
-    else:
-      words, piece = sentence.split(), ''
-      for word in words:
-        if piece and not fits(f'{piece} {word}'):
-          pieces.append(piece)
-          piece = word
-        else:
-          piece = f'{piece} {word}'.strip()
-      pieces.append(piece)
-  chunks, text = [], ''
+      pieces.append(space + sentence)
+      continue
+    words = re.findall(' ?[^ ]+', space + sentence)
+    pieces += _packed(itertools.chain.from_iterable(
+        _fitting(word, fits, 8 * context_tokens) for word in words), fits)
+  return [documents.Document(document.title, part.strip())
+          for part in _packed(pieces, fits)]
+
+
+def _packed(pieces, fits):
+  """Neighbours joined while they fit; each piece begins with its own space."""
+  packed, text = [], ''
   for piece in pieces:
-    joined = f'{text} {piece}'.strip()
-    if text and not fits(joined):
-      chunks.append(text)
-      joined = piece
-    text = joined
-  return [documents.Document(document.title, part) for part in [*chunks, text]]
+    if text and not fits(text + piece):
+      packed.append(text)
+      text = ''
+    text += piece
+  return [*packed, text]
+
+
+def _fitting(word, fits, most):
+  """The word, or stretches of it of up to `most` characters that fit."""
+  if fits(word):
+    return [word]
+  parts, start = [], 0
+  while start < len(word):
+    sizes = range(2, min(len(word) - start, most) + 1)
+    size = 1 + bisect.bisect_left(
+        sizes, True,
+        key=lambda size, at=start: not fits(word[at:at + size]))
+    parts.append(word[start:start + size])
+    start += size
+  return parts

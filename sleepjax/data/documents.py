@@ -17,8 +17,11 @@ from sleepjax.errors import UserError
 _BUNDLED = pathlib.Path(__file__).resolve().parent / 'text'
 _LONGEST_TITLE = 80
 _SHORTEST_SENTENCE = 20
-# An end mark, closing quotes or brackets, and the space before what follows.
-_SENTENCE_END = re.compile(r'[.!?]+["\')\]\u2019\u201d]* ')
+# An end mark, closing quotes or brackets, and the space before what follows;
+# Chinese and Japanese write none. A full-width stop may stand in a number.
+_SENTENCE_END = re.compile(
+    r'[.!?]+["\')\]\u2019\u201d]* |(?P<wide>(?:[。｡！？]|．(?!\d))+'
+    r'["\')\]\u2019\u201d」』）】〉》]* ?)')
 _ABBREVIATIONS = frozenset(
     'mr mrs ms dr prof st mt rev gen col lt sgt capt no nos vol fig eq ch pp '
     'vs cf ca e.g i.e approx jan feb mar apr jun jul aug sep sept oct nov dec'
@@ -124,28 +127,31 @@ def split_sentences(text: str) -> list[str]:
 
   A sentence ends at a blank line, or at `.`, `!` or `?` before a space and a
   character that is not lower-case, except after common abbreviations and
-  initials. Pieces shorter than 20 characters join the sentence before them,
-  or the one after if they come first. No word is lost or moved.
+  initials, or at a full-width mark such as `。`. Pieces shorter than 20
+  characters join the sentence before them, or the one after if they come
+  first. No word is lost or moved.
   """
-  pieces = []
+  pieces = []  # With the space before each.
   for paragraph in re.split(r'\n\s*\n', text):
     paragraph = ' '.join(paragraph.split())
-    start = 0
+    start, space = 0, ' '
     for match in _SENTENCE_END.finditer(paragraph):
       before = paragraph[start:match.start()].rsplit(' ', 1)[-1].lstrip('"\'([')
-      if (paragraph[match.end()].islower()
+      if not match['wide'] and (
+          paragraph[match.end()].islower()
           or before.lower() in _ABBREVIATIONS
           or _INITIALS.fullmatch(before)):
         continue
-      pieces.append(paragraph[start:match.end() - 1])
+      pieces.append((space, paragraph[start:match.end()].rstrip()))
       start = match.end()
+      space = ' ' if paragraph[start - 1] == ' ' else ''
     if paragraph[start:]:
-      pieces.append(paragraph[start:])
+      pieces.append((space, paragraph[start:]))
   sentences: list[str] = []
-  for piece in pieces:
+  for space, piece in pieces:
     if sentences and min(
         len(piece), len(sentences[-1])) < _SHORTEST_SENTENCE:
-      sentences[-1] += f' {piece}'
+      sentences[-1] += space + piece
     else:
       sentences.append(piece)
   return sentences

@@ -2,16 +2,19 @@
 
 A document stands in the user's message before the prompt, with an empty line
 between. Its tokens are read once and shared by every prompt about it
-(`transformer.Segment`); white space starts a token of its own, so the two parts
-together are the tokens of the whole message.
+(`transformer.Segment`). The empty line goes with the part that makes both parts
+together the tokens of the whole message: vocabularies such as Llama 3's and
+Qwen's have one token for a full stop and the line after it.
 """
 
 import dataclasses
+import functools
 
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 
 _SEPARATOR = '\n\n'
+_TEXT = 'A text.'
 _MARK = '\u241f'  # Never in a real prompt: finds where the template put it.
 
 
@@ -33,6 +36,16 @@ class ChatPrompts:
           'of once: see chat_template in tokenizer_config.json.')
     return parts
 
+  @functools.cached_property
+  def _separators(self):
+    """(after a document, before a prompt): the separator and nothing."""
+    whole = self.tokenizer.encode(f'{_TEXT}{_SEPARATOR}{_TEXT}')
+    for joint in (('', _SEPARATOR), (_SEPARATOR, '')):
+      first = self.tokenizer.encode(_TEXT + joint[0])
+      if whole[:len(first)] == first:
+        return joint
+    return '', _SEPARATOR
+
   def closed_book(self, prompt: str) -> list[int]:
     """The prompt alone."""
     before, after = self._split()
@@ -41,9 +54,12 @@ class ChatPrompts:
   def document(self, text: str) -> list[int]:
     """What stands before a prompt about `text`: template head and document."""
     before, _ = self._split()
-    return self.tokenizer.encode(before + text.strip())
+    return self.tokenizer.encode(before + text.strip() + self._separators[0])
 
   def after_document(self, prompt: str) -> list[int]:
     """The prompt and template tail that follow `document`."""
-    _, after = self._split()
-    return self.tokenizer.encode(_SEPARATOR + prompt + after)
+    (_, after), (end, start) = self._split(), self._separators
+    # Behind a text, since some vocabularies mark where a text begins.
+    first = self.tokenizer.encode(_TEXT + end)
+    return self.tokenizer.encode(
+        _TEXT + end + start + prompt + after)[len(first):]

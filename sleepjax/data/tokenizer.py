@@ -51,6 +51,8 @@ class Tokenizer:
     chat_template: a Jinja template over `messages`.
     special_tokens: texts by role ('bos_token', 'eos_token', 'pad_token'), for
       those that exist; the template may name them.
+    text_start: ids that stand in front of a text by itself, such as Llama's
+      <|begin_of_text|>; most tokenizers have none.
     stop_ids: any of these ends a generated text.
     pad_id: fills rows of a batch. Some models have no token for it; an end
       token then stands in, and masks tell the difference.
@@ -61,6 +63,7 @@ class Tokenizer:
   special_tokens: Mapping[str, str]
   stop_ids: tuple[int, ...]
   pad_id: int
+  text_start: tuple[int, ...] = ()
 
   @classmethod
   def from_folder(cls, folder: str | os.PathLike) -> 'Tokenizer':
@@ -184,10 +187,14 @@ class Tokenizer:
     """Token ids of a text; names of special tokens in it become these.
 
     Nothing is added: where a model wants a first token, its chat template
-    writes it. Bytes that the vocabulary lacks are dropped (SmolLM2 lacks some
-    control characters).
+    writes it, or `encode_stream`. Bytes that the vocabulary lacks are dropped
+    (SmolLM2 lacks some control characters).
     """
     return self.backend.encode(text, add_special_tokens=False).ids
+
+  def encode_stream(self, text: str) -> list[int]:
+    """Token ids of a text that is no part of a conversation."""
+    return [*self.text_start, *self.encode(text)]
 
   def decode(self, ids: Iterable[int]) -> str:
     """Text of token ids, without the special ones."""
@@ -262,7 +269,18 @@ def _finished(backend, template, special, ends, where) -> Tokenizer:
   except Exception as e:  # Whatever the compiler makes of it.
     raise UserError(f'{where}: its chat template is not valid: {e}') from e
   pad = ids.get('pad_token', stops[0] if stops else 0)
-  return Tokenizer(backend, template, special, stops, pad)
+  start = _text_start(backend)
+  if template == PLAIN_TEMPLATE and start and start == [ids.get('bos_token')]:
+    template = '{{ bos_token }}' + template
+  return Tokenizer(backend, template, special, stops, pad, tuple(start))
+
+
+def _text_start(backend):
+  """What the tokenizer's own rules put in front of a text."""
+  whole, bare = (backend.encode('A text.', add_special_tokens=special).ids
+                 for special in (True, False))
+  return next((whole[:i] for i in range(len(whole))
+               if bare and whole[i:i + len(bare)] == bare), [])
 
 
 def _folder_template(folder: pathlib.Path, settings: dict[str, Any]) -> str:

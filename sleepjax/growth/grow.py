@@ -28,14 +28,22 @@ from sleepjax.training import finite
 
 Operator = Callable[[ModelConfig], Expansion]
 
+# Fields of optimizers' states that are like the parameters: 1 for sums of
+# gradients, 2 for sums of their squares.
+_ORDERS = {'mu': 1, 'trace': 1, 'acc_grads': 1,
+           'nu': 2, 'nu_max': 2, 'sum_of_squares': 2}
+
 
 @flax.struct.dataclass
 class ModelState:
   """What growth changes together.
 
   params: canonical parameters.
-  opt_state: of any optax optimizer whose arrays are scalars or have the shapes
-    of parameters (SGD, momentum, Adam, AdamW and chains of them), or None.
+  opt_state: of an optax optimizer that keeps nothing but numbers, moments of
+    gradients and moments of their squares for all parameters: SGD, momentum,
+    Lion, Adam and its like, AdaGrad, RMSProp without momentum, chains of them.
+    Others are refused, but for Adamax, whose state looks like Adam's and is not
+    scaled rightly. Or None.
   config: of the parameters.
   lineage: the operators that led here, as text, in order.
   """
@@ -83,18 +91,28 @@ def _map_moments(function, opt_state, params):
   shapes = lambda tree: jax.tree.map(jnp.shape, tree)
   like = shapes(params)
   matches = lambda node: shapes(node) == like
+  orders = []
 
   def changed(path, node):
     if matches(node):
-      name = str(getattr(path[-1], 'name', path[-1])) if path else ''
-      return function(node, 2 if name == 'nu' else 1)
+      name = getattr(path[-1], 'name', '') if path else ''
+      order = _ORDERS.get(name)
+      if order is None:
+        refuse(path, 'is not known to be a moment of gradients')
+      if name == 'trace' and 2 in orders:
+        refuse(path, 'sums updates that are divided by a second moment')
+      orders.append(order)
+      return function(node, order)
     if np.ndim(node):
-      raise ValueError(
-          f'optimizer state {jax.tree_util.keystr(path)} of shape '
-          f'{np.shape(node)} is neither a number nor shaped like the '
-          'parameters: growth does not know how it should grow. Use SGD, '
-          'momentum or Adam, or start the optimizer anew.')
+      refuse(path, f'of shape {np.shape(node)} is neither a number nor shaped '
+             'like the parameters')
     return node
+
+  def refuse(path, why):
+    raise ValueError(
+        f'optimizer state {jax.tree_util.keystr(path)} {why}: growth does not '
+        'know how it should grow. Use SGD, momentum or Adam, or start the '
+        'optimizer anew.')
 
   return jax.tree_util.tree_map_with_path(changed, opt_state, is_leaf=matches)
 

@@ -42,6 +42,12 @@ def by_unit(x):
       x, _ROWS, *(None,) * (x.ndim - 2), sharding.TENSOR)
 
 
+def splits_units() -> bool:
+  """Whether hidden units lie on several devices."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return dict(mesh.shape).get(sharding.TENSOR, 1) > 1
+
+
 def gathered(w, split: int | None = None):
   """A weight that is whole but for axis `split`, which lies over `tensor`."""
   spec = () if split is None else ((None,) * split + (sharding.TENSOR,))

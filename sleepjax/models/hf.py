@@ -174,18 +174,22 @@ def _refuse_unsupported(hf, where):
 
 
 def _rope(hf, where) -> tuple[float, RopeScaling | None]:
-  """Base and scaling; version 5 moved both into `rope_parameters`."""
-  rope = hf.get('rope_parameters') or hf.get('rope_scaling') or {}
+  """Base and scaling; version 5 moved both into `rope_parameters`, and lets
+  the older `rope_scaling` replace it as a whole."""
+  rope = hf.get('rope_scaling') or hf.get('rope_parameters') or {}
   if not isinstance(rope, Mapping):
     raise UserError(f'{where}: rotary settings {rope!r} are not an object.')
   theta = _number({'rope_theta': 10_000.0, **hf, **rope}, 'rope_theta', where)
   kind = rope.get('rope_type', rope.get('type', 'default'))
-  if kind == 'default' and rope.get('partial_rotary_factor', 1) == 1:
-    return theta, None
-  if kind != 'llama3':
+  if (kind not in ('default', 'llama3')
+      or rope.get('partial_rotary_factor', 1) != 1
+      or any(isinstance(value, Mapping) for value in rope.values())):
     raise UserError(
         f'{where}: rotary settings {dict(rope)} are not supported; expected '
-        "rope_type 'default' or 'llama3', on all features of a head.")
+        "rope_type 'default' or 'llama3', the same in all layers and on all "
+        'features of a head.')
+  if kind == 'default':
+    return theta, None
   return theta, RopeScaling(
       factor=_number(rope, 'factor', where),
       low_freq_factor=_number(rope, 'low_freq_factor', where),

@@ -157,9 +157,16 @@ class Slots(nn.Module):
   def __call__(self, x):
     c = self.config
     N, D, R = self.num_slots, c.embed_dim, c.slot_rank
-    wide = lambda name: ops.matmul(
-        x, _kernel(self, name, (N, D, R), D, 2).transpose(1, 0, 2).reshape(
-            D, N * R), c.matmul_dtype)
+    # The units of all slots are one axis: slot by slot, as they are stored, or
+    # on a mesh that splits R, R by R, so that this axis is split as well.
+    if activations.splits_units():
+      order, of_units = (0, 2, 1), lambda of_slots: jnp.tile(of_slots, R)
+    else:
+      order = (0, 1, 2)
+      of_units = lambda of_slots: jnp.repeat(of_slots, R, axis=-1)
+    one_axis = lambda w_DxNxR: w_DxNxR.transpose(order).reshape(-1, N * R)
+    wide = lambda name: ops.matmul(x, one_axis(_kernel(
+        self, name, (N, D, R), D, 2).transpose(1, 0, 2)), c.matmul_dtype)
     matrices, hidden = SLOT_MATRICES[c.slot_form], 1.0
     if 'gate' in matrices:
       hidden *= jax.nn.silu(wide('gate'))
@@ -172,7 +179,7 @@ class Slots(nn.Module):
     if self.has_variable('params', 'extra'):
       extra = self.get_variable('params', 'extra')[:, None] & opened
       if not (c.slot_routing == 'sigmoid' and 0 < c.slot_top_k < N):
-        hidden *= jnp.repeat(1.0 + extra, R, axis=-1)
+        hidden *= of_units(1.0 + extra)
     if c.slot_routing == 'sigmoid':
       router = self.param('router', nn.initializers.zeros, (N, D), jnp.float32)
       gates = 2 * jax.nn.sigmoid(ops.matmul(x, router.T, c.matmul_dtype))
@@ -183,9 +190,10 @@ class Slots(nn.Module):
         opened &= jax.nn.one_hot(best, N, dtype=jnp.bool_).any(-2)
         if extra is not None:
           opened |= extra
-      hidden *= jnp.repeat(gates, R, axis=-1)
-    hidden = jnp.where(jnp.repeat(opened, R, axis=-1), hidden, 0.0)
-    return ops.matmul(hidden, down.reshape(N * R, D), c.matmul_dtype)
+      hidden *= of_units(gates)
+    hidden = jnp.where(of_units(opened), hidden, 0.0)
+    down = one_axis(down.transpose(2, 0, 1)).T
+    return ops.matmul(hidden, down, c.matmul_dtype)
 
 
 class Level(nn.Module):

@@ -14,7 +14,6 @@ more than some seconds of work would be lost without it.
 import contextlib
 import json
 import pathlib
-import shutil
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -120,8 +119,7 @@ class PhaseSaves:
     if self._folder is None:
       return
     for phase in _PHASES if distributed.is_first() else ():
-      for leftover in saved_folder.versions(self._path(phase)):
-        shutil.rmtree(leftover, ignore_errors=True)
+      saved_folder.discard(self._path(phase))
     distributed.barrier(f'cleared after cycle {self._cycle}')
 
   def _path(self, phase):

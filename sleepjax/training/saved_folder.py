@@ -10,6 +10,7 @@ moment leaves a complete version, which `settled` finds under either name.
                   and checksum of every array
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -158,11 +159,18 @@ def settled(folder: str | os.PathLike) -> pathlib.Path:
   return old if old.exists() and not folder.exists() else folder
 
 
-def versions(folder: pathlib.Path) -> list[pathlib.Path]:
-  """The folder and what unfinished saves have left beside it, if there."""
-  return [path for path in (
-      folder, _beside(folder, 'old'), _beside(folder, 'writing'))
-          if path.exists()]
+def discard(folder: pathlib.Path) -> None:
+  """Deletes the folder and what unfinished saves have left beside it.
+
+  Killed at any moment, it leaves complete versions and what the next save or
+  the next call deletes. Without permission it deletes nothing.
+  """
+  writing = _beside(folder, 'writing')
+  shutil.rmtree(writing, ignore_errors=True)
+  for version in (folder, _beside(folder, 'old')):
+    with contextlib.suppress(OSError):
+      version.rename(writing)
+      shutil.rmtree(writing)
 
 
 def read_manifest(folder: str | os.PathLike, names: Sequence[str]
