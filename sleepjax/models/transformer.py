@@ -157,16 +157,15 @@ class Slots(nn.Module):
   def __call__(self, x):
     c = self.config
     N, D, R = self.num_slots, c.embed_dim, c.slot_rank
-    # The units of all slots are one axis: slot by slot, as they are stored, or
-    # on a mesh that splits R, R by R, so that this axis is split as well.
-    if activations.splits_units():
-      order, of_units = (0, 2, 1), lambda of_slots: jnp.tile(of_slots, R)
-    else:
-      order = (0, 1, 2)
-      of_units = lambda of_slots: jnp.repeat(of_slots, R, axis=-1)
-    one_axis = lambda w_DxNxR: w_DxNxR.transpose(order).reshape(-1, N * R)
-    wide = lambda name: ops.matmul(x, one_axis(_kernel(
-        self, name, (N, D, R), D, 2).transpose(1, 0, 2)), c.matmul_dtype)
+    # The units of all slots are one axis: slot by slot, as they are stored. On
+    # a mesh that splits R the first of all, then the second: so it stays split.
+    split = activations.splits_units()
+    columns = (1, 2, 0) if split else (1, 0, 2)
+    of_units = lambda of_slots: (
+        jnp.tile(of_slots, R) if split else jnp.repeat(of_slots, R, axis=-1))
+    wide = lambda name: ops.matmul(
+        x, _kernel(self, name, (N, D, R), D, 2).transpose(columns).reshape(
+            D, N * R), c.matmul_dtype)
     matrices, hidden = SLOT_MATRICES[c.slot_form], 1.0
     if 'gate' in matrices:
       hidden *= jax.nn.silu(wide('gate'))
@@ -192,8 +191,8 @@ class Slots(nn.Module):
           opened |= extra
       hidden *= of_units(gates)
     hidden = jnp.where(of_units(opened), hidden, 0.0)
-    down = one_axis(down.transpose(2, 0, 1)).T
-    return ops.matmul(hidden, down, c.matmul_dtype)
+    rows = down.transpose(1, 0, 2) if split else down
+    return ops.matmul(hidden, rows.reshape(N * R, D), c.matmul_dtype)
 
 
 class Level(nn.Module):
