@@ -8,7 +8,7 @@ import pathlib
 import jax
 import numpy as np
 
-from experiments import _workdir
+from experiments import _host_pages, _workdir
 from sleepjax import lifecycle
 from sleepjax.data import documents, sources
 from sleepjax.data.chunks import wake_chunks
@@ -153,7 +153,8 @@ def run(model: Pretrained, document: Document, questions, controls,
     current, lineage = saved.config, saved.metadata
     params = sharding.on_mesh(saved.params)
     reports = lineage['reports']
-  with Display() as display, preemption.listen() as notice:
+  with (Display(after_phase=_host_pages.give_back) as display,
+        preemption.listen() as notice):
     # Of sleeps that an interrupted run has finished.
     display.restore(lineage)
     if saved is not None:

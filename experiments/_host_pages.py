@@ -105,3 +105,12 @@ def keep_pages() -> bool:
     return all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, -1),
                 mallopt(_TOP_PAD, 2 ** 26)])
   return False
+
+
+def give_back():
+  """Gives the system the pages that are kept and hold nothing.
+
+  Between two phases, whose programs need buffers of other sizes.
+  """
+  with contextlib.suppress(OSError, AttributeError):  # glibc only.
+    ctypes.CDLL('libc.so.6').malloc_trim(0)

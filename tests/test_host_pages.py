@@ -47,6 +47,40 @@ def test_buffers_of_a_program_are_faulted_in_once():
   assert not told and faults > 12000
 
 
+# MiB in memory with 256 more, after they are freed, and after `give_back`; what
+# was allocated after them keeps the heap from shrinking by itself.
+_FREED = """
+import ctypes
+from experiments import _host_pages
+_host_pages.keep_pages()
+def resident():
+  with open('/proc/self/statm') as f:
+    print(int(f.read().split()[1]) * 4096 / 2 ** 20)
+libc = ctypes.CDLL('libc.so.6')
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+libc.malloc.argtypes = [ctypes.c_size_t]
+block = libc.malloc(2 ** 28)
+ctypes.memset(block, 1, 2 ** 28)
+last = libc.malloc(2 ** 20)
+resident()
+libc.free(block)
+resident()
+_host_pages.give_back()
+resident()
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != 'glibc', reason='settings of glibc')
+def test_pages_that_hold_nothing_are_given_back():
+  full, freed, given = map(float, subprocess.run(
+      [sys.executable, '-c', _FREED], check=True, capture_output=True,
+      text=True, env={**os.environ, 'JAX_PLATFORMS': 'cpu',
+                      'SLEEPJAX_KEEP_PAGES': '1'}).stdout.split())
+  assert freed > full - 8
+  assert given < full - 240
+
+
 @pytest.mark.parametrize('setting, gibibytes, on_cpus, kept', [
     ('', 16, True, True), ('', 15.9, True, False), ('', 0, True, False),
     ('', 64, False, False), ('1', 4, False, True), ('0', 64, True, False)])

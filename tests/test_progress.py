@@ -45,6 +45,17 @@ def test_a_phase_is_measured_when_it_fails():
   assert len(lines_of(display)) == 1
 
 
+def test_what_is_done_after_every_phase():
+  ends = []
+  with plain_display(after_phase=lambda: ends.append(
+      dict(display.seconds))) as display:
+    with display.phase('wake'):
+      pass
+    with pytest.raises(KeyError), display.phase('seed'):
+      raise KeyError
+  assert [list(seconds) for seconds in ends] == [['wake'], ['wake', 'seed']]
+
+
 def test_without_a_terminal_there_is_one_line_per_interval():
   with plain_display(interval=60.0) as display:
     with display.phase('seed', total=50) as phase:

@@ -9,7 +9,7 @@ and step they have come to, so that one that is stuck can be told.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import rich.console
 import rich.progress
@@ -92,20 +92,21 @@ class Display:
 
   def __init__(
       self, console: rich.console.Console | None = None,
-      interval: float = 10.0):
+      interval: float = 10.0, after_phase: Callable[[], None] = lambda: None):
     """Chooses how to show progress.
 
     Args:
       console: where to write; stdout if None, in the first of several
         processes.
       interval: seconds between plain lines where there is no terminal.
+      after_phase: called at the end of each phase.
     """
     self.seconds: dict[str, float] = {}
     self.tokens: dict[str, int] = {}
     self._open: list[Phase] = []
     self._console = console or rich.console.Console(
         quiet=not distributed.is_first())
-    self._interval = interval
+    self._interval, self._after_phase = interval, after_phase
     self._bars: rich.progress.Progress | None = None
     # Not console.is_terminal: that is also true of a log with forced colour.
     if self._console.file.isatty() and not self._console.is_dumb_terminal:
@@ -165,6 +166,7 @@ class Display:
       self.seconds[name] = self.seconds.get(name, 0.0) + phase.seconds
       self.tokens[name] = self.tokens.get(name, 0) + phase.tokens
       draw(last=True)
+      self._after_phase()
 
   def _live(self, phase: Phase):
     task = self._bars.add_task(
