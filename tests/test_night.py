@@ -24,7 +24,7 @@ CHANGES = {
     'memories': 16, 'rehearsal_per_text': 3, 'rehearse_asking': True,
     'dreams.questions_per_opening': 2, 'dreams.recalls_per_sentence': 1,
     'dreams.held_out': 4, 'dreams.temperature': 1.5, 'dreaming.questions': 8,
-    'dreaming.agreement_samples': 2}
+    'dreaming.agreement_samples': 2, 'dreaming.agreement': 0.0}
 
 
 @pytest.fixture(scope='module')
