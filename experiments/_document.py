@@ -15,7 +15,7 @@ from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming.tasks import Memory
-from sleepjax.errors import UserError
+from sleepjax.errors import UserError, check_least
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
 from sleepjax.evals.questions import AnswerConfig
@@ -59,11 +59,7 @@ class ExamConfig:
       raise ValueError(
           f"drift={self.drift!r} must be 'wikitext2' or 'bundled'.")
     # A token is predicted from those before it.
-    for name, least in (('drift_tokens', 2), ('max_new_tokens', 1),
-                        ('batch_rows', 1)):
-      if getattr(self, name) < least:
-        raise ValueError(
-            f'{name}={getattr(self, name)} must be at least {least}.')
+    check_least(self, drift_tokens=2, max_new_tokens=1, batch_rows=1)
 
 
 def bundled_controls():

@@ -28,7 +28,7 @@ from absl import flags
 from experiments import _main, _workdir
 from sleepjax.data import documents, sources
 from sleepjax.data.tokenizer import Tokenizer
-from sleepjax.errors import UserError
+from sleepjax.errors import UserError, check_least
 from sleepjax.evals import report as report_lib
 from sleepjax.growth import grow, operators, slots
 from sleepjax.growth.expansion import NEW, Expansion, Gather
@@ -67,10 +67,7 @@ class ParityConfig:
   def __post_init__(self):
     if not self.models:
       raise ValueError('models is empty: name at least one.')
-    for name, least in (('seed', 0), ('tokens', 1), ('slot_rank', 1)):
-      if getattr(self, name) < least:
-        raise ValueError(
-            f'{name}={getattr(self, name)} must be at least {least}.')
+    check_least(self, seed=0, tokens=1, slot_rank=1)
 
 
 @dataclasses.dataclass(frozen=True)

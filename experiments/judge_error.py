@@ -30,7 +30,7 @@ from absl import flags
 from experiments import _main
 from sleepjax.data import sources
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.errors import UserError
+from sleepjax.errors import UserError, check_least
 from sleepjax.evals import answers
 from sleepjax.models import layout
 from sleepjax.models.load import load_pretrained
@@ -72,10 +72,7 @@ class JudgeErrorConfig:
     if '{question}' not in self.answer_prompt:
       raise ValueError(f'answer_prompt={self.answer_prompt!r} must contain '
                        '{question}.')
-    for name, least in (('seed', 0), ('max_new_tokens', 1), ('temperature', 0)):
-      if not getattr(self, name) >= least:
-        raise ValueError(
-            f'{name}={getattr(self, name)} must be at least {least}.')
+    check_least(self, seed=0, max_new_tokens=1, temperature=0)
 
 
 def distinct_questions(questions, fits):

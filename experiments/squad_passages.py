@@ -111,8 +111,8 @@ def summarise(reports) -> dict:
   do not help at all.
   """
   mean = lambda rows, name: float(np.mean([row[name] for row in rows]))
-  rows = [changes(r) for r in reports]
-  summary = {name: mean(rows, name) for name in rows[0]}
+  summary = {name: entry and entry['mean']
+             for name, entry in intervals(reports).items()}
   for name in ('closed_book_nll_before', 'closed_book_nll_after',
                'in_context_nll', 'in_context_nll_after', 'control_nll_before',
                'control_nll_after', 'in_context_other_nll_before',
@@ -123,9 +123,6 @@ def summarise(reports) -> dict:
     scores = [r[name] for r in reports]
     summary[name] = {kind: mean(scores, kind)
                      for kind in ('exact', 'contains', 'f1')}
-  for name, part in (('', 'gained'), ('_net', 'gained_net')):
-    summary[f'context_recovered{name}'] = (
-        summary[part] / summary['gap'] if summary['gap'] > 0 else None)
   minutes = [sum(r['seconds'].values()) / 60 for r in reports]
   return {
       **summary, 'passages': len(reports),

@@ -38,13 +38,14 @@ class ChatPrompts:
 
   @functools.cached_property
   def _separators(self):
-    """(after a document, before a prompt): the separator and nothing."""
+    """(after a document, before a prompt): the separator and nothing; and the
+    number of tokens of `_TEXT` with what stands after it."""
     whole = self.tokenizer.encode(f'{_TEXT}{_SEPARATOR}{_TEXT}')
-    for joint in (('', _SEPARATOR), (_SEPARATOR, '')):
-      first = self.tokenizer.encode(_TEXT + joint[0])
-      if whole[:len(first)] == first:
-        return joint
-    return '', _SEPARATOR
+    firsts = {end: self.tokenizer.encode(_TEXT + end)
+              for end in ('', _SEPARATOR)}
+    end = next((end for end, first in firsts.items()
+                if whole[:len(first)] == first), '')
+    return end, _SEPARATOR[len(end):], len(firsts[end])
 
   def closed_book(self, prompt: str) -> list[int]:
     """The prompt alone."""
@@ -58,8 +59,6 @@ class ChatPrompts:
 
   def after_document(self, prompt: str) -> list[int]:
     """The prompt and template tail that follow `document`."""
-    (_, after), (end, start) = self._split(), self._separators
+    (_, after), (end, start, tokens) = self._split(), self._separators
     # Behind a text, since some vocabularies mark where a text begins.
-    first = self.tokenizer.encode(_TEXT + end)
-    return self.tokenizer.encode(
-        _TEXT + end + start + prompt + after)[len(first):]
+    return self.tokenizer.encode(_TEXT + end + start + prompt + after)[tokens:]

@@ -14,7 +14,7 @@ import numpy as np
 
 from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.errors import UserError
+from sleepjax.errors import UserError, check_least
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import context, sampler
@@ -81,15 +81,11 @@ class DreamConfig:
 
   def __post_init__(self):
     prompt_library.prompts_of(self.library)
-    for least, names in ((1, (
-        'questions_per_opening', 'questions_in_all', 'prompt_tokens',
-        'completion_tokens', 'batch_rows')), (0, (
-            'answers_per_question', 'recalls_per_sentence', 'open_samples',
-            'held_out', 'question_temperature', 'temperature'))):
-      for name in names:
-        if not getattr(self, name) >= least:
-          raise ValueError(
-              f'{name}={getattr(self, name)} must be at least {least}.')
+    check_least(
+        self, questions_per_opening=1, questions_in_all=1, prompt_tokens=1,
+        completion_tokens=1, batch_rows=1, answers_per_question=0,
+        recalls_per_sentence=0, open_samples=0, held_out=0,
+        question_temperature=0, temperature=0)
 
 
 class Dream(NamedTuple):
