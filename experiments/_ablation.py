@@ -15,12 +15,12 @@ import rich.table
 
 from experiments import _days, _document, _main, _mesh
 from experiments.squad_passages import read_passages, summarise, to_exam
-from sleepjax import lifecycle
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals.interval import interval, ratio_interval
+from sleepjax.lifecycle import cycle
+from sleepjax.mesh import distributed
 from sleepjax.models.load import load_pretrained
-from sleepjax.training import distributed
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Column -> (key of a run's report, or two of which the ratio is taken; format).
@@ -226,7 +226,7 @@ def run(config, workdir: str | None, with_arm, columns):
   for arm in ablation.arms:  # All are checked before the first one runs.
     sleep = with_arm(config.sleep, arm, config)
     settings[arm] = sleep.to_dict(), _main.to_dataclass(
-        lifecycle.SleepConfig, sleep, f'config.sleep of {arm}')
+        cycle.SleepConfig, sleep, f'config.sleep of {arm}')
   if ablation.scale == 'squad':  # That there are as many is known at once.
     _main.check_numbers(config, passages=1)
     read_passages(

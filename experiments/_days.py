@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from experiments import _document, _workdir
-from sleepjax import lifecycle
 from sleepjax.data import world
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming.tasks import Memory
@@ -18,17 +17,13 @@ from sleepjax.evals import questions as questions_lib
 from sleepjax.evals import report as report_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
+from sleepjax.lifecycle import cycle
 from sleepjax.memory import continuum
 from sleepjax.memory import day as day_memory
+from sleepjax.mesh import sharding
 from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
-from sleepjax.training import (
-    background,
-    checkpoints,
-    kept,
-    preemption,
-    sharding,
-)
+from sleepjax.training import background, checkpoints, kept, preemption
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
@@ -156,7 +151,7 @@ class Exam:
         *model, self.chat, asked, self.answers, segment)
 
 
-def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
+def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
         days_config: DaysConfig, seed: int, workdir: pathlib.Path) -> dict:
   """Days and nights of one seed.
 
@@ -221,7 +216,7 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
       texts = [world.day(_REHEARSAL_SEED + n * d.rehearsal_texts + i, 0,
                          d.facts, d.people).text
                for i in range(d.rehearsal_texts)]
-      return lifecycle.Day(
+      return cycle.Day(
           days[n].document, texts,
           # Paraphrases are for the exam: no night may learn their wording.
           avoid=[q.question for day in days
@@ -230,11 +225,11 @@ def run(model: Pretrained, config: dict, settings: lifecycle.SleepConfig,
               progress.dreams, d.remembered, seed, n),
           earlier=[day.document for day in days[:n]])
 
-    start = lifecycle.Life(current, params, lineage['nights'], tuple(
+    start = cycle.Life(current, params, lineage['nights'], tuple(
         Memory.from_json(m) for m in progress.memories))
     saves = PhaseSaves(workdir, _workdir.identity(lineage, same),
                        display, notice, settings.save_seconds)
-    for life, report in lifecycle.live(
+    for life, report in cycle.live(
         start, chat, map(wake, range(start.cycle, d.days)), settings, key,
         display, metrics, untouched if d.elder else None, saves):
       n, current, params = life.cycle - 1, life.config, life.params

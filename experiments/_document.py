@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from experiments import _host_pages, _workdir
-from sleepjax import lifecycle
 from sleepjax.data import documents, sources
 from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
@@ -20,21 +19,16 @@ from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
+from sleepjax.lifecycle import cycle
+from sleepjax.mesh import distributed, sharding
 from sleepjax.models import transformer
 from sleepjax.models.load import Pretrained
 from sleepjax.sampling import context
-from sleepjax.seeding import dreams
-from sleepjax.training import (
-    background,
-    checkpoints,
-    distributed,
-    kept,
-    preemption,
-    sharding,
-)
+from sleepjax.training import background, checkpoints, kept, preemption
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
+from sleepjax.writing import dreams
 
 _GENERATED_QUESTIONS = 12  # Written per chunk where the user gives none.
 _REMEMBERED = 64  # Prompts about earlier chunks that each sleep retains.
@@ -106,7 +100,7 @@ def _generated_questions(model, chat, chunks, settings, key):
 
 
 def run(model: Pretrained, document: Document, questions, controls,
-        config: dict, settings: lifecycle.SleepConfig,
+        config: dict, settings: cycle.SleepConfig,
         exam_settings: ExamConfig, seed: int, workdir: pathlib.Path) -> dict:
   """One document, from reading to report.
 
@@ -179,16 +173,16 @@ def run(model: Pretrained, document: Document, questions, controls,
       avoid = ([q.question for q in questions] if source == 'generated' else ())
 
       def wake(n):
-        return lifecycle.Day(
+        return cycle.Day(
             chunks[n], texts, avoid, remembered(
                 [r['texts'] for r in reports], _REMEMBERED, seed, n),
             chunks[:n])
 
-      start = lifecycle.Life(current, params, lineage['sleeps'], tuple(
+      start = cycle.Life(current, params, lineage['sleeps'], tuple(
           Memory.from_json(m) for m in lineage.get('memories', ())))
       saves = PhaseSaves(workdir, _workdir.identity(lineage, same),
                          display, notice, settings.save_seconds)
-      for life, sleep_report in lifecycle.live(
+      for life, sleep_report in cycle.live(
           start, chat, map(wake, range(start.cycle, len(chunks))), settings,
           key, display, metrics, saves=saves):
         current, params = life.config, life.params

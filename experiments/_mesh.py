@@ -6,8 +6,8 @@ import os
 import jax
 
 from experiments import _main
-from sleepjax.training import distributed, sharding
-from sleepjax.training.sharding import MeshConfig
+from sleepjax.mesh import distributed, sharding
+from sleepjax.mesh.sharding import MeshConfig
 
 
 @contextlib.contextmanager

@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments._work import Sizes
-from sleepjax import pretraining
 from sleepjax.dreaming import inner
 from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
 from sleepjax.growth.slot_operators import OpenSlot
 from sleepjax.models import layout
 from sleepjax.models.load import load_pretrained
+from sleepjax.pretraining import next_token
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import objective, seed, update
+from sleepjax.seeding import loop, objective, update
 from sleepjax.seeding.objective import SeedingConfig
 
 # The seeding objective alone, which peers have as well: no rehearsal, no
@@ -126,9 +126,9 @@ def seeding_step(source: str, dtype: str, sizes: Sizes):
   settings = dataclasses.replace(_SEEDING, rows=sizes.rows)
   rows = _rows(config, sizes, sizes.rows)
   hidden = objective.teacher_hidden_states(config, frozen, rows)
-  examples = seed.Examples(
+  examples = loop.Examples(
       rows, rows.prompt, rows.prompt_mask, np.asarray(hidden))
-  seeder = seed.Seeder(
+  seeder = loop.Seeder(
       config, frozen, 0, settings, examples, (), None, (),
       np.zeros(config.vocab_size, bool))
   state, steps = update.init_state(settings, slot), 0
@@ -160,15 +160,15 @@ def train_step(source: str, dtype: str, sizes: Sizes):
   """One AdamW update of all parameters on windows of a stream."""
   model = load_pretrained(source)
   config = dataclasses.replace(model.config, matmul_dtype=dtype)
-  settings = pretraining.PretrainingConfig(
+  settings = next_token.PretrainingConfig(
       rows=sizes.rows, window=sizes.window, learning_rate=1e-5)
   params = jax.tree.map(jnp.asarray, model.params)
-  opt_state = pretraining.make_optimizer(settings).init(params)
+  opt_state = next_token.make_optimizer(settings).init(params)
   stream = jnp.asarray(random_tokens(config.vocab_size, 4096))
 
   def step():
     nonlocal params, opt_state
-    params, opt_state, metrics = _wait(pretraining.pretraining_step(
+    params, opt_state, metrics = _wait(next_token.pretraining_step(
         config, settings, params, opt_state, stream, jax.random.key(0)))
     _finite(metrics['loss'])
 

@@ -4,10 +4,10 @@ Each is a jitted function of the code base with abstract arguments that say
 where they would lie, and the FLOPs that it stands for. Nothing is allocated.
 
 FLOPs are counted in two ways. *Model* FLOPs are what the mathematics needs
-(`sleepjax.models.flops`): products of one forward pass and, of a backward pass,
-the gradients of inputs in all layers and of the slot's weights; attention pairs
-that the causal mask lets through; three projections to the vocabulary for a
-divergence (teacher, student, and the student's gradient). *Program* FLOPs are
+(`sleepjax.roofline.flops`): products of one forward pass and, of a backward
+pass, the gradients of inputs in all layers and of the slot's weights; attention
+pairs that the causal mask lets through; three projections to the vocabulary for
+a divergence (teacher, student, and the student's gradient). *Program* FLOPs are
 what is computed: a layer once more where it is recomputed, and attention pairs
 that the mask then hides. The student's logits are taken once in both: every
 term of the loss shares the divergence's pass.
@@ -28,15 +28,16 @@ from sleepjax.errors import UserError
 from sleepjax.growth import slots
 from sleepjax.growth.grow import ModelState, grow
 from sleepjax.growth.slot_operators import AppendSlot
-from sleepjax.models import flops, layout, transformer
+from sleepjax.losses.divergences import DivergenceConfig
+from sleepjax.mesh import sharding
+from sleepjax.mesh.sharding import MeshConfig
+from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.roofline import flops
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import update
-from sleepjax.seeding.divergences import DivergenceConfig
 from sleepjax.seeding.objective import Batch, SeedingConfig
-from sleepjax.training import sharding
-from sleepjax.training.sharding import MeshConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import _main
-from sleepjax import pretraining
 from sleepjax.data import sources
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
-from sleepjax.models import transformer
+from sleepjax.models import finite, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.load import Pretrained
-from sleepjax.pretraining import PretrainingConfig
-from sleepjax.training import checkpoints, finite
+from sleepjax.pretraining import next_token
+from sleepjax.pretraining.next_token import PretrainingConfig
+from sleepjax.training import checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +65,10 @@ def trained(config, folder: pathlib.Path, display) -> Pretrained:
   model = shape.model_config(tokenizer.vocab_size)
   key = jax.random.key(config.seed)
   params = transformer.init(model, key)
-  opt_state = pretraining.make_optimizer(settings).init(params)
+  opt_state = next_token.make_optimizer(settings).init(params)
   with display.phase('pretrain', total=settings.steps) as phase:
     for step in range(settings.steps):
-      params, opt_state, metrics = pretraining.pretraining_step(
+      params, opt_state, metrics = next_token.pretraining_step(
           model, settings, params, opt_state, stream,
           jax.random.fold_in(key, step))
       loss = float(metrics['loss'])

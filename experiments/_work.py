@@ -13,9 +13,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sleepjax.models import flops, ops
+from sleepjax.models import ops
 from sleepjax.models.config import ModelConfig
-from sleepjax.models.flops import Product
+from sleepjax.roofline import flops
+from sleepjax.roofline.flops import Product
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from sleepjax.errors import UserError
-from sleepjax.training import checkpoints, distributed
+from sleepjax.mesh import distributed
+from sleepjax.training import checkpoints
 from sleepjax.training.checkpoints import SavedModel
 
 # What messages call an entry, if not by its name.

@@ -16,7 +16,7 @@ DIR/benchmark.json, a list with an entry a phase.
   compile_seconds    what the first step took beyond that; nothing is cached
   peak_bytes         most memory of the process during the repeats; on an
                      accelerator that of its own, for JAX since the start
-  model_flops        of a step, by the formulas of `sleepjax.models.flops`
+  model_flops        of a step, by the formulas of `sleepjax.roofline.flops`
   fraction_of_gemm_peak  model FLOPs per second over those of the square product
   fraction_of_wall   time of the bare products over that of the step, with
                      weights stored outputs first (`ops.matmul`) where JAX

@@ -12,7 +12,7 @@ and its collectives would take at the chip's published peaks. MFU is that of
 such a step, so a bound as well. configs/scale/README.md has a table.
 
 FLOPs come from formulas (`experiments._programs`), bytes from the compiled
-program, with loops counted as often as they turn (`sleepjax.training.hlo`).
+program, with loops counted as often as they turn (`sleepjax.roofline.hlo`).
 """
 
 import dataclasses
@@ -35,10 +35,10 @@ from absl import flags
 
 from experiments import _main, _programs
 from sleepjax.errors import UserError
+from sleepjax.mesh.sharding import AXES
 from sleepjax.models import transformer
-from sleepjax.training import chips as chips_lib
-from sleepjax.training import hlo, hlo_memory
-from sleepjax.training.sharding import AXES
+from sleepjax.roofline import chips as chips_lib
+from sleepjax.roofline import hlo, hlo_memory
 
 _TOPOLOGY = flags.DEFINE_string(
     'topology', None, 'slice to compile for, as v5e:8x8')

@@ -15,10 +15,10 @@ import pathlib
 from absl import flags
 
 from experiments import _document, _main, _mesh
-from sleepjax import lifecycle
 from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
+from sleepjax.lifecycle import cycle
 from sleepjax.models.load import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
@@ -42,7 +42,7 @@ def main(argv):
       raise UserError(f'--{flag.name} is missing; see --help.')
   _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
-      lifecycle.SleepConfig, config.sleep, 'config.sleep')
+      cycle.SleepConfig, config.sleep, 'config.sleep')
   exam_settings = _main.to_dataclass(
       _document.ExamConfig, config.exam, 'config.exam')
   document = documents.read_document(_DOCUMENT.value)

@@ -34,7 +34,7 @@ import rich.table
 from experiments import _main
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
-from sleepjax.seeding import chunked, divergences
+from sleepjax.losses import divergences, from_hidden
 
 FORMS = ('direct', 'chunked')
 
@@ -68,7 +68,7 @@ def loss_of(form: str, chunk_rows: int):
 
   def in_chunks(student_NxD, teacher_NxD, head_DxV):
     weight_N = jnp.ones(len(student_NxD))
-    return chunked.divergence_from_hidden(
+    return from_hidden.divergence_from_hidden(
         'forward_kl', teacher_NxD, head_DxV, student_NxD, head_DxV, weight_N,
         chunk_rows=chunk_rows)[0]
 

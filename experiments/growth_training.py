@@ -28,16 +28,15 @@ from absl import flags
 
 from experiments import _main, _scratch, _workdir
 from experiments._scratch import ScratchConfig
-from sleepjax import pretraining
 from sleepjax.data import sources
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals.interval import interval
 from sleepjax.growth import grow, operators
 from sleepjax.growth.grow import ModelState
-from sleepjax.models import transformer
-from sleepjax.pretraining import PretrainingConfig
-from sleepjax.training import finite
+from sleepjax.models import finite, transformer
+from sleepjax.pretraining import next_token
+from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.progress import Display
@@ -147,7 +146,7 @@ def train(state: ModelState, settings: PretrainingConfig, stream, key, steps,
 
   for step in steps:
     old = copied(params) if warm_up else None
-    params, opt_state, metrics = pretraining.pretraining_step(
+    params, opt_state, metrics = next_token.pretraining_step(
         state.config, settings, params, opt_state, stream,
         jax.random.fold_in(key, step))
     if warm_up:
@@ -166,7 +165,7 @@ def run_seed(seed, model, plan, config: TrainingConfig,
   init_key, data_key, grow_key = (jax.random.fold_in(key, i) for i in range(3))
   params = transformer.init(model, init_key)
   state = ModelState(
-      params, pretraining.make_optimizer(settings).init(params), model)
+      params, next_token.make_optimizer(settings).init(params), model)
   (folder / 'steps.jsonl').unlink(missing_ok=True)
   N, report = settings.steps, {'held_out': {}, 'params': {}}
   tokens = settings.rows * settings.window
@@ -195,7 +194,7 @@ def run_seed(seed, model, plan, config: TrainingConfig,
                     range(N, N + config.steps_after), heard(arm, phase),
                     warm_up)
       report['params'][arm] = transformer.parameter_count(end.params)
-      report['held_out'][arm] = pretraining.loss_of_stream(
+      report['held_out'][arm] = next_token.loss_of_stream(
           end.config, end.params, held_out, settings.window)
   return report
 

@@ -31,15 +31,15 @@ from experiments import _main
 from sleepjax.data import sources
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError, check_least
-from sleepjax.evals import answers
+from sleepjax.evals import answers, judges
+from sleepjax.evals import judge_calibration as calibration
+from sleepjax.evals.judge_by_name import KINDS, make_judge
+from sleepjax.evals.judge_calibration import Pair, on_pairs
 from sleepjax.models import layout
 from sleepjax.models.load import load_pretrained
 from sleepjax.sampling import context
-from sleepjax.seeding import dreams, judges
-from sleepjax.seeding import judge_calibration as calibration
-from sleepjax.seeding.judge_by_name import KINDS, make_judge
-from sleepjax.seeding.judge_calibration import Pair, on_pairs
 from sleepjax.training.compilation_cache import enable_compilation_cache
+from sleepjax.writing import dreams
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()

@@ -4,7 +4,7 @@ r"""Runs a command as several processes of one run, all on this machine.
       python -m experiments.pretrain --config.mesh.fsdp=-1 --workdir=DIR
 
 Each process gets as many CPU devices as asked for and knows the others by the
-variables of `sleepjax.training.distributed`; what it prints is prefixed with
+variables of `sleepjax.mesh.distributed`; what it prints is prefixed with
 its number. If one fails, the others are ended in five seconds; SIGTERM is
 passed on, so that they save what they have, and a second one ends them. The
 status is 0 if all succeeded, otherwise that of the first that failed.
@@ -21,7 +21,7 @@ import time
 
 from experiments import _main
 from sleepjax.errors import UserError
-from sleepjax.training import distributed
+from sleepjax.mesh import distributed
 
 _DEVICES = 'xla_force_host_platform_device_count'
 _GRACE = 5.0  # Seconds between asking a process to end and ending it.

@@ -21,34 +21,23 @@ import jax
 from absl import flags
 
 from experiments import _main, _workdir
-from sleepjax import pretraining
-from sleepjax.data import (
-  process_batches,
-  world,
-  world_batches,
-  world_tokenizer,
-)
+from sleepjax.data import process_batches, world, world_tokenizer
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.data.world_batches import WorldRows
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import world_scores
-from sleepjax.models import export, transformer
+from sleepjax.mesh import distributed, sharding
+from sleepjax.mesh.sharding import MeshConfig
+from sleepjax.models import export, finite, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.lookup_init import lookup_init
-from sleepjax.pretraining import PretrainingConfig
-from sleepjax.training import (
-  checkpoints,
-  distributed,
-  finite,
-  kept,
-  preemption,
-  sharding,
-)
+from sleepjax.pretraining import next_token, world_batches
+from sleepjax.pretraining.next_token import PretrainingConfig
+from sleepjax.pretraining.world_batches import WorldRows
+from sleepjax.training import checkpoints, kept, preemption
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.progress import Display
-from sleepjax.training.sharding import MeshConfig
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
@@ -88,7 +77,7 @@ def born(model: ModelConfig, settings: PretrainingConfig, seed: int,
         jax.random.fold_in(key, 1))
     params = sharding.put(params, sharding.param_shardings(params, mesh))
   return [params, sharding.born_sharded(
-      pretraining.make_optimizer(settings).init, mesh, params)]
+      next_token.make_optimizer(settings).init, mesh, params)]
 
 
 def train(model: ModelConfig, settings: PretrainingConfig, stages, seed: int,
@@ -112,7 +101,7 @@ def train(model: ModelConfig, settings: PretrainingConfig, stages, seed: int,
   for batch in process_batches.step_batches(
       steps, rows_of, real_tokens, mesh):
     with jax.set_mesh(mesh):
-      *state, metrics = pretraining.packed_step(
+      *state, metrics = next_token.packed_step(
           model, settings, *state, batch.rows)
     if waiting:
       heard(*waiting)

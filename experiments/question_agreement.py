@@ -6,7 +6,7 @@ r"""Does agreement of its own answers tell a model which of them are right?
 
 With a SQuAD passage in view the model answers the questions that people asked
 about it, and as many of its own, greedily and a few times at temperature 1.
-Agreement (`sleepjax.seeding.agreement`) sees no gold answer; people's questions
+Agreement (`sleepjax.writing.agreement`) sees no gold answer; people's questions
 have one, so they say how far agreement can be trusted, and what a threshold
 keeps. Passages as of `experiments.squad_passages`: `train` to choose a
 threshold on, `val` for results. Writes DIR/report.json.
@@ -23,18 +23,18 @@ import rich.table
 from absl import flags
 
 from experiments import _main, squad_passages
-from sleepjax import lifecycle
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming.select import rank_correlation
 from sleepjax.errors import UserError
 from sleepjax.evals import answers
+from sleepjax.lifecycle import cycle
 from sleepjax.models import layout
 from sleepjax.models.load import load_pretrained
 from sleepjax.sampling import context
-from sleepjax.seeding.agreement import agreement
-from sleepjax.seeding.dreams import Dreamer, write_questions
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.progress import Display
+from sleepjax.writing.agreement import agreement
+from sleepjax.writing.dreams import Dreamer, write_questions
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
@@ -112,7 +112,7 @@ def main(argv):
   if _PASSAGES.value < 1:
     raise UserError(f'--passages={_PASSAGES.value} must be at least 1.')
   settings = _main.to_dataclass(
-      lifecycle.SleepConfig, config.sleep, 'config.sleep')
+      cycle.SleepConfig, config.sleep, 'config.sleep')
   samples = settings.dreaming.agreement_samples if settings.dreaming else 0
   if samples < 1:
     raise UserError('config.sleep.dreaming.agreement_samples must be at least '

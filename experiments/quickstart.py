@@ -20,10 +20,10 @@ import rich.table
 from absl import flags
 
 from experiments import _days, _main, _mesh
-from sleepjax import lifecycle
 from sleepjax.errors import UserError
+from sleepjax.lifecycle import cycle
+from sleepjax.mesh import distributed
 from sleepjax.models.load import load_pretrained
-from sleepjax.training import distributed
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.
@@ -96,7 +96,7 @@ def main(argv):
     raise UserError('--workdir is missing; see --help.')
   _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
-      lifecycle.SleepConfig, config.sleep, 'config.sleep')
+      cycle.SleepConfig, config.sleep, 'config.sleep')
   days = _main.to_dataclass(_days.DaysConfig, config.days, 'config.days')
   enable_compilation_cache()
   workdir = pathlib.Path(_WORKDIR.value)

@@ -25,15 +25,15 @@ import rich.table
 from absl import flags
 
 from experiments import _document, _main, _mesh
-from sleepjax import lifecycle
 from sleepjax.data import sources
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
 from sleepjax.evals.interval import interval, ratio_interval
+from sleepjax.lifecycle import cycle
+from sleepjax.mesh import distributed
 from sleepjax.models.load import load_pretrained
-from sleepjax.training import distributed
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.
@@ -178,7 +178,7 @@ def main(argv):
     raise UserError('--workdir is missing; see --help.')
   _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
-      lifecycle.SleepConfig, config.sleep, 'config.sleep')
+      cycle.SleepConfig, config.sleep, 'config.sleep')
   exam = _main.to_dataclass(
       _document.ExamConfig, config.exam, 'config.exam')
   enable_compilation_cache()

@@ -8,17 +8,17 @@ from sleepjax.growth.fold import fold_slots
 from sleepjax.growth.grow import ModelState, grow
 from sleepjax.growth.slot_operators import AppendSlot, CloseSlot, OpenSlot
 from sleepjax.growth.slots import append_slot, new_slot
-from sleepjax.lifecycle import Day, Life, live, sleep
+from sleepjax.lifecycle.config import SleepConfig
+from sleepjax.lifecycle.cycle import Day, Life, live, sleep
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.export import export_hf
 from sleepjax.models.layout import for_compute, insert_slot
 from sleepjax.models.load import load_pretrained
 from sleepjax.models.transformer import hidden_states, logits
 from sleepjax.sampling.sampler import Sampling, sample
-from sleepjax.seeding.dreams import DreamConfig, write_dreams
 from sleepjax.seeding.objective import SeedingConfig
 from sleepjax.seeding.update import seeding_step
-from sleepjax.sleep_config import SleepConfig
+from sleepjax.writing.dreams import DreamConfig, write_dreams
 
 __all__ = [
     'AppendSlot', 'CloseSlot', 'Day', 'DreamConfig', 'DreamingConfig',

@@ -11,12 +11,13 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from sleepjax.growth import slots
+from sleepjax.mesh import sharding
+from sleepjax.mesh.sharding import MeshConfig
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.roofline import hlo
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import objective, update
-from sleepjax.training import hlo, sharding
-from sleepjax.training.sharding import MeshConfig
 
 
 def _moved(function, mesh, *specs_and_shapes):

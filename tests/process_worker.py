@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from sleepjax.errors import UserError
-from sleepjax.training import distributed, finite, sharding
+from sleepjax.mesh import distributed, sharding
+from sleepjax.models import finite
 
 
 def _split(numbers):

@@ -17,23 +17,24 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from sleepjax.data import world_batches
-from sleepjax.data.world_batches import WorldRows
 from sleepjax.dreaming import inner, outer, select
 from sleepjax.growth import slots
+from sleepjax.growth.adapters import OWN_MLP_SLOT, LowRank
 from sleepjax.growth.grow import ModelState, grow
 from sleepjax.growth.operators import HiddenWidth, MlpWidth
 from sleepjax.growth.slot_operators import AppendSlot
+from sleepjax.losses import imitation
+from sleepjax.mesh import distributed, sharding
+from sleepjax.mesh.sharding import MeshConfig
 from sleepjax.models import transformer
 from sleepjax.models.load import load_pretrained
 from sleepjax.models.named_leaves import named_leaves
+from sleepjax.pretraining import world_batches
+from sleepjax.pretraining.world_batches import WorldRows
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import imitation, objective, update
+from sleepjax.seeding import objective, update
 from sleepjax.seeding.objective import Batch, SeedingConfig
-from sleepjax.seeding.trainable import OWN_MLP_SLOT, LowRank
-from sleepjax.training import distributed, sharding
-from sleepjax.training.sharding import MeshConfig
 
 _STOPS = (3,)
 _SLOT_RANK = 8

@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
   d.answers_per_question = 2
   d.recalls_per_sentence = 6
   d.open_samples = 4
-  d.library = ()  # Parts of seeding/prompt_library.py to add.
+  d.library = ()  # Parts of writing/prompt_library.py to add.
   d.held_out = 8
   d.question_temperature = 0.7
   d.temperature = 0.5

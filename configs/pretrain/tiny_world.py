@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
 
   c.lookup_start = True  # See sleepjax.models.lookup_init.
 
-  # Devices along each axis, see sleepjax.training.sharding.
+  # Devices along each axis, see sleepjax.mesh.sharding.
   c.mesh = ConfigDict({'data': 1, 'fsdp': 1, 'tensor': 1})
 
   m = c.model = ConfigDict()

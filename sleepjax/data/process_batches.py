@@ -11,7 +11,7 @@ import grain
 import jax
 import numpy as np
 
-from sleepjax.training import sharding
+from sleepjax.mesh import sharding
 
 _AHEAD = 2  # Steps that are prepared while one is computed.
 

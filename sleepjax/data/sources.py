@@ -22,7 +22,7 @@ import zlib
 from typing import Any
 
 from sleepjax.errors import UserError
-from sleepjax.training import distributed
+from sleepjax.mesh import distributed
 
 DATA_DIR_VARIABLE = 'SLEEPJAX_DATA_DIR'
 _SQUAD_FILES = {'val': 'squad/squad_val.json',

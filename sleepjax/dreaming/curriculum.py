@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.dreaming import loss
+from sleepjax.mesh.sharding import to_host
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
-from sleepjax.training.sharding import to_host
 
 _LEAST = 0.02  # So that a memory thought solved is looked at now and then.
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from sleepjax.dreaming import loss
-from sleepjax.models import activations
+from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
+from sleepjax.mesh import activations
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
 
 
 class Trials(NamedTuple):

@@ -10,12 +10,12 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
+from sleepjax.losses import from_hidden
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import chunked
-from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
 
 
 def student_hidden_states(config: ModelConfig, frozen, value, index,
@@ -41,7 +41,7 @@ def completion_nll(config: ModelConfig, frozen, value, index, rows: Rows,
     part: how `value` is put into the parameters.
   """
   hidden = student_hidden_states(config, frozen, value, index, rows, part)
-  log_probs = chunked.sequence_log_probs_from_hidden(
+  log_probs = from_hidden.sequence_log_probs_from_hidden(
       hidden, layout.frozen_head(config, frozen), rows.completion,
       matmul=layout.head_matmul(config))
   return jnp.where(rows.completion_mask, -log_probs, 0.0)
@@ -74,7 +74,7 @@ def retention_divergence(config: ModelConfig, before, after,
   head = layout.frozen_head(config, before)
   old, new = (rows_lib.completion_hidden(config, params, rows)
               for params in (before, after))
-  total, weight, _ = chunked.divergence_from_hidden(
+  total, weight, _ = from_hidden.divergence_from_hidden(
       'forward_kl', old, head, new, head,
       rows.completion_mask.astype(jnp.float32),
       matmul=layout.head_matmul(config))

@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 
 from sleepjax.dreaming import inner, loss
+from sleepjax.growth.adapters import Trainable
+from sleepjax.losses import policy_gradient
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import policy_gradient
-from sleepjax.seeding.trainable import Trainable
 
 
 class Outcome(NamedTuple):

@@ -19,12 +19,12 @@ from sleepjax.dreaming import diversity, inner, outer, sample, select, tasks
 from sleepjax.dreaming.reward import REWARDS
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.dreaming.tasks import Task
+from sleepjax.growth.adapters import OWN_MLP_SLOT, LowRank
+from sleepjax.losses import policy_gradient
+from sleepjax.mesh.sharding import to_host
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows, num_tokens
-from sleepjax.seeding import policy_gradient
-from sleepjax.seeding.trainable import OWN_MLP_SLOT, LowRank
-from sleepjax.training.sharding import to_host
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
+from sleepjax.growth.adapters import LowRank
+from sleepjax.mesh.sharding import to_host
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding.trainable import LowRank
-from sleepjax.training.sharding import to_host
 
 
 def open_slots(config: ModelConfig, params) -> jax.Array:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from sleepjax.budget import Meter
 from sleepjax.dreaming import curriculum, tasks
 from sleepjax.dreaming import round as round_lib
 from sleepjax.dreaming import write_back as write_back_lib
@@ -20,8 +19,9 @@ from sleepjax.dreaming.round import Sleeper
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.dreaming.tasks import Task
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding.seed import Examples, Seeder
+from sleepjax.seeding.loop import Examples, Seeder
 from sleepjax.training import phase_saves
+from sleepjax.training.budget import Meter
 from sleepjax.training.phase_saves import NO_SAVES, PhaseSaves
 
 

@@ -19,15 +19,15 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from sleepjax.budget import Meter
 from sleepjax.dreaming import loss
 from sleepjax.dreaming.round import Sleeper
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows, num_tokens
-from sleepjax.seeding import seed, update
-from sleepjax.seeding.seed import Examples, Seeder
+from sleepjax.seeding import loop, update
+from sleepjax.seeding.loop import Examples, Seeder
+from sleepjax.training.budget import Meter
 
 _held_in_loss = functools.partial(jax.jit, static_argnums=0)(loss.held_in_loss)
 
@@ -68,7 +68,7 @@ def dream_examples(config: ModelConfig, teacher, best, head: Sequence[int],
       raise UserError(
           'a prompt of dreaming begins otherwise than those of seeding: '
           f'expected {len(head)} tokens that all prompts of the night share.')
-  return seed.paired_examples(config, teacher, best, completion_tokens, head)
+  return loop.paired_examples(config, teacher, best, completion_tokens, head)
 
 
 def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
@@ -110,7 +110,7 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
   # As often as seeding has seen each of its own.
   repeats = max(1, round(seeder.settings.steps / s.write_back_steps))
   again = dataclasses.replace(
-      seeder, frozen=sleeper.frozen, examples=seed.joined(
+      seeder, frozen=sleeper.frozen, examples=loop.joined(
           seeder.examples, *examples * repeats),
       settings=dataclasses.replace(
           seeder.settings, steps=s.write_back_steps, on_policy=0.0,

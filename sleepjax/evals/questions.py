@@ -15,13 +15,13 @@ import numpy as np
 from sleepjax.data.documents import Question
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.evals import answers
+from sleepjax.losses import from_hidden
+from sleepjax.mesh.sharding import to_host
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
-from sleepjax.seeding import chunked
-from sleepjax.training.sharding import to_host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class AnswerConfig:
 def completion_log_probs(config: ModelConfig, params, rows, segments=()):
   """Log-probability [B, N] of every completion token; 0 where masked."""
   hidden = rows_lib.completion_hidden(config, params, rows, segments)
-  log_probs = chunked.sequence_log_probs_from_hidden(
+  log_probs = from_hidden.sequence_log_probs_from_hidden(
       hidden, transformer.unembedding(params), rows.completion,
       matmul=layout.head_matmul(config))
   return jax.numpy.where(rows.completion_mask, log_probs, 0.0)

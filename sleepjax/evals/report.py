@@ -19,7 +19,7 @@ from typing import Any
 import rich.console
 import rich.table
 
-from sleepjax.training import distributed
+from sleepjax.mesh import distributed
 from sleepjax.training.metrics import plain_scalar
 
 # The three columns of the table and bars of a group, in this order.

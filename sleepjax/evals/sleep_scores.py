@@ -13,11 +13,11 @@ import numpy as np
 
 from sleepjax.data.documents import Document, Question
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.data.words import content_words
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.context import read_document
-from sleepjax.seeding.cleaning import content_words
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,10 +12,10 @@ from sleepjax.data import documents, world
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.evals import questions
 from sleepjax.evals.questions import AnswerConfig
+from sleepjax.mesh.sharding import to_host
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.training.sharding import to_host
 
 _ANSWERS = AnswerConfig(max_new_tokens=4, batch_rows=64)
 

@@ -1,7 +1,7 @@
 """Growth on a mesh: entries change devices, and no device holds a whole leaf.
 
 An operator rearranges a leaf along one axis. Where the rules of
-`sleepjax.training.sharding` split that axis, the leaf is split along another
+`sleepjax.mesh.sharding` split that axis, the leaf is split along another
 one instead while it is rearranged, and back afterwards: two all-to-alls, in
 which a device holds its share of the leaf and no more.
 """
@@ -12,7 +12,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sleepjax.errors import UserError
-from sleepjax.training import sharding
+from sleepjax.mesh import sharding
 
 
 def _parts(mesh, names) -> int:

@@ -21,10 +21,9 @@ from sleepjax.growth import exchange
 from sleepjax.growth import expansion as lib
 from sleepjax.growth.expansion import Expansion
 from sleepjax.growth.fold import fold_slots
-from sleepjax.models import transformer
+from sleepjax.models import finite, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.training import finite
 
 Operator = Callable[[ModelConfig], Expansion]
 
@@ -124,7 +123,7 @@ def grow(plan: Sequence[Operator], mesh=None):
 
   Args:
     plan: operators, applied in order.
-    mesh: where the state lies as `sleepjax.training.sharding` says; so does
+    mesh: where the state lies as `sleepjax.mesh.sharding` says; so does
       the larger one, and no device ever holds a whole leaf that is split. Jit
       the function then: a plan is one program.
 

@@ -19,14 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.growth import slots
+from sleepjax.growth.adapters import Slot
+from sleepjax.mesh.sharding import to_host
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import sampler
-from sleepjax.seeding import seed, update
+from sleepjax.seeding import loop, update
 from sleepjax.seeding.objective import SeedingConfig
-from sleepjax.seeding.trainable import Slot
-from sleepjax.training.sharding import to_host
 
 _SAMPLED_ROWS = 16
 
@@ -79,7 +79,7 @@ def stretches(tokens: Sequence[int], number: int, length: int,
 def stream_dreams(config: ModelConfig, teacher, tokens: Sequence[int],
                   settings: ConsolidationConfig, key,
                   segments: tuple[Segment, ...] = (),
-                  stop_ids: tuple[int, ...] = ()) -> seed.Examples:
+                  stop_ids: tuple[int, ...] = ()) -> loop.Examples:
   """The teacher's continuations of stretches of `tokens`, scored by itself."""
   prompt_key, sample_key = jax.random.split(key)
   prompts = stretches(
@@ -97,7 +97,7 @@ def stream_dreams(config: ModelConfig, teacher, tokens: Sequence[int],
     written, mask = map(to_host, (rollout.tokens, rollout.mask))
     completions += [w[m] for w, m in zip(written, mask, strict=True)]
   prompts = prompts.tolist()
-  return seed.score_examples(
+  return loop.score_examples(
       config, teacher, prompts, prompts, completions[:len(prompts)],
       settings.dream_tokens, segments)
 
@@ -128,7 +128,7 @@ def seed_slot(config: ModelConfig, teacher, student, index: int, level: int,
   dream_key, seed_key = jax.random.split(key)
   examples = stream_dreams(
       config, teacher, tokens, settings, dream_key, segments, stop_ids)
-  seeder = seed.Seeder(
+  seeder = loop.Seeder(
       config, student, index, settings.seeding, examples, segments, None,
       stop_ids, np.zeros(config.vocab_size, bool), teacher, part=Slot(level))
   slot = jax.tree.map(

@@ -24,11 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from sleepjax.losses import from_hidden
 from sleepjax.memory import clock
-from sleepjax.models import layout, transformer
+from sleepjax.models import finite, layout, transformer
 from sleepjax.models.config import ModelConfig
-from sleepjax.seeding import chunked
-from sleepjax.training import finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +142,7 @@ def _read_one(config, settings, params, state, tokens, mask):
   def loss_fn(weights):
     merged = merge_levels(config, params, weights)
     hidden, _ = transformer.hidden_states(config, merged, inputs, readable)
-    log_probs = chunked.sequence_log_probs_from_hidden(
+    log_probs = from_hidden.sequence_log_probs_from_hidden(
         hidden[0], transformer.unembedding(merged), tokens,
         chunk_rows=settings.chunk_rows, matmul=layout.head_matmul(config))
     return -(log_probs * counted).sum()

@@ -22,9 +22,9 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
-from sleepjax.models import activations, ops, transformer
+from sleepjax.mesh import activations, distributed
+from sleepjax.models import ops, transformer
 from sleepjax.models.config import ModelConfig
-from sleepjax.training import distributed
 
 _MATRICES = ('q', 'k', 'v', 'o', 'qkv', 'gate', 'up', 'gate_up', 'down', 'out')
 

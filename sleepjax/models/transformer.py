@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from sleepjax.models import activations, ops
+from sleepjax.mesh import activations
+from sleepjax.models import ops
 from sleepjax.models.config import SLOT_MATRICES, ModelConfig
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from sleepjax.errors import UserError
+from sleepjax.mesh import sharding
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.named_leaves import nested
-from sleepjax.training import sharding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +156,7 @@ def stacked_params(
     names: the naming in use, 'hf' or 'gguf'.
     where: the source, for messages.
     mesh: devices that get their parts of each leaf, see
-      `sleepjax.training.sharding`; None leaves all on the host.
+      `sleepjax.mesh.sharding`; None leaves all on the host.
 
   Returns:
     float32 arrays in the tree of `sleepjax.models.config`, of numpy or, on a

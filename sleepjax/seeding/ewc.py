@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sleepjax.growth.adapters import Trainable
+from sleepjax.losses import from_hidden
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import chunked
-from sleepjax.seeding.trainable import Trainable
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -25,7 +25,7 @@ def _squared_gradient(config, part, frozen, tree, index, row, segments):
   def log_prob(tree):
     model = part.insert(config, frozen, tree, index)
     hidden = rows_lib.completion_hidden(config, model, row, segments)
-    log_probs = chunked.sequence_log_probs_from_hidden(
+    log_probs = from_hidden.sequence_log_probs_from_hidden(
         hidden, transformer.unembedding(frozen), row.completion,
         matmul=layout.head_matmul(config))
     return jnp.where(row.completion_mask, log_probs, 0).sum()

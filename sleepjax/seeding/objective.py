@@ -20,13 +20,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
+from sleepjax.losses import divergences, from_hidden, imitation, policy_gradient
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import chunked, divergences, imitation, policy_gradient
-from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
 
 _ADVANTAGES = {
     'leave_one_out': policy_gradient.leave_one_out_advantage,
@@ -220,7 +220,7 @@ def _divergence(config, settings, head, teacher_hidden, student_hidden, mask,
                 **likelihood):
   """D of completion tokens that it is to see, as (sum, weight, aux)."""
   d = settings.divergence
-  return chunked.divergence_from_hidden(
+  return from_hidden.divergence_from_hidden(
       d.kind, teacher_hidden, head, student_hidden, head,
       mask.astype(jnp.float32), **likelihood, beta=d.beta,
       temperature=d.temperature, chunk_rows=d.chunk_rows, top_k=d.top_k,
@@ -290,7 +290,7 @@ def _loss_of_rows(config, settings, student, head, segments, batch, whole):
   # are clipped: the pass over the vocabulary that D makes takes it along.
   together = (rewarded and batch.sampled_log_probs is None
               and settings.exact_divergence and settings.alpha > 0)
-  log_probs_of = lambda hidden: chunked.sequence_log_probs_from_hidden(
+  log_probs_of = lambda hidden: from_hidden.sequence_log_probs_from_hidden(
       hidden, head, tokens, chunk_rows=settings.divergence.chunk_rows,
       matmul=layout.head_matmul(config))
   if not settings.exact_divergence or rewarded and not together:

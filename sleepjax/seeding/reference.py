@@ -12,8 +12,8 @@ from typing import NamedTuple
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
-from sleepjax.seeding import seed
-from sleepjax.seeding.dreams import Dreamer
+from sleepjax.seeding import loop
+from sleepjax.writing.dreams import Dreamer
 
 TEACHER_PROMPT = (
     '{problem}\n\nA correct solution, for you alone:\n{solution}\n\nSolve the '
@@ -47,7 +47,7 @@ def prompts_of(chat: ChatPrompts, problems: Sequence[Problem],
 
 def reference_examples(config: ModelConfig, frozen, dreamer: Dreamer,
                        problems: Sequence[Problem], key,
-                       teacher_prompt: str = TEACHER_PROMPT) -> seed.Examples:
+                       teacher_prompt: str = TEACHER_PROMPT) -> loop.Examples:
   """Solutions in the teacher's words, for `seed.Seeder` without segments.
 
   Args:
@@ -73,6 +73,6 @@ def reference_examples(config: ModelConfig, frozen, dreamer: Dreamer,
         f'no problem fits with its solution into prompt_tokens={limit}: raise '
         'it, or choose shorter ones.')
   student, teacher = map(list, zip(*pairs, strict=True))
-  return seed.score_examples(
+  return loop.score_examples(
       config, frozen, student, teacher, dreamer.write(teacher, key),
       dreamer.settings.completion_tokens)

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import optax
 
 from sleepjax.errors import UserError
+from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
+from sleepjax.mesh import sharding
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding.objective import Batch, SeedingConfig, objective
-from sleepjax.seeding.trainable import OWN_MLP_SLOT, Trainable
-from sleepjax.training import sharding
 
 # Of a batch, what has one entry for each of its rows.
 _OF_ROWS = ('rows', 'teacher_hidden', 'advantage', 'sampled_log_probs',

@@ -16,7 +16,8 @@ import os
 import shutil
 
 from sleepjax.errors import UserError
-from sleepjax.training import distributed, saved_folder
+from sleepjax.mesh import distributed
+from sleepjax.training import saved_folder
 
 
 @dataclasses.dataclass(frozen=True)

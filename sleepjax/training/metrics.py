@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from sleepjax.errors import UserError
-from sleepjax.training import distributed
+from sleepjax.mesh import distributed
 
 NONFINITE = '_nonfinite'
 

@@ -21,7 +21,8 @@ from typing import Any
 import jax
 
 from sleepjax.errors import UserError
-from sleepjax.training import checkpoints, distributed, saved_folder, sharding
+from sleepjax.mesh import distributed, sharding
+from sleepjax.training import checkpoints, saved_folder
 from sleepjax.training.checkpoints import Progress
 from sleepjax.training.preemption import Notice
 from sleepjax.training.progress import Display

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import rich.console
 import rich.progress
 
-from sleepjax.training import distributed
+from sleepjax.mesh import distributed
 from sleepjax.training.metrics import plain_scalar
 
 # Often enough to look alive, rare enough never to wait on the accelerator.

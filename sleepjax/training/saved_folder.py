@@ -26,8 +26,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sleepjax.errors import UserError
+from sleepjax.models import finite
 from sleepjax.models.named_leaves import named_leaves, nested
-from sleepjax.training import background, finite
+from sleepjax.training import background
 
 FORMAT_VERSION = 1
 

@@ -1,0 +1,1 @@
+"""One cycle of wake and sleep, and a life of many."""

@@ -1,0 +1,127 @@
+"""How a model wakes and sleeps: the settings of one cycle."""
+
+import dataclasses
+
+from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.evals import judge_by_name
+from sleepjax.memory.day import LevelMemory
+from sleepjax.models import layout
+from sleepjax.models.config import ModelConfig
+from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.training.budget import Budget
+from sleepjax.training.kept import KeepConfig
+from sleepjax.writing.dreams import DreamConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class SleepConfig:
+  """How a model wakes and sleeps.
+
+  context_tokens: longest stretch that is read before a sleep.
+  slot_rank: R, hidden units that each layer gains; the paper's 64.
+  slot_layers: layers whose slot is open; empty for all.
+  rehearsal_per_text: questions tried for each rehearsal text.
+  rehearsal_tokens: longest prompt of a rehearsal row, its text included.
+  rehearse_asking: whether rehearsal includes how those questions are written.
+  memories: questions that it asks itself closed book for retention, with
+    `memory_prompt`.
+  matmul_dtype, unroll: see `sleepjax.models.layout.for_compute`. On a CPU,
+    scanned layers (unroll=False) compile several times faster and run slower:
+    right for a short run on a new machine.
+  dreams, seeding, dreaming: settings of the phases; dreaming=None leaves the
+    second stage out.
+  max_retention_divergence: nats per token by which seeding may move the model
+    on rows of rehearsal and retention; beyond it the sleep is undone.
+  seeding_budget, dreaming_budget: what those two may spend each night.
+  save_seconds: of work that a run may lose that dies inside a night; 0 saves
+    after every update.
+  keep: which earlier nights stay beside the last one.
+  answer_prompt: how questions are put, with {question}.
+  judge: of the semantic reward: 'stand_in', which compares content tokens
+    inside the jitted step, or a name of `judge_by_name.KINDS`.
+  trained: 'slot', one more for every sleep; for baselines 'static_slot', grown
+    in the first sleep and trained on in later ones, or what leaves the model's
+    size alone, 'low_rank' or 'all_layers' (`sleepjax.growth.adapters`).
+  low_rank: rank of LoRA. 11 on all matrices of SmolLM2-135M has as many
+    parameters as a slot of rank 64.
+  level: how MLP levels take in what is read; None keeps it in the context. The
+    model must have them (`continuum.newborn_levels`); asleep they are cleared.
+  source: what seeding learns from: 'dreams', or the 'text' itself.
+  replay: of 'text', half the rows are of earlier texts (experience replay).
+  """
+
+  dreams: DreamConfig
+  seeding: SeedingConfig
+  dreaming: DreamingConfig | None
+  answer_prompt: str = '{question}'
+  context_tokens: int = 512
+  slot_rank: int = 64
+  slot_layers: tuple[int, ...] = ()
+  rehearsal_per_text: int = 4
+  rehearsal_tokens: int = 288
+  rehearse_asking: bool = False
+  memories: int = 0
+  memory_prompt: str = 'Ask a question.'
+  matmul_dtype: str = 'auto'
+  unroll: bool | None = None
+  judge: str = 'stand_in'
+  trained: str = 'slot'
+  low_rank: int = 11
+  level: LevelMemory | None = None
+  source: str = 'dreams'
+  replay: bool = False
+  max_retention_divergence: float = 1.0
+  save_seconds: float = 30.0
+  keep: KeepConfig = KeepConfig()
+  seeding_budget: Budget = Budget()
+  dreaming_budget: Budget = Budget()
+
+  @property
+  def reply_tokens(self) -> int:
+    """What a prompt and its reply may take in context beside a document."""
+    return self.dreams.prompt_tokens + self.dreams.completion_tokens
+
+  def for_compute(self, config: ModelConfig, params):
+    """Canonical (config, params) in the layout of `matmul_dtype`, `unroll`."""
+    adds_to_layers = not self.trained.endswith('slot') or self.dreaming
+    return layout.for_compute(
+        config, params, self.matmul_dtype, self.unroll,
+        'float32' if adds_to_layers else None)
+
+  def __post_init__(self):
+    if '{question}' not in self.answer_prompt:
+      raise ValueError(f'answer_prompt={self.answer_prompt!r} must contain '
+                       '{question}.')
+    if not self.dreams.openings:
+      raise ValueError("dreams.openings is empty: give at least one, such as "
+                       "'' for a question that begins with any word.")
+    if self.judge not in ('stand_in', *judge_by_name.KINDS):
+      raise ValueError(f'judge={self.judge!r} must be one of stand_in, '
+                       f'{", ".join(judge_by_name.KINDS)}.')
+    for name, known in (('trained', (
+        'slot', 'static_slot', 'low_rank', 'all_layers')),
+                        ('source', ('dreams', 'text'))):
+      if getattr(self, name) not in known:
+        raise ValueError(f'{name}={getattr(self, name)!r} must be one of '
+                         f'{", ".join(known)}.')
+    if not self.trained.endswith('slot') and self.dreaming is not None:
+      raise ValueError(f'trained={self.trained!r} has no slot for the second '
+                       'stage to work on: set dreaming=None.')
+    if self.seeding.ewc and self.trained.endswith('slot'):
+      raise ValueError(f'seeding.ewc={self.seeding.ewc} protects weights that '
+                       "the model has: set trained='all_layers' or 'low_rank'.")
+    if self.level is not None and self.seeding.teacher == 'ema':
+      raise ValueError("seeding.teacher='ema' reads the text anew into its "
+                       'context: it needs level=None.')
+    if not self.max_retention_divergence >= 0:
+      raise ValueError(
+          f'max_retention_divergence={self.max_retention_divergence} must not '
+          'be negative: it is a limit in nats per token.')
+    if not self.save_seconds >= 0:
+      raise ValueError(
+          f'save_seconds={self.save_seconds} must not be negative.')
+    for name in ('slot_rank', 'low_rank'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')
+    if self.replay and self.source != 'text':
+      raise ValueError("replay=True replays texts: set source='text'.")

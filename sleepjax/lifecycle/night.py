@@ -1,0 +1,223 @@
+"""All that one night learns from, written before it learns."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from sleepjax.data.documents import Document
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.lifecycle.config import SleepConfig
+from sleepjax.memory.day import Memory
+from sleepjax.models.config import ModelConfig
+from sleepjax.sampling import rows as rows_lib
+from sleepjax.seeding import loop
+from sleepjax.seeding.loop import Examples
+from sleepjax.writing import agreement as agreement_lib
+from sleepjax.writing import dreams as dreams_lib
+from sleepjax.writing import rehearsal as rehearsal_lib
+from sleepjax.writing.dreams import Dream
+
+
+class Words(NamedTuple):
+  """All that was written; small, and enough to read it again.
+
+  topic: of the document.
+  dreams: about it.
+  held_out: (question, answer) about it that no dream contains.
+  held_in: (user's message, answer) of these and of some that dreams contain.
+  agreements: of every question that might have been held in, the mean word F1
+    of its sampled answers, see `sleepjax.writing.agreement`.
+  again: earlier texts as replies, of the baselines that keep them.
+  rehearsed: (prompt ids, completion ids) with other texts in view.
+  memories: (prompt ids, completion ids) of questions about anything.
+  kept: the same of prompts about earlier texts.
+  """
+
+  topic: str
+  dreams: list[Dream]
+  held_out: list[tuple[str, str]]
+  held_in: list[tuple[str, str]]
+  agreements: list[float]
+  again: list[Dream]
+  rehearsed: list
+  memories: list
+  kept: list
+
+  @property
+  def retained(self) -> list:
+    """(prompt ids, completion ids) without any text in view."""
+    return self.memories + self.kept
+
+  @classmethod
+  def from_json(cls, entry: dict[str, Any]) -> 'Words':
+    """Of `words._asdict()` as JSON gives it back."""
+    dreams = lambda name: [
+        Dream(*rest, tuple(ids)) for *rest, ids in entry[name]]
+    pairs = lambda name: [(a, b) for a, b in entry[name]]
+    return cls(entry['topic'], dreams('dreams'), pairs('held_out'),
+               pairs('held_in'), entry['agreements'], dreams('again'),
+               *map(pairs, ('rehearsed', 'memories', 'kept')))
+
+
+class Night(NamedTuple):
+  """The words of a night as examples.
+
+  questions: the held-out ones as examples, or None.
+  head: ids that all prompts of the examples go on from.
+  examples: the dreams.
+  rehearsal, retention: of these terms, or None.
+  """
+
+  questions: Examples | None
+  head: tuple[int, ...]
+  examples: Examples
+  rehearsal: Examples | None
+  retention: Examples | None
+
+
+def write_words(settings: SleepConfig, awake: Memory,
+                asleep: tuple[ModelConfig, Any],
+                first: tuple[ModelConfig, Any] | None, chat: ChatPrompts,
+                document: Document, rehearsal_texts: Sequence[str],
+                remembered: Sequence[str], earlier: Sequence[Document],
+                avoid: Sequence[str], keys,
+                report: Callable[[int], None]) -> Words:
+  """Writes dreams, rehearsal and memories.
+
+  Args:
+    settings: of the sleep.
+    awake: the old self with the document in its memory.
+    asleep: the old self without it, (config, params) in compute layout.
+    first: who writes rehearsal and memories, if that is not the old self.
+    chat: prompts without a document.
+    document, rehearsal_texts, remembered, earlier, avoid: see
+      `sleepjax.lifecycle.cycle.sleep`.
+    keys: of the dreams, and of all else.
+    report: gets the number of tokens of everything written.
+  """
+  write_key, rehearsal_key = keys
+  dreamer = _dreamer(settings, awake, report)
+  topic = dreams_lib.write_topic(dreamer, document, awake.segments)
+  document = dataclasses.replace(document, title=topic)
+  again = [d for old in earlier for d in dreams_lib.recitations(dreamer, old)
+           ] if settings.replay or settings.seeding.ewc else []
+  if settings.source == 'text':
+    dreams, held_out = dreams_lib.recitations(dreamer, document), []
+    if settings.replay and again:
+      dreams = dreams * -(-len(again) // len(dreams)) + again
+  else:
+    dreams, held_out = dreams_lib.write_dreams(
+        dreamer, document, awake.segments, write_key, settings.answer_prompt,
+        avoid)
+  held_in, agreements = _held_in(
+      settings, dreamer, _exam(settings, chat, held_out), dreams,
+      awake.segments, jax.random.fold_in(write_key, 3))
+  elder, alone = _writers(dreamer, chat, asleep, first)
+  rehearsed = _rehearsal(
+      settings, elder, rehearsal_texts, rehearsal_key, avoid)
+  return Words(topic, dreams, held_out, held_in, agreements, again, rehearsed,
+               *_memories(settings, elder, alone, remembered, rehearsal_key,
+                          avoid))
+
+
+def read_night(settings: SleepConfig, words: Words, awake: Memory,
+               asleep: tuple[ModelConfig, Any],
+               first: tuple[ModelConfig, Any] | None, chat: ChatPrompts,
+               report: Callable[[int], None],
+               later: Sequence[Sequence[int]] = ()) -> Night:
+  """Reads what was written with those who wrote it.
+
+  Args:
+    settings, awake, asleep, first, chat: as they were for `write_words`.
+    words: what that returned.
+    report: gets the number of tokens of everything read.
+    later: token ids of other prompts that are learnt from tonight.
+  """
+  elder, alone = _writers(
+      _dreamer(settings, awake, report), chat, asleep, first)
+  exam = _exam(settings, chat, words.held_out)
+  tokens = settings.dreams.completion_tokens
+  head = rows_lib.worth_sharing(
+      [d.student_ids(chat) for d in (*words.dreams, *exam)] + list(later)
+      + [prompt for prompt, _ in (*words.rehearsed, *words.retained)])
+  examples, questions = (loop.dream_examples(
+      *awake[:3], some, awake.segments, tokens, head
+  ) if some else None for some in (words.dreams, exam))
+  rehearsal, retention = (
+      [loop.paired_examples(writer.config, writer.params, pairs, tokens, head)
+       for writer, pairs in parts if pairs]
+      for parts in ([(elder, words.rehearsed)],
+                    [(elder, words.memories), (alone, words.kept)]))
+  for part in (examples, *rehearsal, *retention):
+    report(rows_lib.num_tokens(part.student))
+  return Night(questions, tuple(head), examples,
+               rehearsal[0] if rehearsal else None,
+               loop.joined(*retention) if retention else None)
+
+
+def _dreamer(settings, awake, report):
+  # Without a second stage no question has to be kept for it.
+  s = settings.dreams if settings.dreaming else dataclasses.replace(
+      settings.dreams, held_out=0)
+  return dreams_lib.Dreamer(*awake[:3], s, report)
+
+
+def _writers(dreamer, chat, asleep, first):
+  """(who writes rehearsal and memories, who writes what is kept)."""
+  return [dataclasses.replace(dreamer, config=config, params=params, chat=chat)
+          for config, params in (first or asleep, asleep)]
+
+
+def _exam(settings, chat, held_out):
+  """Held-out questions with the old self's answers, as seeding learns one."""
+  stop = chat.tokenizer.stop_ids[:1]
+  return [Dream('question', settings.answer_prompt.format(question=question),
+                '', (*chat.tokenizer.encode(answer), *stop)[
+                    :settings.dreams.completion_tokens])
+          for question, answer in held_out]
+
+
+def _held_in(settings, dreamer, exam, dreams, segments, key):
+  """(message, answer) that the old self is sure of, and all agreements."""
+  d = settings.dreaming
+  if not d:
+    return [], []
+  seeded = list({dream.prompt: dream for dream in reversed(dreams)
+                 if dream.kind == 'question'}.values())
+  seeded = seeded[::max(1, len(seeded) // max(1, d.questions))][:d.questions]
+  asked = exam + seeded
+  prompts = [dream.teacher_ids(dreamer.chat) for dream in asked]
+  # Those of dreams were sampled; agreement is with the likeliest answer.
+  greedy = dreamer.write(
+      prompts[len(exam):], key, temperature=0.0, segments=segments)
+  replies = dreamer.texts([*(d.completion for d in exam), *greedy])
+  shares = agreement_lib.agreement(
+      dreamer, prompts, replies, segments, key, d.agreement_samples
+  ) if d.agreement_samples else [1.0] * len(asked)
+  return [(dream.prompt, reply) for dream, reply, share in zip(
+      asked, replies, shares, strict=True) if reply and share >= d.agreement
+          ], shares
+
+
+def _rehearsal(settings, elder, texts, key, avoid):
+  """What is said with other texts in view."""
+  if not (texts and settings.rehearsal_per_text and (
+      settings.seeding.rehearsal or settings.seeding.ewc)):
+    return []
+  return rehearsal_lib.write_rehearsal(
+      elder, texts, key, settings.answer_prompt, settings.rehearsal_per_text,
+      settings.rehearsal_tokens, settings.rehearse_asking, avoid)
+
+
+def _memories(settings, elder, alone, remembered, key, avoid):
+  """What is said closed book: about anything, and about earlier texts."""
+  if not (settings.seeding.retention and settings.seeding.retention_rows):
+    return [], []
+  memories = rehearsal_lib.write_memories(
+      elder, settings.memory_prompt, settings.memories,
+      jax.random.fold_in(key, 2), settings.answer_prompt, avoid
+  ) if settings.memories else []
+  return memories, rehearsal_lib.write_closed_book(
+      alone, remembered, jax.random.fold_in(key, 3))

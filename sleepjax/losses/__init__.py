@@ -1,0 +1,1 @@
+"""Divergences, policy gradients and rewards; nothing here trains."""

@@ -1,0 +1,290 @@
+"""Divergences and log-probabilities of many rows without their logits.
+
+Rows of final hidden states are projected to the vocabulary one chunk at a
+time, forward and backward: the two full [N, V] logit tensors, which are what
+exhausts memory in distillation, are never built. N counts rows here: any set of
+positions, in any order. `experiments.divergence_memory` measures what is saved.
+
+A row's value depends on its own hidden state alone. So where a gradient will be
+asked for, the derivative in the hidden state is taken while the logits are at
+hand, and the backward pass only scales it: frozen heads are multiplied twice
+forward and once backward, and no logits are computed again.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from sleepjax.losses import divergences
+from sleepjax.models import ops
+
+Matmul = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def divergence_from_hidden(
+    kind: str,
+    teacher_hidden_NxD: jax.Array,
+    teacher_head_DxV: jax.Array,
+    student_hidden_NxD: jax.Array,
+    student_head_DxV: jax.Array,
+    weight_N: jax.Array,
+    *,
+    targets_N: jax.Array | None = None,
+    target_weight_N: jax.Array | None = None,
+    beta: float = 0.5,
+    temperature: float = 1.0,
+    chunk_rows: int = 512,
+    top_k: int = 100,
+    matmul: Matmul | None = None,
+) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+  """Weighted sum of a divergence over rows of final hidden states.
+
+    sum_n weight_n D(softmax(teacher_n) || softmax(student_n))
+      + sum_n target_weight_n log softmax(student_n)[target_n]
+
+  The second sum, at temperature 1 and only if asked for, is what a policy
+  gradient needs: on the same logits it costs next to nothing.
+
+  Forward and backward hold the logits of `chunk_rows` rows at a time; they are
+  computed again for a gradient in the head only. Teacher and weights get no
+  gradient.
+  Reverse mode only, and once. Rows whose weights are zero are replaced by zeros
+  before the projection, so they add exactly nothing to the sum and to every
+  gradient, whatever they hold.
+
+  Args:
+    kind: one of `divergences.KINDS`.
+    teacher_hidden_NxD: hidden states after the final norm; [..., D] is
+      flattened to rows. Its D may differ from the student's.
+    teacher_head_DxV: projection to logits.
+    student_hidden_NxD: as the teacher's, the same rows in the same order.
+    student_head_DxV: projection to logits, the same vocabulary.
+    weight_N: weight of each row, [...] like the hidden states; 0 masks.
+    targets_N: token ids, shaped like weight_N, or None.
+    target_weight_N: weights of their log-probabilities, of any sign; 0 masks.
+    beta: weight in the mixture, in (0, 1), see `DivergenceConfig`; ignored by
+      kinds without one.
+    temperature: divides both models' logits.
+    chunk_rows: rows projected at once; any positive number.
+    top_k: tokens told apart by 'top_k_forward_kl'; ignored by the others.
+    matmul: (x [C, D], head [D, V]) -> logits [C, V] in float32. By default a
+      dot product that accumulates in float32.
+
+  Returns:
+    (sum [], weight [], aux): the weighted sum in nats, the sum of the
+    divergence's weights, and sums with those weights, to be divided by theirs:
+    `divergence` alone, `student_entropy` in nats at this temperature,
+    `top1_agreement` (1 where both models rank the same token first).
+
+  Raises:
+    UserError: unknown kind, beta outside (0, 1), top_k outside [1, V] or
+      chunk_rows < 1.
+    ValueError: the shapes do not fit together, or targets come without weights.
+  """
+  between = divergences.by_name(kind, beta=beta, top_k=top_k)
+  project = _dot if matmul is None else matmul
+  teacher_head_DxV = jax.lax.stop_gradient(teacher_head_DxV)
+  rows_shape = weight_N.shape
+  for name, hidden, head in (
+      ('teacher', teacher_hidden_NxD, teacher_head_DxV),
+      ('student', student_hidden_NxD, student_head_DxV)):
+    _check_rows(name, hidden, head, rows_shape)
+  if teacher_head_DxV.shape[1] != student_head_DxV.shape[1]:
+    raise ValueError(
+        f'The teacher scores {teacher_head_DxV.shape[1]} tokens and the '
+        f'student {student_head_DxV.shape[1]}: a divergence needs one '
+        'vocabulary.')
+
+  if (targets_N is None) != (target_weight_N is None):
+    raise ValueError('targets_N and target_weight_N belong together.')
+  compared = keep = weight_N != 0
+  likelihood = ()
+  if targets_N is not None:
+    keep = compared | (target_weight_N != 0)
+    likelihood = (targets_N, target_weight_N)
+  teacher_hidden = jnp.where(
+      compared[..., None], jax.lax.stop_gradient(teacher_hidden_NxD), 0)
+  student_hidden = jnp.where(keep[..., None], student_hidden_NxD, 0)
+
+  def per_row(student_hidden_CxD, student_head, teacher_head,
+              teacher_hidden_CxD, weight_C, *likelihood):
+    teacher_logits = project(teacher_hidden_CxD, teacher_head)
+    student_logits = project(student_hidden_CxD, student_head)
+    log_p = divergences.log_softmax(teacher_logits, temperature)
+    log_q = divergences.log_softmax(student_logits, temperature)
+    divergence = between(log_p, log_q)
+    value = jnp.where(weight_C != 0, weight_C * divergence, 0)
+    if likelihood:
+      targets_C, target_weight_C = likelihood
+      policy = (log_q if temperature == 1
+                else divergences.log_softmax(student_logits))
+      value += jnp.where(target_weight_C != 0, target_weight_C * _log_prob(
+          policy, targets_C), 0)
+    divergence, log_q = jax.lax.stop_gradient((divergence, log_q))
+    return value, (divergence, -jnp.sum(jnp.exp(log_q) * log_q, axis=-1),
+                   _first_largest(log_p) == _first_largest(log_q))
+
+  value, (divergence, entropy, agree) = _map_row_chunks(
+      per_row, chunk_rows, student_hidden, student_head_DxV, teacher_head_DxV,
+      teacher_hidden, jax.lax.stop_gradient(weight_N),
+      *jax.lax.stop_gradient(likelihood))
+
+  def weighted_sum(of):
+    return jnp.sum(jnp.where(compared, weight_N * of, 0))
+
+  aux = {
+      'divergence': weighted_sum(divergence),
+      'student_entropy': weighted_sum(entropy),
+      'top1_agreement': weighted_sum(agree.astype(value.dtype)),
+  }
+  return (jnp.sum(value), jnp.sum(weight_N, dtype=value.dtype),
+          jax.lax.stop_gradient(aux))
+
+
+def sequence_log_probs_from_hidden(
+    hidden_NxD: jax.Array,
+    head_DxV: jax.Array,
+    targets_N: jax.Array,
+    *,
+    chunk_rows: int = 512,
+    temperature: float = 1.0,
+    matmul: Matmul | None = None,
+) -> jax.Array:
+  """Log-probability of the target token at every row.
+
+    log softmax(hidden_n head / temperature)[target_n]
+
+  The caller aligns rows: the hidden state of position t predicts the token of
+  position t + 1. Differentiable in the hidden states and in the head, with the
+  logits of `chunk_rows` rows in memory at a time.
+
+  Args:
+    hidden_NxD: hidden states after the final norm, [..., D].
+    head_DxV: projection to logits.
+    targets_N: token ids, [...]. A row that will be masked may hold any id; an
+      id outside [0, V) yields a finite number without meaning.
+    chunk_rows: rows projected at once; any positive number.
+    temperature: divides the logits; that of the sampler, to score its policy.
+    matmul: as in `divergence_from_hidden`.
+
+  Returns:
+    log_prob, shaped like `targets_N`, in nats.
+
+  Raises:
+    UserError: chunk_rows < 1.
+    ValueError: the shapes do not fit together.
+  """
+  _check_rows('policy', hidden_NxD, head_DxV, targets_N.shape)
+  project = _dot if matmul is None else matmul
+
+  def per_row(hidden_CxD, head_DxV, _, targets_C):
+    log_p_CxV = divergences.log_softmax(
+        project(hidden_CxD, head_DxV), temperature)
+    return _log_prob(log_p_CxV, targets_C), ()
+
+  return _map_row_chunks(
+      per_row, chunk_rows, hidden_NxD, head_DxV, (), targets_N)[0]
+
+
+def _dot(x, w):
+  dtype = jnp.promote_types(jnp.result_type(x, w), jnp.float32)
+  return jnp.dot(x, w, precision=jax.lax.Precision.HIGHEST,
+                 preferred_element_type=dtype)
+
+
+def _log_prob(log_p_CxV, targets_C):
+  # A comparison rather than a gather: its transpose is no scatter, and it needs
+  # no communication when the vocabulary is sharded.
+  is_target = jnp.arange(log_p_CxV.shape[-1]) == targets_C[:, None]
+  return jnp.sum(jnp.where(is_target, log_p_CxV, 0), axis=-1)
+
+
+def _first_largest(x):
+  """argmax over the last axis."""
+  return ops.first_true(x == jnp.max(x, axis=-1, keepdims=True))
+
+
+def _map_row_chunks(per_row, chunk_rows, hidden, head, shared, *arrays):
+  """Applies `per_row` to chunks of rows, one chunk in memory at a time.
+
+  Args:
+    per_row: (hidden [C, D], head, shared, *arrays of [C, ...]) -> (value [C],
+      tree of [C]). Row n of the value depends on row n alone.
+    chunk_rows: C at most.
+    hidden: [*rows, D].
+    head: as per_row takes it. The value has derivatives in it and in hidden.
+    shared: the same for all chunks, without derivatives.
+    *arrays: [*rows] or [*rows, D'], without derivatives.
+
+  Returns:
+    (value, tree), every leaf shaped [*rows]; the tree has no derivatives.
+  """
+  divergences.check_chunk_rows(chunk_rows)
+  rows_shape = hidden.shape[:-1]
+  num_rows = math.prod(rows_shape)
+  chunk = max(1, min(chunk_rows, num_rows))
+  num_chunks = -(-num_rows // chunk)
+
+  def to_chunks(x):
+    x = x.reshape(num_rows, *x.shape[len(rows_shape):])
+    x = jnp.pad(
+        x, ((0, num_chunks * chunk - num_rows),) + ((0, 0),) * (x.ndim - 1))
+    # Chunk i takes rows i, i + num_chunks, ...: where the rows are sharded,
+    # every device then holds its share of every chunk already. Contiguous
+    # chunks would each lie on one device and be gathered first.
+    return x.reshape(chunk, num_chunks, *x.shape[1:]).swapaxes(0, 1)
+
+  def from_chunks(y):
+    y = y.swapaxes(0, 1).reshape(num_chunks * chunk, *y.shape[2:])
+    return y[:num_rows].reshape(*rows_shape, *y.shape[1:])
+
+  def mapped(body, *arrays):
+    chunks = jax.lax.map(
+        lambda xs: body(*xs), tuple(to_chunks(x) for x in arrays))
+    return jax.tree.map(from_chunks, chunks)
+
+  @jax.custom_vjp
+  def values(hidden, head, shared, arrays):
+    return mapped(lambda h, *own: per_row(h, head, shared, *own),
+                  hidden, *arrays)
+
+  def forward(hidden, head, shared, arrays):
+    def with_slope(h, *own):
+      value, pull, aux = jax.vjp(
+          lambda h: per_row(h, head, shared, *own), h, has_aux=True)
+      return (value, aux), pull(jnp.ones_like(value))[0]
+
+    out, slope = mapped(with_slope, hidden, *arrays)
+    return out, (hidden, head, shared, arrays, slope)
+
+  def backward(saved, cotangents):
+    hidden, head, shared, arrays, slope = saved
+    by_row, _ = cotangents
+
+    def add(total, xs):
+      h, c, *own = xs
+      pull = jax.vjp(lambda w: per_row(h, w, shared, *own)[0], head)[1]
+      return total + pull(c)[0], None
+
+    # Where nobody wants this one, compilation drops it, logits and all.
+    d_head, _ = jax.lax.scan(
+        add, jnp.zeros_like(head),
+        tuple(to_chunks(x) for x in (hidden, by_row, *arrays)))
+    return (by_row[..., None] * slope).astype(hidden.dtype), d_head, None, None
+
+  values.defvjp(forward, backward)
+  return values(hidden, head, shared, arrays)
+
+
+def _check_rows(name, hidden, head, rows_shape):
+  if hidden.shape[:-1] != rows_shape:
+    raise ValueError(
+        f'The {name} hidden states {hidden.shape} must be [*rows, D] with '
+        f'rows {rows_shape}, the shape of the weights or targets.')
+  if head.ndim != 2 or head.shape[0] != hidden.shape[-1]:
+    raise ValueError(
+        f'The {name} head {head.shape} must be [D, V] with '
+        f'D={hidden.shape[-1]} as in its hidden states; pass the transpose '
+        'of a tied embedding table.')

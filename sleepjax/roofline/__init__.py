@@ -1,0 +1,1 @@
+"""What a compiled program costs, and what a chip could do."""

@@ -1,0 +1,372 @@
+"""Seeding a new slot with what the old self knows: the loop around the step."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.data.tokenizer import Tokenizer
+from sleepjax.evals.judges import Judge
+from sleepjax.growth.adapters import Slot, Trainable
+from sleepjax.mesh.sharding import to_host
+from sleepjax.models import finite, transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.transformer import Segment
+from sleepjax.sampling import rows as rows_lib
+from sleepjax.sampling import sampler
+from sleepjax.sampling.rows import Rows
+from sleepjax.seeding import objective
+from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.update import SlotState, seeding_step
+from sleepjax.training.budget import Meter
+from sleepjax.writing.dreams import Dream
+
+_SCORING_ROWS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+  """Rows the student learns from, with the old self's hidden states.
+
+  All student prompts go on from the same head, see `Seeder`.
+
+  student: prompts [n, P] without the text, completions [n, N].
+  teacher_prompt, teacher_mask: [n, P] the same prompts as they follow the text,
+    or as they contain it.
+  hidden: [n, N, D] from which the old self predicts the completions.
+  """
+
+  student: Rows
+  teacher_prompt: np.ndarray
+  teacher_mask: np.ndarray
+  hidden: np.ndarray
+
+  def __len__(self):
+    return len(self.hidden)
+
+  def take(self, indices) -> tuple[Rows, np.ndarray]:
+    rows = Rows(*(np.asarray(part)[indices] for part in self.student))
+    return rows, self.hidden[indices]
+
+
+def score_examples(config: ModelConfig, frozen, student_prompts,
+                   teacher_prompts, completions, completion_tokens: int,
+                   segments: tuple[Segment, ...] = ()) -> Examples:
+  """Reads every completion once with the teacher and keeps hidden states.
+
+  D numbers a token instead of V logits, from which the divergence recomputes
+  the exact distribution.
+  """
+  pad = lambda prompts: rows_lib.pad_left(
+      prompts, rows_lib.prompt_bucket(prompts))
+  student = Rows(*pad(student_prompts), *rows_lib.pad_right(
+      completions, completion_tokens))
+  teacher_prompt, teacher_mask = pad(teacher_prompts)
+  teacher = Rows(teacher_prompt, teacher_mask, *student[2:])
+  n, hidden = len(completions), []
+  for start in range(0, n, _SCORING_ROWS):
+    wanted = np.arange(start, start + _SCORING_ROWS)
+    rows = Rows(*(part[np.minimum(wanted, n - 1)] for part in teacher))
+    scored = objective.teacher_hidden_states(config, frozen, rows, segments)
+    hidden.append(to_host(scored)[:n - start])
+  return Examples(student, teacher_prompt, teacher_mask,
+                  np.concatenate(hidden))
+
+
+def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
+                   dreams: Sequence[Dream], segments: tuple[Segment, ...],
+                   completion_tokens: int, head: Sequence[int] = ()
+                   ) -> Examples:
+  """The dreams as examples: the text in the teacher's cache only.
+
+  `head` is left out of the student's prompts, which all begin with it.
+  """
+  return score_examples(
+      config, frozen, [d.student_ids(chat)[len(head):] for d in dreams],
+      [d.teacher_ids(chat) for d in dreams],
+      [d.completion for d in dreams], completion_tokens, segments)
+
+
+def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,
+                    head: Sequence[int] = ()) -> Examples:
+  """Replies to prompts that teacher and student see alike.
+
+  Args:
+    config, frozen: the old self.
+    pairs: (prompt ids, completion ids), see `sleepjax.writing.rehearsal`.
+    completion_tokens: longest completion.
+    head: what all prompts begin with.
+  """
+  prompts = [prompt[len(head):] for prompt, _ in pairs]
+  segments = objective.head_segments(
+      config, frozen, np.asarray(head, np.int32) if head else None)
+  return score_examples(config, frozen, prompts, prompts,
+                        [completion for _, completion in pairs],
+                        completion_tokens, segments)
+
+
+@functools.partial(
+    jax.jit, static_argnums=0,
+    static_argnames=('part', 'max_new_tokens', 'stop_ids'))
+def _rollout(config, frozen, slot, index, head, prompt, mask, lengths_B, key, *,
+             part, max_new_tokens, stop_ids):
+  """Rollouts of at most lengths_B tokens; the arrays have max_new_tokens."""
+  student = part.insert(config, frozen, slot, index)
+  segments = objective.head_segments(config, student, head)
+  rollout = sampler.sample(
+      config, student, prompt, mask, key, max_new_tokens=max_new_tokens,
+      stop_ids=stop_ids, segments=segments)
+  in_time = jnp.arange(max_new_tokens) < lengths_B[:, None]
+  return rollout._replace(mask=rollout.mask & in_time)
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames='part')
+def _moved_teacher(config, frozen, slot, index, ids, mask, *, part):
+  """The teacher with its own slot, and what it makes of the document."""
+  teacher = part.insert(config, frozen, slot, index)
+  if ids is None:
+    return teacher, ()
+  return teacher, (transformer.hidden_states(config, teacher, ids, mask)[1],)
+
+
+def joined(*parts: Examples) -> Examples:
+  """All examples of several teachers."""
+  def below(arrays, padded_left):
+    longest, padded = max(a.shape[1] for a in arrays), []
+    for a in map(np.asarray, arrays):
+      missing = longest - a.shape[1]
+      width = np.zeros((a.ndim, 2), int)
+      width[1] = (missing, 0) if padded_left else (0, missing)
+      padded.append(np.pad(a, width))
+    return np.concatenate(padded)
+
+  prompts = lambda pick: below([pick(part) for part in parts], True)
+  replies = lambda pick: below([pick(part) for part in parts], False)
+  return Examples(
+      Rows(prompts(lambda e: e.student.prompt),
+           prompts(lambda e: e.student.prompt_mask),
+           replies(lambda e: e.student.completion),
+           replies(lambda e: e.student.completion_mask)),
+      prompts(lambda e: e.teacher_prompt), prompts(lambda e: e.teacher_mask),
+      replies(lambda e: e.hidden))
+
+
+_advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Seeder:
+  """One sleep's seeding: fixed model, settings, examples and rehearsal.
+
+  frozen: the student's parameters; of them `part` is trained.
+  index: the slot's place in its pool; deltas have none.
+  segments: what only the teacher has read.
+  rehearsal, retention: what the terms of these names learn from.
+  head: ids that all student prompts and those of other terms go on from; they
+    are not in the examples' rows.
+  content_free_V: [V] bool, tokens that the stand-in judge ignores.
+  teacher: the old self's parameters, if they are not `frozen` with a newborn
+    slot.
+  judge: says of decoded continuations whether they mean the same; None is the
+    stand-in, which compares tokens.
+  tokenizer: decodes for the judge.
+  part: what is trained.
+  document: ids of what only the teacher has read, for a teacher that moves.
+  importance: for elastic weight consolidation.
+  """
+
+  config: ModelConfig
+  frozen: dict
+  index: int
+  settings: SeedingConfig
+  examples: Examples
+  segments: tuple[Segment, ...]
+  rehearsal: Examples | None
+  stop_ids: tuple[int, ...]
+  content_free_V: np.ndarray
+  teacher: dict | None = None
+  head: tuple[int, ...] = ()
+  judge: Judge | None = None
+  tokenizer: Tokenizer | None = None
+  part: Trainable = Slot()
+  document: tuple[int, ...] = ()
+  importance: dict | None = None
+  retention: Examples | None = None
+
+  def __post_init__(self):
+    if self.judge is not None and self.tokenizer is None:
+      raise ValueError('a judge reads texts: it needs the tokenizer.')
+    if (self.settings.teacher == 'ema' and self.segments
+        and not self.document):
+      raise ValueError(
+          'an EMA teacher reads the document anew: it needs its ids.')
+    if self.settings.ewc and self.importance is None:
+      raise ValueError(f'ewc={self.settings.ewc} needs the importance of every '
+                       'parameter: see sleepjax.seeding.ewc.')
+
+  @property
+  def _head_ids(self):
+    return np.asarray(self.head, np.int32) if self.head else None
+
+  def _other_terms(self, rng) -> dict:
+    """Entries of a batch for rehearsal and retention."""
+    entries = {}
+    for name in ('rehearsal', 'retention'):
+      examples = getattr(self, name)
+      rows = getattr(self.settings, f'{name}_rows')
+      if examples is not None and getattr(self.settings, name) and rows:
+        entries[name], entries[f'{name}_hidden'] = examples.take(rng.choice(
+            len(examples), rows, replace=len(examples) < rows))
+    return entries
+
+  def _verdicts(self, *ids_and_masks):
+    """The judge's word [B] on continuations and the teacher's, if it is asked.
+
+    It reads continuations alone, as `imitation` compares them: often not whole
+    sentences, and without the question.
+    """
+    if self.judge is None:
+      return None
+    ids, mask, reference, reference_mask = map(to_host, ids_and_masks)
+    texts = lambda ids, mask: [self.tokenizer.decode(row[m].tolist()).strip()
+                               for row, m in zip(ids, mask)]
+    return self.judge(texts(ids, mask), texts(reference, reference_mask))
+
+  def _teacher(self, state):
+    """(parameters, segments) of the teacher as it is now."""
+    if state.teacher is None:
+      return (self.frozen if self.teacher is None else self.teacher,
+              self.segments)
+    document = (None, None)
+    if self.segments:
+      document = rows_lib.pad_right(
+          [self.document], rows_lib.bucket(len(self.document), 128))
+    return _moved_teacher(
+        self.config, self.frozen, state.teacher, self.index, *document,
+        part=self.part)
+
+  def _off_policy(self, state: SlotState, rng):
+    """Some of the teacher's dreams."""
+    s, e = self.settings, self.examples
+    chosen = rng.choice(len(e), s.rows, replace=len(e) < s.rows)
+    rows, hidden = e.take(chosen)
+    if state.teacher is not None:
+      teacher, segments = self._teacher(state)
+      hidden = objective.teacher_hidden_states(
+          self.config, teacher, Rows(
+              e.teacher_prompt[chosen], e.teacher_mask[chosen], *rows[2:]),
+          segments)
+    return Batch(rows, hidden)
+
+  def _on_policy(self, state: SlotState, rng, key):
+    """Rollouts from random prefixes of dreams, scored and rewarded."""
+    s, e = self.settings, self.examples
+    N = e.student.completion.shape[1]
+    room = int(s.prefix * N)
+    P = e.student.prompt.shape[1] + room
+    chosen = np.repeat(
+        rng.choice(len(e), s.rows // s.group_size), s.group_size)
+    lengths = e.student.completion_mask[chosen].sum(-1)
+    fractions = np.repeat(
+        rng.uniform(0, s.prefix, s.rows // s.group_size), s.group_size)
+    cuts = np.floor(fractions * lengths).astype(int)
+    real = lambda ids, mask, i: ids[i][mask[i]].tolist()
+    finished = [real(e.student.completion, e.student.completion_mask, i)
+                for i in chosen]
+    student = [real(e.student.prompt, e.student.prompt_mask, i) + f[:c]
+               for i, f, c in zip(chosen, finished, cuts)]
+    teacher = [real(e.teacher_prompt, e.teacher_mask, i) + f[:c]
+               for i, f, c in zip(chosen, finished, cuts)]
+    prompt, mask = rows_lib.pad_left(student, P)
+    rollout = _rollout(
+        self.config, self.frozen, state.slot, self.index, self._head_ids,
+        # Prefix and rollout are no longer together than the longest dream: one
+        # that was cut there is not told from by what comes after.
+        prompt, mask, N - cuts, key,
+        part=self.part, max_new_tokens=N, stop_ids=self.stop_ids)
+    reference = rows_lib.pad_right([f[c:] for f, c in zip(finished, cuts)], N)
+    texts = rollout.tokens, rollout.mask, *reference
+    advantage, metrics = _advantage(
+        s, *texts, self.content_free_V, self._verdicts(*texts))
+    old_self, segments = self._teacher(state)
+    hidden = objective.teacher_hidden_states(
+        self.config, old_self,
+        Rows(*rows_lib.pad_left(teacher, e.teacher_prompt.shape[1] + room),
+             rollout.tokens, rollout.mask), segments)
+    rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
+    return Batch(rows, hidden, advantage, sampled_log_probs=(
+        rollout.log_probs if s.updates_per_rollout > 1 else None),
+                 prefixes=cuts if s.masked_first_tokens else None), metrics
+
+  def update(self, state: SlotState, step: int, key):
+    """One update: the student's own rollouts with chance λ, else dreams.
+
+    All choices come from `key` folded with `step`.
+
+    Returns:
+      (state, metrics, tokens): tokens that were read or written by a model.
+    """
+    s, key = self.settings, jax.random.fold_in(key, step)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    metrics = {}
+    on_policy = bool(rng.uniform() < s.on_policy)
+    if on_policy:
+      batch, metrics = self._on_policy(state, rng, key)
+      if s.alpha == 1:
+        batch = batch._replace(advantage=None)
+    else:
+      batch = self._off_policy(state, rng)
+    batch = batch._replace(
+        **self._other_terms(rng), head=self._head_ids,
+        importance=self.importance if s.ewc else None)
+    updates = s.updates_per_rollout if on_policy else 1
+    tokens = sum(rows_lib.num_tokens(rows) for rows in (
+        batch.rows, batch.rehearsal, batch.retention) if rows is not None)
+    tokens *= updates
+    moved = state.teacher is not None
+    if on_policy or moved:  # Rollouts are written, and the teacher reads them.
+      tokens += (1 + on_policy) * rows_lib.num_tokens(batch.rows)
+    if moved and self.segments:
+      tokens += len(self.document)
+    for _ in range(updates):
+      state, updated = seeding_step(
+          self.config, s, self.frozen, state, jnp.int32(self.index), batch,
+          self.part)
+    # It counts batches, as the learning rate does not.
+    state = state._replace(step=state.step - (updates - 1))
+    return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens
+
+  def run(self, state: SlotState, key,
+          report: Callable[[int, dict, int], None],
+          meter: Meter | None = None,
+          offer: Callable[[SlotState], None] = lambda state: None
+          ) -> SlotState:
+    """All remaining updates, or as many as a budget allows.
+
+    Args:
+      state: where to start.
+      key: typed PRNG key.
+      report: gets (step, metrics, tokens) of each update.
+      meter: of the budget; spends what the updates cost.
+      offer: gets the state after each update, to save it.
+
+    Raises:
+      NotFiniteError: if the loss stops being finite; the message names the
+        step and the leaves.
+    """
+    meter = meter or Meter()
+    for step in range(int(state.step), self.settings.steps):
+      if meter.exhausted():
+        break
+      state, metrics, tokens = self.update(state, step, key)
+      metrics = {name: float(value) for name, value in metrics.items()}
+      finite.check_loss('seed', step, metrics['loss'], state.slot,
+                        'Lower seeding.learning_rate.')
+      report(step, metrics, tokens)
+      meter.spend(tokens)
+      offer(state)
+    return state

@@ -1,0 +1,1 @@
+"""What a teacher writes: dreams, rehearsal, and what is kept of them."""

@@ -1,0 +1,261 @@
+"""Days and nights: the loop, its report, and a run that is interrupted.
+
+The model here is random: what it knows means nothing, how it is asked does.
+"""
+
+import json
+import os
+import re
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from configs import quickstart as config_file
+from configs import quickstart_level
+from experiments import _days, _main, quickstart
+from sleepjax.data import world, world_tokenizer
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.errors import UserError
+from sleepjax.lifecycle import cycle
+from sleepjax.models import transformer
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.load import Pretrained
+from sleepjax.seeding import loop
+from sleepjax.training import checkpoints, preemption
+
+
+@pytest.fixture(scope='module')
+def model():
+  tokenizer = world_tokenizer.build_tokenizer()
+  config = ModelConfig(
+      vocab_size=tokenizer.vocab_size, num_layers=1, embed_dim=16, mlp_dim=16,
+      num_heads=2, num_kv_heads=1, head_dim=8, max_context=512)
+  return Pretrained(config, jax.tree.map(np.asarray, transformer.init(
+      config, jax.random.key(0))), tokenizer, 'random')
+
+
+def run(model, workdir, days=3, seed=0, **changes):
+  config = config_file.get_config()
+  config.sleep.slot_rank = 4
+  config.sleep.dreams.questions_per_opening = 1
+  config.sleep.seeding.update(steps=3, rows=4, rehearsal_rows=1,
+                              retention_rows=4)
+  config.sleep.dreaming = None
+  config.sleep.dreams.open_prompts = ('Tell me about Bokar.',)
+  # A random model writes no question that passes for one.
+  config.sleep.rehearsal_per_text = 0
+  config.days.update(days=days, rehearsal_texts=0, remembered=4)
+  config.sleep.update_from_flattened_dict(changes)
+  return _days.run(
+      model, json.loads(json.dumps(config.to_dict())), _main.to_dataclass(
+          cycle.SleepConfig, config.sleep),
+      _main.to_dataclass(_days.DaysConfig, config.days), seed, workdir)
+
+
+# Of three nights the last two, and the best one.
+_KEEP = {'keep.latest': 2, 'keep.best': True}
+
+
+@pytest.fixture(scope='module')
+def whole(model, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('days')
+  return workdir, run(model, workdir, **_KEEP)
+
+
+def test_the_report_has_a_row_for_each_night(whole, model):
+  workdir, report = whole
+  for name in ('accuracy_matrix', 'paraphrase_matrix', 'reversed_matrix'):
+    assert np.shape(report[name]) == (3, 3)
+  assert len(report['in_context_accuracy']) == 3
+  assert len(report['known_accuracy']) == 4
+  assert report['days'] == [world.day(0, n).text for n in range(3)]
+  saved = checkpoints.load_model(workdir / 'model')
+  assert saved.config.num_slots == 3
+  assert saved.params['layers']['slots']['open'].all()
+  # What `ask` puts its questions with.
+  assert saved.metadata['answer_prompt'] == '{question}'
+  # Pretrained weights stay what they were.
+  for path, old in jax.tree_util.tree_flatten_with_path(model.params)[0]:
+    new = saved.params
+    for key in path:
+      new = new[key.key]
+    np.testing.assert_array_equal(old, new)
+  written = json.loads((workdir / 'report.json').read_text())
+  assert written['params_sha256'] == report['params_sha256']
+
+
+def _kept(workdir):
+  index = json.loads((workdir / 'kept/kept.json').read_text())
+  return index, {night: checkpoints.load_model(
+      workdir / 'kept' / night).metadata['nights'] for night in
+                 index['measures']}
+
+
+def test_earlier_nights_are_kept(whole):
+  workdir, report = whole
+  index, nights = _kept(workdir)
+  assert set(nights) == {index['best'], '000001', '000002'}
+  assert all(nights[name] == int(name) + 1 for name in nights)
+  assert index['measures']['000002'] == np.mean(report['accuracy_matrix'][2])
+
+
+def test_answers_are_counted_by_the_day(model, monkeypatch):
+  settings = _main.to_dataclass(
+      cycle.SleepConfig, config_file.get_config().sleep)
+  days = [world.day(5, n) for n in range(2)]
+  exam = _days.Exam(ChatPrompts(model.tokenizer), days, settings)
+  answers = {q.question: q.answer for q in days[1].questions('direct')}
+
+  def greedy(config, params, chat, questions, settings, segment=None):
+    return [answers.get(q.question, 'nothing') for q in questions]
+
+  # Knows the second day, and nothing else.
+  monkeypatch.setattr(_days.questions_lib, 'greedy_answers', greedy)
+  assert exam.right((None, None), 'direct') == [[False] * 8, [True] * 8]
+  assert exam.right((None, None), 'reversed') == [[False] * 8] * 2
+  assert exam.known((None, None)) == 0.0
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(
+    whole, model, tmp_path, monkeypatch):
+  sleep, calls = cycle.sleep, []
+
+  def dies_in_the_second_night(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == 2:
+      raise KeyboardInterrupt
+    return sleep(*args, **kwargs)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(cycle, 'sleep', dies_in_the_second_night)
+    with pytest.raises(KeyboardInterrupt):
+      run(model, tmp_path)
+  report = run(model, tmp_path)
+  assert len(calls) == 2
+  assert report['first_day_retained'] is None  # It knows nothing.
+  for name in ('params_sha256', 'accuracy_matrix', 'nll_after',
+               'in_context_accuracy', 'known_accuracy'):
+    assert report[name] == whole[1][name], name
+  with pytest.raises(UserError, match='another configuration: it has config='):
+    run(model, tmp_path, **{'seeding.steps': 4})
+  # What is saved and kept makes no other run of it.
+  again = run(model, tmp_path, save_seconds=1.0, **_KEEP)
+  assert again['params_sha256'] == report['params_sha256']
+  assert list(_kept(tmp_path)[1]) == ['000002']
+
+
+def test_a_night_that_moves_the_model_too_far_is_undone(
+    whole, model, tmp_path):
+  """Its slot is newborn again, and life goes on."""
+  assert whole[1]['sleeps_rolled_back'] == 0
+  assert 0 < max(whole[1]['retention_divergence']) < 1
+  report = run(model, tmp_path, max_retention_divergence=0.0)
+  assert report['sleeps_rolled_back'] == 3
+  assert min(report['retention_divergence']) > 0
+  pools = [checkpoints.load_model(folder / 'model').params['layers']['slots']
+           for folder in (whole[0], tmp_path)]
+  for pool, learnt in zip(pools, (True, False), strict=True):
+    assert pool['open'].all() and pool['up'].any((0, 2, 3)).all()
+    assert (pool['down'].any((0, 2, 3)) == learnt).all()
+  with pytest.raises(UserError, match='max_retention_divergence=-1'):
+    run(model, tmp_path / 'wrong', max_retention_divergence=-1.0)
+
+
+def test_what_is_kept_of_the_first_day():
+  retained = _days._retained
+  assert retained([[True, True, False, True], [False] * 4,
+                   [True, False, True, True]]) == pytest.approx(2 / 3)
+  assert retained([[False, False], [True, True]]) is None
+
+
+def test_baselines_with_a_memory_of_earlier_texts(model, tmp_path):
+  """Replay and EWC get what was told on earlier days."""
+  for name, changes in (('replay', {'replay': True}),
+                        ('ewc', {'seeding.ewc': 10.0})):
+    report = run(model, tmp_path / name, days=2, trained='all_layers', **{
+        'source': 'text', 'seeding.target': 'tokens', 'seeding.alpha': 1.0,
+        'seeding.on_policy': 0.0, 'seeding.rehearsal': 0.0,
+        **changes})
+    assert len(report['accuracy_matrix']) == 2
+
+
+def test_pictures_and_tables(whole, tmp_path, capsys):
+  quickstart.plot_report(whole[1], tmp_path / 'report.png')
+  assert (tmp_path / 'report.png').stat().st_size > 10_000
+  quickstart.print_report(whole[1])
+  printed = capsys.readouterr().out
+  assert re.search(r'night +┃ 0 +┃ 1 +┃ 2 ', printed)
+  assert 'in view' in printed and 'long-known facts' in printed
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'days': 0}, 'from 1 to 38'), ({'days': 1000}, 'from 1 to 38'),
+    ({'people': 0}, 'people=0 must be from 1 to 192'),
+    ({'people': 193}, 'people=193 must be from 1 to 192'),
+    ({'remembered': -1}, 'must not be negative')])
+def test_days_that_cannot_be_are_refused(changes, message):
+  with pytest.raises(ValueError, match=message):
+    _days.DaysConfig(**changes)
+
+
+def test_wrong_numbers_are_refused_before_anything_is_computed(
+    model, tmp_path):
+  with pytest.raises(UserError, match='layers=.99,.*sleep.slot_layers'):
+    run(model, tmp_path, slot_layers=(99,))
+  for name, changes in {
+      'slot_rank=0': {'slot_rank': 0},
+      'batch_rows=0': {'dreams.batch_rows': 0},
+      'openings is empty': {'dreams.openings': ()}}.items():
+    with pytest.raises(UserError, match=name):
+      run(model, tmp_path, **changes)
+  with pytest.raises(UserError, match='config.seed=-1 must be at least 0'):
+    quickstart.main(['x', f'--workdir={tmp_path}', '--config.seed=-1'])
+  assert not (tmp_path / 'metrics.jsonl').exists()
+
+
+def test_a_fast_level_needs_a_width(model, tmp_path):
+  """Both settings are named, before anything is computed."""
+  config = quickstart_level.get_config()
+  with pytest.raises(UserError, match=(
+      r'sleep.level.wake.chunks=.*2 MLP levels.*days.level_dim=0')):
+    _days.run(model, {}, _main.to_dataclass(
+        cycle.SleepConfig, config.sleep), _days.DaysConfig(), 0, tmp_path)
+
+
+def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):
+  """The first night is kept; a notice inside a save waits for its end."""
+  save = checkpoints.save_model
+
+  def save_and_hear(*args, **then):
+    os.kill(os.getpid(), signal.SIGTERM)
+    save(*args, **then)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(checkpoints, 'save_model', save_and_hear)
+    with pytest.raises(preemption.Preempted):
+      run(model, tmp_path, **_KEEP)
+  assert checkpoints.load_model(tmp_path / 'model').metadata['nights'] == 1
+  report = run(model, tmp_path, **_KEEP)
+  assert report['params_sha256'] == whole[1]['params_sha256']
+  assert _kept(tmp_path) == _kept(whole[0])
+
+
+def test_told_to_end_while_seeding(whole, model, tmp_path, monkeypatch):
+  """The update is finished and saved, however short the night was so far."""
+  update = loop.Seeder.update
+
+  def update_and_hear(self, state, step, key):
+    if step == 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return update(self, state, step, key)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(loop.Seeder, 'update', update_and_hear)
+    with pytest.raises(preemption.Preempted):
+      run(model, tmp_path)
+  assert checkpoints.load_progress(tmp_path / 'unfinished_seed').step == 2
+  report = run(model, tmp_path)
+  for name in ('params_sha256', 'seed_tokens', 'accuracy_matrix'):
+    assert report[name] == whole[1][name], name

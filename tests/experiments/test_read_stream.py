@@ -1,0 +1,63 @@
+"""The stream experiment with the committed configuration, made small."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from sleepjax.training import checkpoints
+from sleepjax.training.metrics import read_metrics
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = (
+    '--config.tokens=68', '--config.skip_tokens=10', '--config.save_every=12',
+    '--config.scratch.vocab_size=300', '--config.scratch.num_layers=1',
+    '--config.scratch.embed_dim=32', '--config.scratch.mlp_dim=48',
+    '--config.pretraining.steps=3', '--config.pretraining.rows=2',
+    '--config.pretraining.window=16', '--config.continuum.level_dims=(8,8)',
+    '--config.continuum.slot_rank=4',
+    '--config.continuum.wake.chunks=(8,16,32,64)',
+    '--config.continuum.sleep.dreams=4',
+    '--config.continuum.sleep.prompt_tokens=4',
+    '--config.continuum.sleep.dream_tokens=4',
+    '--config.continuum.sleep.seeding.steps=1')
+
+
+def read_stream(workdir, data, *flags):
+  return subprocess.run(
+      [sys.executable, '-m', 'experiments.read_stream',
+       '--config=configs/memory/four_level.py', f'--workdir={workdir}',
+       *SMALL, *flags], cwd=ROOT, capture_output=True, text=True, timeout=1200,
+      check=False, env={**os.environ, 'JAX_PLATFORMS': 'cpu',
+                        'SLEEPJAX_DATA_DIR': str(data)})
+
+
+def test_all_clocks_fire_and_the_run_goes_on_where_it_stopped(
+    tmp_path, little_text):
+  result = read_stream(tmp_path, little_text)
+  assert result.returncode == 0, result.stdout + result.stderr
+  report = json.loads((tmp_path / 'report.json').read_text())
+  # 68 tokens are eight whole windows; Σ⌊64/C⌋ over 8, 16 and 32 tokens.
+  assert report['tokens'] == 64 and report['windows'] == 8
+  assert report['sleeps'] == report['sleeps_by_the_clock'] == 8 + 4 + 2
+  rows = read_metrics(tmp_path / 'windows.jsonl')
+  assert [r['hand_overs'] for r in rows] == [1, 2, 1, 3, 1, 2, 1, 4]
+  # Nothing was learnt before the first window.
+  assert rows[0]['loss'] == pytest.approx(rows[0]['loss_context_only'])
+  assert rows[-1]['loss'] != rows[-1]['loss_context_only']
+  assert (tmp_path / 'report.png').stat().st_size > 10_000
+  # 12 tokens are no whole windows: it is saved once the next one is read.
+  assert checkpoints.load_progress(tmp_path / 'progress').step == 64
+
+  again = read_stream(tmp_path, little_text, '--config.save_every=16')
+  assert again.returncode == 0, again.stdout + again.stderr
+  assert json.loads((tmp_path / 'report.json').read_text())['loss'] == (
+      report['loss'])
+  other = read_stream(tmp_path, little_text, '--config.seed=1')
+  assert other.returncode == 2 and 'another' in other.stderr
+  never = read_stream(tmp_path, little_text, '--config.save_every=0')
+  assert never.returncode == 2
+  assert 'config.save_every=0 must be at least 1' in never.stderr

@@ -1,0 +1,57 @@
+"""Who may write in the folder of a run."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments import _workdir
+from sleepjax.errors import UserError
+
+ROOT = pathlib.Path(__file__).parents[2]
+HOLDER = """
+import sys, time
+from experiments import _workdir
+claim = _workdir.claim(sys.argv[1])
+print('claimed', flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_a_folder_is_one_process_at_a_time(tmp_path):
+  folder = tmp_path / 'runs' / 'a'
+  other = subprocess.Popen(
+      [sys.executable, '-c', HOLDER, folder, '600'], cwd=ROOT, text=True,
+      stdout=subprocess.PIPE)
+  try:
+    assert other.stdout.readline() == 'claimed\n'
+    with pytest.raises(UserError, match='another process is at work there'):
+      _workdir.claim(folder)
+    _workdir.claim(tmp_path / 'runs' / 'b')
+  finally:
+    other.kill()
+    other.wait()
+  claim = _workdir.claim(folder)
+  assert _workdir.claim(folder) is claim  # This process has it already.
+  assert refused(folder)
+  del claim
+  assert not refused(folder)
+
+
+@pytest.mark.parametrize('folder, reason', [
+    ('file', 'File exists'), ('file/run', 'Not a directory'),
+    ('locked', 'Is a directory')])
+def test_a_folder_that_cannot_be_is_refused(folder, reason, tmp_path):
+  (tmp_path / 'file').touch()
+  (tmp_path / 'locked/.lock').mkdir(parents=True)
+  with pytest.raises(UserError, match=(
+      f'{folder}: cannot be used as a work directory .{reason}.*--workdir')):
+    _workdir.claim(tmp_path / folder)
+
+
+def refused(folder):
+  """Whether another process may not have it."""
+  return 'at work there' in subprocess.run(
+      [sys.executable, '-c', HOLDER, folder, '0'], cwd=ROOT,
+      text=True, check=False, capture_output=True).stderr

@@ -1,0 +1,102 @@
+"""All that a night learns from, written by the tiny model of the world."""
+
+import collections
+
+import jax
+import numpy as np
+import pytest
+
+from configs import quickstart
+from experiments import _main
+from sleepjax.data import world
+from sleepjax.data.documents import Question
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.evals import questions
+from sleepjax.evals.questions import AnswerConfig
+from sleepjax.lifecycle import cycle, night
+from sleepjax.memory import day as day_memory
+from sleepjax.models.load import load_pretrained
+from sleepjax.writing.dreams import Dreamer
+
+DAY = world.day(901, 0)
+CHANGES = {
+    'memories': 16, 'rehearsal_per_text': 3, 'rehearse_asking': True,
+    'dreams.questions_per_opening': 2, 'dreams.recalls_per_sentence': 1,
+    'dreams.held_out': 4, 'dreams.temperature': 1.5, 'dreaming.questions': 8,
+    'dreaming.agreement_samples': 2, 'dreaming.agreement': 0.0}
+
+
+@pytest.fixture(scope='module')
+def model():
+  return load_pretrained('tiny-world')
+
+
+def write(model, avoid=()):
+  """(words, the day in memory, chat, [(key, temperature) of every draw])."""
+  config = quickstart.get_config().sleep
+  config.update_from_flattened_dict(CHANGES)
+  settings = _main.to_dataclass(cycle.SleepConfig, config)
+  chat = ChatPrompts(model.tokenizer)
+  asleep = settings.for_compute(model.config, model.params)
+  awake = day_memory.read((model.config, model.params), asleep, chat, DAY.text,
+                          None, settings.for_compute)
+  draws, original = [], Dreamer.write
+
+  def noted(self, prompts, key, *, temperature=None, segments=()):
+    draws.append((jax.random.key_data(key).tolist(), temperature))
+    return original(self, prompts, key, temperature=temperature,
+                    segments=segments)
+
+  with pytest.MonkeyPatch.context() as patched:
+    patched.setattr(Dreamer, 'write', noted)
+    words = night.write_words(
+        settings, awake, asleep, None, chat, DAY.document,
+        [world.day(3_000_000 + i, 0).text for i in range(4)],
+        [q.question
+         for q in world.questions(world.known_facts()[:4], 'direct')],
+        [], avoid, jax.random.split(jax.random.key(5)), lambda tokens: None)
+  return words, awake, chat, draws
+
+
+@pytest.fixture(scope='module')
+def written(model):
+  return write(model)
+
+
+def asked(words, chat):
+  """The last sentence of every prompt, by where it stands."""
+  decode = chat.tokenizer.decode
+  last = lambda text: text.split('. ')[-1].strip()
+  found = collections.defaultdict(list)
+  for dream in words.dreams:
+    found['dreams'].append(dream.prompt)
+  for name in ('rehearsed', 'memories'):
+    found[name] = [last(decode(prompt)) for prompt, _ in getattr(words, name)]
+  return found
+
+
+def test_nothing_asks_what_is_to_be_avoided(model, written):
+  before = asked(written[0], written[2])
+  avoided = {before[name][0] for name in before}
+  assert len(avoided) == 3
+  after = asked(*write(model, [q.upper() for q in avoided])[::2])
+  for name in before:
+    assert not avoided & set(after[name]), name
+    assert len(after[name]) > len(before[name]) // 2, name
+
+
+def test_samples_are_drawn_with_keys_of_their_own(written):
+  keys = [str(key) for key, temperature in written[3] if temperature != 0]
+  assert len(keys) == len(set(keys)) > 6
+
+
+def test_held_in_answers_are_the_likeliest(written):
+  words, awake, chat, _ = written
+  assert len(words.held_in) > 6
+  answers = questions.greedy_answers(
+      awake.config, awake.params, chat,
+      [Question(question, '') for question, _ in words.held_in],
+      AnswerConfig(max_new_tokens=12), awake.segments[0])
+  assert answers == [answer for _, answer in words.held_in]
+  assert np.mean([world.answer_to(question, DAY.facts) == answer
+                  for question, answer in words.held_in]) > 0.8

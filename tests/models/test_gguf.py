@@ -1,0 +1,191 @@
+import pathlib
+
+import gguf as gguf_package
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sleepjax.errors import UserError
+from sleepjax.models import gguf, load, transformer, weight_map
+from sleepjax.models.config import ModelConfig
+
+GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
+CONFIG = ModelConfig(
+    vocab_size=11, num_layers=2, embed_dim=8, mlp_dim=12, num_heads=2,
+    num_kv_heads=1, head_dim=4, max_context=32, rope_theta=1e5,
+    tie_embeddings=False)
+
+
+@pytest.fixture(scope='module')
+def smollm2():
+  model = load.load_pretrained('smollm2-135m-instruct')
+  return model, jax.tree.map(jnp.asarray, model.params)
+
+
+def random_params(config):
+  leaves, treedef = jax.tree.flatten(transformer.abstract_params(config))
+  rng = np.random.default_rng(0)
+  return treedef.unflatten(
+      [rng.normal(size=leaf.shape).astype(np.float32) for leaf in leaves])
+
+
+def neighbours_first(array, head_dim):
+  """Our row order (pairs i, i + K/2) to GGUF's (pairs 2i, 2i + 1)."""
+  halves = array.reshape(-1, 2, head_dim // 2, *array.shape[1:])
+  return halves.swapaxes(1, 2).reshape(array.shape)
+
+
+def write_gguf(path, config, params, metadata=(), change=lambda tensors: None,
+               architecture='llama'):
+  """A small F32 file; `change` edits the tensors before they are written."""
+  sizes = weight_map.axis_sizes(config)
+  tensors = {}
+  for weight in weight_map.weights_of(config):
+    array = weight_map.leaf_at(params, weight.path)
+    for i, layer in enumerate(array if weight.stacked else [array]):
+      stored = weight.to_stored(layer, sizes)
+      if weight.rotated:
+        stored = neighbours_first(stored, config.head_dim)
+      tensors[weight.gguf.format(i)] = stored
+  change(tensors)
+  writer = gguf_package.GGUFWriter(path, architecture)
+  writer.add_context_length(config.max_context)
+  writer.add_embedding_length(config.embed_dim)
+  writer.add_block_count(config.num_layers)
+  writer.add_feed_forward_length(config.mlp_dim)
+  writer.add_head_count(config.num_heads)
+  writer.add_head_count_kv(config.num_kv_heads)
+  writer.add_rope_freq_base(config.rope_theta)
+  writer.add_layer_norm_rms_eps(config.rms_eps)
+  for method, value in metadata:
+    getattr(writer, method)(value)
+  for name, array in tensors.items():
+    writer.add_tensor(name, np.ascontiguousarray(array))
+  writer.write_header_to_file()
+  writer.write_kv_data_to_file()
+  writer.write_tensors_to_file()
+  writer.close()
+  return path
+
+
+@pytest.mark.parametrize('tied', [True, False])
+def test_small_file_round_trip(tmp_path, tied):
+  config = ModelConfig(**{**CONFIG.architecture(), 'tie_embeddings': tied})
+  params = random_params(config)
+  path = write_gguf(tmp_path / 'm.gguf', config, params)
+  loaded_config, loaded = gguf.load_gguf(path)
+  assert loaded_config == config
+  jax.tree.map(np.testing.assert_array_equal, loaded, params)
+
+
+def test_half_rotation_rows_of_two_heads():
+  rows = np.arange(8)[:, None] * np.ones((1, 3))
+  # Head 0 is rows 0-3: pairs (0, 1), (2, 3) become (0, 2), (1, 3).
+  np.testing.assert_array_equal(
+      gguf.half_rotation_rows(rows, 4)[:, 0], [0, 2, 1, 3, 4, 6, 5, 7])
+
+
+def test_smollm2_architecture(smollm2):
+  model, params = smollm2
+  assert model.name == 'smollm2-135m-instruct'
+  assert model.config == ModelConfig(
+      vocab_size=49152, num_layers=30, embed_dim=576, mlp_dim=1536,
+      num_heads=9, num_kv_heads=3, head_dim=64, max_context=8192,
+      rope_theta=100_000.0, rms_eps=1e-5, tie_embeddings=True)
+  assert transformer.parameter_count(params) == 134_515_008
+  want = transformer.abstract_params(model.config)
+  assert (jax.tree.map(lambda a: (a.shape, a.dtype), params)
+          == jax.tree.map(lambda a: (a.shape, a.dtype), want))
+
+
+def test_smollm2_next_token_logprobs(smollm2):
+  # By a numpy forward pass with interleaved rotation, and, within 2e-4, by
+  # llama.cpp on the dequantised weights.
+  want = {' Paris': -0.2581, ' the': -2.7408, ' London': -4.3844,
+          ' Le': -4.6199, ' New': -4.6778}
+  model, params = smollm2
+  tokens = jnp.array([model.tokenizer.encode('The capital of France is')])
+  logits = transformer.logits(model.config, params, tokens)
+  logprobs = jax.nn.log_softmax(logits[0, -1])
+  ids = np.array([model.tokenizer.encode(word) for word in want])[:, 0]
+  np.testing.assert_allclose(
+      logprobs[ids], list(want.values()), atol=1e-4, rtol=0)
+
+
+def test_smollm2_logits_equal_transformers(smollm2):
+  golden = np.load(GOLDEN / 'smollm2_logits.npz')
+  model, params = smollm2
+  logits = transformer.logits(model.config, params, golden['tokens'][None])
+  np.testing.assert_allclose(
+      logits[0][:, golden['vocab_ids']], golden['logits'], atol=1e-3, rtol=0)
+
+
+def test_truncated_anywhere(tmp_path):
+  path = write_gguf(tmp_path / 'm.gguf', CONFIG, random_params(CONFIG))
+  whole = path.read_bytes()
+  gguf.load_gguf(path)
+  for kept in [*range(0, len(whole) - 32, 97), len(whole) - 32]:
+    path.write_bytes(whole[:kept])
+    with pytest.raises(UserError, match='cut short'):
+      gguf.load_gguf(path)
+
+
+def test_not_gguf(tmp_path):
+  path = tmp_path / 'm.gguf'
+  path.write_text('<html>rate limit exceeded</html>')
+  with pytest.raises(UserError, match='cannot be read as GGUF'):
+    load.load_pretrained(str(path))
+  with pytest.raises(UserError, match='no such file'):
+    gguf.load_gguf(tmp_path / 'other.gguf')
+
+
+def removed(name):
+  return lambda tensors: tensors.pop(name)
+
+
+def replaced(name, *shape):
+  return lambda tensors: tensors.update(
+      {name: np.zeros(shape, np.float32)})
+
+
+@pytest.mark.parametrize('settings, named', [
+    (dict(architecture='gemma'), "'gemma' is not supported"),
+    (dict(metadata=[('add_rope_scaling_type',
+                     gguf_package.RopeScalingType.YARN)]), 'rotary'),
+    (dict(change=replaced('rope_freqs.weight', 2)), 'rotary'),
+    (dict(metadata=[('add_expert_count', 4)]), 'mixture-of-experts'),
+    (dict(metadata=[('add_rope_dimension_count', 2)]), 'rotates 2 of 4'),
+    (dict(change=removed('token_embd.weight')), 'no tensor token_embd'),
+    (dict(change=removed('blk.1.attn_k.weight')),
+     r'blk.1.attn_k.weight  missing  \[4, 8\]'),
+    (dict(change=replaced('blk.0.ffn_up.weight', 13, 8)),
+     r'blk.0.ffn_up.weight  \[13, 8\]  \[12, 8\]'),
+    (dict(change=replaced('blk.0.attn_q.bias', 8)),
+     r'blk.0.attn_q.bias  \[8\] +no such tensor'),
+])
+def test_unsupported_files_are_refused(tmp_path, settings, named):
+  path = write_gguf(
+      tmp_path / 'm.gguf', CONFIG, random_params(CONFIG), **settings)
+  with pytest.raises(UserError, match=named) as error:
+    gguf.load_gguf(path)
+  assert str(path) in str(error.value)
+
+
+def test_missing_metadata(tmp_path):
+  path = tmp_path / 'm.gguf'
+  writer = gguf_package.GGUFWriter(path, 'llama')
+  writer.add_tensor('token_embd.weight', np.zeros((4, 4), np.float32))
+  writer.write_header_to_file()
+  writer.write_kv_data_to_file()
+  writer.write_tensors_to_file()
+  writer.close()
+  with pytest.raises(UserError, match='llama.embedding_length.*missing'):
+    gguf.load_gguf(path)
+
+
+def test_package_not_installed(monkeypatch):
+  monkeypatch.setitem(
+      load.PACKAGED, 'small', ('no_such_package_here', 'm.gguf', 'pip X'))
+  with pytest.raises(UserError, match='not installed. Get it with: pip X'):
+    load.load_pretrained('small')

@@ -1,0 +1,93 @@
+"""A solution in the teacher's prompt alone, and learning from it on-policy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.errors import UserError
+from sleepjax.growth import slots
+from sleepjax.losses.divergences import DivergenceConfig
+from sleepjax.seeding import loop, reference, update
+from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.seeding.reference import Problem
+from sleepjax.writing import dreams
+
+PROBLEMS = [Problem('What is 2 + 3?', 'It is 5.'),
+            Problem('Name a prime.', '7 is one.'),
+            Problem('x ' * 200, 'long')]
+PROMPT = '{problem} ({solution})'
+
+
+@pytest.fixture(scope='module')
+def model(talker):
+  config, params = talker
+  slot = slots.new_slot(config, jax.random.key(1), 4)
+  return slots.append_slot(
+      config, params, slot, jnp.ones(config.num_layers, bool))
+
+
+@pytest.fixture(scope='module')
+def chat(byte_tokenizer):
+  return ChatPrompts(byte_tokenizer)
+
+
+def dreamer(model, chat, prompt_tokens=96):
+  return dreams.Dreamer(*model, chat, dreams.DreamConfig(
+      question_prompt='', openings=(), recall_prompt='', open_prompts=(),
+      topic_prompt='', prompt_tokens=prompt_tokens, completion_tokens=6,
+      batch_rows=8))
+
+
+def test_only_the_teacher_sees_the_solution(model, chat):
+  writer = dreamer(model, chat)
+  examples = reference.reference_examples(
+      *model, writer, PROBLEMS, jax.random.key(0), PROMPT)
+  assert len(examples) == 2  # The third does not fit.
+  for row, problem in enumerate(PROBLEMS[:2]):
+    text = lambda ids, mask: chat.tokenizer.decode(ids[mask].tolist())
+    student = text(examples.student.prompt[row],
+                   examples.student.prompt_mask[row])
+    teacher = text(examples.teacher_prompt[row], examples.teacher_mask[row])
+    assert problem.problem in student and problem.solution not in student
+    assert problem.problem in teacher and problem.solution in teacher
+
+
+@pytest.mark.parametrize('settings', [
+    SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=0.5,
+                  warmup_steps=1),
+    SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=0.5,
+                  warmup_steps=1, updates_per_rollout=2),
+    SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=1.0,
+                  warmup_steps=1, estimator='sampled',
+                  divergence=DivergenceConfig('reverse_kl'))],
+                         ids=['exact', 'twice', 'sampled'])
+def test_the_student_learns_on_its_own_attempts(model, chat, settings):
+  config, params = model
+  writer = dreamer(model, chat)
+  examples = reference.reference_examples(
+      config, params, writer, PROBLEMS, jax.random.key(0), PROMPT)
+  seeder = loop.Seeder(
+      config, params, 0, settings, examples, (), None,
+      chat.tokenizer.stop_ids, np.zeros(config.vocab_size, bool))
+  slot = slots.read_slot(config, params, 0)
+  state = update.init_state(settings, jax.tree.map(jnp.copy, slot))
+  lines = []
+  state = seeder.run(
+      state, jax.random.key(2), lambda step, m, tokens: lines.append(m))
+  assert [line['on_policy'] for line in lines] == [1.0] * 3
+  assert int(state.step) == 3
+  assert all(np.isfinite(line['divergence']) for line in lines)
+  assert np.abs(state.slot['down']).max() > 0
+  assert ('clipped' in lines[0]) == (settings.updates_per_rollout == 2)
+
+
+@pytest.mark.parametrize('problems, prompt, message', [
+    ([], PROMPT, 'at least one'), (PROBLEMS, '{problem}', 'contain {solution}'),
+    (PROBLEMS[2:], PROMPT, 'no problem fits')])
+def test_problems_that_cannot_be_are_refused(
+    model, chat, problems, prompt, message):
+  with pytest.raises(UserError, match=message):
+    reference.reference_examples(*model, dreamer(model, chat), problems,
+                                 jax.random.key(0), prompt)
