@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
   c.days.people = 5
   c.days.rehearsal_texts = 8
   c.days.remembered = 256
-  c.days.elder = True
+  c.days.base = True
   c.days.level_dim = 0
 
   c.sleep.answer_prompt = '{question}'

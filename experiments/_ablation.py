@@ -20,7 +20,7 @@ from sleepjax.evals import report as report_lib
 from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Column -> (key of a run's report, or two of which the ratio is taken; format).

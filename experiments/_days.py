@@ -9,7 +9,6 @@ import numpy as np
 
 from experiments import _document, _workdir
 from sleepjax.data import world
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming.tasks import Memory
 from sleepjax.errors import UserError
 from sleepjax.evals import forgetting
@@ -21,10 +20,11 @@ from sleepjax.lifecycle import cycle
 from sleepjax.memory import continuum
 from sleepjax.memory import day as day_memory
 from sleepjax.mesh import sharding
+from sleepjax.model import Model
 from sleepjax.models import transformer
-from sleepjax.models.load import Pretrained
 from sleepjax.training import background, checkpoints, kept, preemption
 from sleepjax.training.metrics import MetricsWriter
+from sleepjax.training.observer import Observer
 from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
 
@@ -41,9 +41,9 @@ class DaysConfig:
   rehearsal_texts: other days, for the rehearsal term; other ones every night.
   remembered: at most so many prompts of earlier nights are retained by each
     night, drawn anew.
-  elder: whether it is the pretrained self whose answers are rehearsed, and
-    whose memories are retained, on every night; else it is the old self of each
-    night, which is no longer quite what it was.
+  base: whether it is the pretrained model whose answers are rehearsed, and
+    whose memories are retained, on every night; else it is the previous one of
+    each night, which is no longer quite what it was.
   level_dim: hidden width of a fast MLP level that the model is given for
     `sleep.level` to write to; 0 for none.
   """
@@ -53,7 +53,7 @@ class DaysConfig:
   people: int = 5
   rehearsal_texts: int = 8
   remembered: int = 256
-  elder: bool = True
+  base: bool = True
   level_dim: int = 0
 
   def __post_init__(self):
@@ -86,8 +86,7 @@ class Progress:
   first_day: [nights][questions], whether the first day's are answered right.
   dreaming: of each night, as `lifecycle.SleepReport` has it.
   memories: what may be dreamt about, `dreaming.tasks.Memory` as dictionaries.
-  retention_divergence, rolled_back: of each night, as `lifecycle.SleepReport`
-    has them.
+  hand_overs: of each night, `consolidation.HandOver` as a dictionary.
   """
 
   accuracy: dict
@@ -99,15 +98,14 @@ class Progress:
   first_day: list
   dreaming: list = dataclasses.field(default_factory=list)
   memories: list = dataclasses.field(default_factory=list)
-  retention_divergence: list = dataclasses.field(default_factory=list)
-  rolled_back: list = dataclasses.field(default_factory=list)
+  hand_overs: list = dataclasses.field(default_factory=list)
 
 
 class Exam:
   """Asks a model about all days of a seed."""
 
-  def __init__(self, chat, days, settings):
-    self.chat, self.days, self.settings = chat, days, settings
+  def __init__(self, days, settings):
+    self.days, self.settings = days, settings
     self.answers = AnswerConfig(
         settings.answer_prompt, max_new_tokens=4, batch_rows=64)
     every = world.known_facts()
@@ -125,33 +123,34 @@ class Exam:
   def known(self, model) -> float:
     return float(np.mean(self._answered(model, self.known_questions)))
 
-  def awake(self, canonical, model, day) -> tuple[float, float]:
+  def awake(self, canonical, ready, day) -> tuple[float, float]:
     """(accuracy, loss) on a day's direct questions after reading its text.
 
     Args:
-      canonical, model: (config, params) of the same model, canonical and in
-        compute layout.
+      canonical, ready: the same model, canonical and in compute layout.
       day: what is read.
     """
     asked = day.questions('direct')
-    memory = day_memory.read(
-        canonical, model, self.chat, day.text, self.settings.level,
+    reading = day_memory.read(
+        canonical, ready, day.text, self.settings.level,
         self.settings.for_compute)
-    segment = memory.segments[0] if memory.segments else None
-    right = self._answered(memory[:2], asked, segment)
+    segment = reading.segments[0] if reading.segments else None
+    right = self._answered(reading.model, asked, segment)
     return float(np.mean(right)), questions_lib.answer_nll(
-        *memory[:2], self.chat, asked, self.answers, segment)
+        reading.model.config, reading.model.params, reading.model.chat, asked,
+        self.answers, segment)
 
   def nll(self, model, day) -> float:
     return questions_lib.answer_nll(
-        *model, self.chat, day.questions('direct'), self.answers)
+        model.config, model.params, model.chat, day.questions('direct'),
+        self.answers)
 
   def _answered(self, model, asked, segment=None) -> list[bool]:
     return questions_lib.answered_right(
-        *model, self.chat, asked, self.answers, segment)
+        model.config, model.params, model.chat, asked, self.answers, segment)
 
 
-def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
+def run(model: Model, config: dict, settings: cycle.SleepConfig,
         days_config: DaysConfig, seed: int, workdir: pathlib.Path) -> dict:
   """Days and nights of one seed.
 
@@ -167,7 +166,7 @@ def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
     The report, also written to `workdir`.
   """
   _claim = _workdir.claim(workdir)
-  d, chat, key = days_config, ChatPrompts(model.tokenizer), jax.random.key(seed)
+  d, chat, key = days_config, model.chat, jax.random.key(seed)
   days = [world.day(seed, n, d.facts, d.people) for n in range(d.days)]
   for day in days:
     room = len(chat.document(day.text))
@@ -175,7 +174,7 @@ def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
       raise UserError(
           f'day {day.number} has {room} tokens, more than sleep.context_tokens='
           f'{settings.context_tokens}: raise it, or tell fewer facts.')
-  exam = Exam(chat, days, settings)
+  exam = Exam(days, settings)
   current, params = model.config, model.params
   if d.level_dim:
     current, params = continuum.newborn_levels(
@@ -185,8 +184,8 @@ def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
         current, params, d.days, settings.slot_rank)
   slots.layer_mask(current, settings.slot_layers)  # Refused before any night.
   _check_levels(settings, current, d)
-  params = sharding.on_mesh(params)
-  untouched = settings.for_compute(current, params)
+  current = model.with_params(current, sharding.on_mesh(params))
+  untouched = settings.for_compute(current)
   lineage = {'base': model.name, 'config': config, 'answer_prompt':
              settings.answer_prompt, 'nights': 0, 'seconds': {}, 'tokens': {}}
   same = 'base', 'config'
@@ -195,8 +194,8 @@ def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
                       {'before': [], 'after': [], 'in_context': []},
                       [], [], [], [], [])
   if saved is not None:
-    current, lineage = saved.config, {**lineage, **saved.metadata}
-    params = sharding.on_mesh(saved.params)
+    lineage = {**lineage, **saved.lineage}
+    current = saved.with_params(saved.config, sharding.on_mesh(saved.params))
     progress = Progress(**lineage['progress'])
   with (Display() as display, MetricsWriter(workdir / 'metrics.jsonl') as
         metrics, preemption.listen() as notice):
@@ -207,7 +206,7 @@ def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
       with display.phase('ask before', total=d.days) as phase:
         progress.known.append(exam.known(untouched))
         for day in days:
-          accuracy, nll = exam.awake((current, params), untouched, day)
+          accuracy, nll = exam.awake(current, untouched, day)
           progress.in_context.append(accuracy)
           progress.nll['in_context'].append(nll)
           progress.nll['before'].append(exam.nll(untouched, day))
@@ -225,20 +224,20 @@ def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
               progress.dreams, d.remembered, seed, n),
           earlier=[day.document for day in days[:n]])
 
-    start = cycle.Life(current, params, lineage['nights'], tuple(
-        Memory.from_json(m) for m in progress.memories))
+    start = cycle.Life(current, lineage['nights'], tuple(
+        Memory.from_json(m) for m in progress.memories),
+                       untouched if d.base else None)
     saves = PhaseSaves(workdir, _workdir.identity(lineage, same),
                        display, notice, settings.save_seconds)
     for life, report in cycle.live(
-        start, chat, map(wake, range(start.cycle, d.days)), settings, key,
-        display, metrics, untouched if d.elder else None, saves):
-      n, current, params = life.cycle - 1, life.config, life.params
+        start, map(wake, range(start.cycle, d.days)), settings, key=key,
+        observer=Observer(display, metrics, saves)):
+      n, current = life.cycle - 1, life.model
       progress.dreams.append(report.texts)
       progress.dreaming.append(report.dreaming)
-      progress.retention_divergence.append(report.retention_divergence)
-      progress.rolled_back.append(report.rolled_back)
+      progress.hand_overs.append(dataclasses.asdict(report.hand_over))
       progress.memories = [dataclasses.asdict(m) for m in life.memories]
-      slept = settings.for_compute(current, params)
+      slept = settings.for_compute(current)
       with display.phase('ask in the morning', total=1) as phase:
         for form in world.FORMS:
           right = exam.right(slept, form)
@@ -247,7 +246,7 @@ def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
             progress.first_day.append(right[0])
         progress.nll['after'].append(exam.nll(slept, days[n]))
         progress.in_context_after.append(
-            exam.awake((current, params), slept, days[n])[0])
+            exam.awake(current, slept, days[n])[0])
         progress.known.append(exam.known(slept))
         phase.advance(night=n, accuracy=progress.accuracy['direct'][n][n],
                       first_day=progress.accuracy['direct'][n][0])
@@ -257,15 +256,16 @@ def run(model: Pretrained, config: dict, settings: cycle.SleepConfig,
       with notice.held():
         keep = _keeper(workdir, progress, settings)
         checkpoints.save_model(
-            workdir / 'model', current, params, model.tokenizer, lineage,
+            workdir / 'model', current.config, current.params,
+            current.tokenizer, lineage,
             then=lambda keep=keep: (keep(), saves.clear()))
       notice.check()
     background.finish()
   report = {
       **summary(progress), 'days': [day.text for day in days],
       'params_before': transformer.parameter_count(model.params),
-      'params_after': transformer.parameter_count(params),
-      'params_sha256': _document.params_sha256(params),
+      'params_after': transformer.parameter_count(current.params),
+      'params_sha256': _document.params_sha256(current.params),
       'seed_tokens': display.tokens.get('seed', 0),
       'seconds': display.seconds, 'tokens_per_second':
       display.tokens_per_second, 'peak_memory_bytes':
@@ -319,8 +319,9 @@ def summary(progress: Progress) -> dict:
       'in_context_accuracy': p.in_context,
       'in_context_accuracy_after': p.in_context_after,
       'known_accuracy': p.known,
-      'retention_divergence': p.retention_divergence,
-      'sleeps_rolled_back': sum(p.rolled_back),
+      'hand_overs': p.hand_overs,
+      'retention_divergence': [h['retention_divergence'] for h in p.hand_overs],
+      'sleeps_rolled_back': sum(h['rolled_back'] for h in p.hand_overs),
       'context_recovered': float((before - after) / (before - inside)),
       'first_day_in_the_end': float(direct[-1, 0]),
       'first_day_retained': _retained(p.first_day),

@@ -21,11 +21,12 @@ from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed, sharding
+from sleepjax.model import Model
 from sleepjax.models import transformer
-from sleepjax.models.load import Pretrained
 from sleepjax.sampling import context
 from sleepjax.training import background, checkpoints, kept, preemption
 from sleepjax.training.metrics import MetricsWriter, read_metrics
+from sleepjax.training.observer import Observer
 from sleepjax.training.phase_saves import PhaseSaves
 from sleepjax.training.progress import Display
 from sleepjax.writing import dreams
@@ -83,13 +84,15 @@ def params_sha256(params) -> str:
   return digest.hexdigest()
 
 
-def _generated_questions(model, chat, chunks, settings, key):
+def _generated_questions(model, chunks, settings, key):
   """Questions that the model itself writes about each chunk while it has it."""
-  config, params = settings.for_compute(model.config, model.params)
-  dreamer = dreams.Dreamer(config, params, chat, settings.dreams)
+  ready = settings.for_compute(model)
+  dreamer = dreams.Dreamer(
+      ready.config, ready.params, ready.chat, settings.dreams)
   questions = []
   for i, chunk in enumerate(chunks):
-    segment = context.read_document(config, params, chat, chunk.text)
+    segment = context.read_document(
+        ready.config, ready.params, ready.chat, chunk.text)
     questions += [Question(q, a) for q, a in dreams.write_exam(
         dreamer, chunk.text, (segment,), jax.random.fold_in(key, i),
         settings.answer_prompt, _GENERATED_QUESTIONS)]
@@ -99,7 +102,7 @@ def _generated_questions(model, chat, chunks, settings, key):
   return tuple(questions)
 
 
-def run(model: Pretrained, document: Document, questions, controls,
+def run(model: Model, document: Document, questions, controls,
         config: dict, settings: cycle.SleepConfig,
         exam_settings: ExamConfig, seed: int, workdir: pathlib.Path) -> dict:
   """One document, from reading to report.
@@ -134,14 +137,14 @@ def run(model: Pretrained, document: Document, questions, controls,
              settings.answer_prompt, 'config': config,
              'document_sha256': text_sha256(document), 'sleeps': 0,
              'seconds': {}, 'tokens': {}}
-  model = dataclasses.replace(
-      model, params=sharding.on_mesh(model.params))
-  current, params, reports = model.config, model.params, []
+  model = current = model.with_params(
+      model.config, sharding.on_mesh(model.params))
+  reports = []
   same = 'base_architecture', 'base', 'document_sha256', 'config'
   saved = _workdir.resumed_model(workdir / 'model', lineage, same)
   if saved is not None:
-    current, lineage = saved.config, saved.metadata
-    params = sharding.on_mesh(saved.params)
+    lineage = dict(saved.lineage)
+    current = saved.with_params(saved.config, sharding.on_mesh(saved.params))
     reports = lineage['reports']
   with (Display(after_phase=_host_pages.give_back) as display,
         preemption.listen() as notice):
@@ -153,7 +156,7 @@ def run(model: Pretrained, document: Document, questions, controls,
       source = 'file'
       if questions is None:
         questions, source = _generated_questions(
-            model, chat, chunks, settings, jax.random.fold_in(key, 2**20)), (
+            model, chunks, settings, jax.random.fold_in(key, 2**20)), (
                 'generated')
       exam = sleep_scores.Exam(
           chunks, questions, controls, model.tokenizer.encode_stream(
@@ -163,9 +166,9 @@ def run(model: Pretrained, document: Document, questions, controls,
                             exam_settings.batch_rows)
       # With room for its slots the model is the same, and so are the programs
       # that score it afterwards.
-      before = _score(*slots.allocate_pool(
-          model.config, model.params, len(chunks), settings.slot_rank),
-                      chat, exam, answer, settings)
+      before = _score(model.with_params(*slots.allocate_pool(
+          model.config, model.params, len(chunks), settings.slot_rank)),
+                      exam, answer, settings)
       phase.advance(closed_book_nll=before['closed_book_nll'])
     texts = [documents.bundled_document(name).text
              for name in documents.bundled_names('rehearsal_')]
@@ -178,30 +181,33 @@ def run(model: Pretrained, document: Document, questions, controls,
                 [r['texts'] for r in reports], _REMEMBERED, seed, n),
             chunks[:n])
 
-      start = cycle.Life(current, params, lineage['sleeps'], tuple(
+      start = cycle.Life(current, lineage['sleeps'], tuple(
           Memory.from_json(m) for m in lineage.get('memories', ())))
       saves = PhaseSaves(workdir, _workdir.identity(lineage, same),
                          display, notice, settings.save_seconds)
+      observer = Observer(display, metrics, saves)
       for life, sleep_report in cycle.live(
-          start, chat, map(wake, range(start.cycle, len(chunks))), settings,
-          key, display, metrics, saves=saves):
-        current, params = life.config, life.params
+          start, map(wake, range(start.cycle, len(chunks))), settings,
+          key=key, observer=observer):
+        current = life.model
         reports.append(dataclasses.asdict(sleep_report))
         lineage = {**lineage, 'sleeps': life.cycle, 'reports': reports,
                    'memories': [dataclasses.asdict(m) for m in life.memories],
                    'seconds': display.seconds, 'tokens': display.tokens}
         with display.phase('save', total=1) as phase, notice.held():
           checkpoints.save_model(
-              workdir / 'model', current, params, model.tokenizer, lineage,
+              workdir / 'model', current.config, current.params,
+              current.tokenizer, lineage,
               then=lambda night=life.cycle - 1: (
                   kept.keep(workdir / 'model', night, None, settings.keep),
                   saves.clear()))
           phase.advance()
         notice.check()
     with display.phase('evaluate after', total=1) as phase:
-      after = _score(current, params, chat, exam, answer, settings)
+      after = _score(current, exam, answer, settings)
       phase.advance(closed_book_nll=after['closed_book_nll'])
   background.finish()
+  hand_overs = [r['hand_over'] for r in reports]
   report = {
       'document': document.title,
       'document_sha256': lineage['document_sha256'],
@@ -212,12 +218,13 @@ def run(model: Pretrained, document: Document, questions, controls,
           r['growth_max_abs_logit_change'] for r in reports),
       'growth_shapes': [r['growth_shapes'].splitlines() for r in reports],
       'dreams': sum(r['dreams'] for r in reports),
-      'retention_divergence': [r['retention_divergence'] for r in reports],
-      'sleeps_rolled_back': sum(r['rolled_back'] for r in reports),
+      'hand_overs': hand_overs,
+      'retention_divergence': [h['retention_divergence'] for h in hand_overs],
+      'sleeps_rolled_back': sum(h['rolled_back'] for h in hand_overs),
       **_dreaming_entries(reports),
       'params_before': transformer.parameter_count(model.params),
-      'params_after': transformer.parameter_count(params),
-      'params_sha256': params_sha256(params),
+      'params_after': transformer.parameter_count(current.params),
+      'params_sha256': params_sha256(current.params),
       'seconds': display.seconds,
       'tokens_per_second': display.tokens_per_second,
       'peak_memory_bytes': report_lib.peak_memory_bytes(), 'config': config}
@@ -261,9 +268,10 @@ def finished(workdir: pathlib.Path, config: dict,
   return report if same and theirs == ours else None
 
 
-def _score(config, params, chat, exam, answer, settings):
+def _score(model, exam, answer, settings):
+  ready = settings.for_compute(model)
   return sleep_scores.score_model(
-      *settings.for_compute(config, params), chat, exam, answer)
+      ready.config, ready.params, ready.chat, exam, answer)
 
 
 def _dreaming_entries(reports):

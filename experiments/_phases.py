@@ -16,8 +16,8 @@ from sleepjax.dreaming import inner
 from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
 from sleepjax.growth.slot_operators import OpenSlot
+from sleepjax.model import load_pretrained
 from sleepjax.models import layout
-from sleepjax.models.load import load_pretrained
 from sleepjax.pretraining import next_token
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling.rows import Rows

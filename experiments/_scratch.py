@@ -12,9 +12,9 @@ from experiments import _main
 from sleepjax.data import sources
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
+from sleepjax.model import Model
 from sleepjax.models import finite, transformer
 from sleepjax.models.config import ModelConfig
-from sleepjax.models.load import Pretrained
 from sleepjax.pretraining import next_token
 from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.training import checkpoints
@@ -44,7 +44,7 @@ def text_and_tokenizer(vocab_size: int):
   return jnp.asarray(np.asarray(tokenizer.encode(text), np.int32)), tokenizer
 
 
-def trained(config, folder: pathlib.Path, display) -> Pretrained:
+def trained(config, folder: pathlib.Path, display) -> Model:
   """The model that `config.scratch` and `config.pretraining` describe.
 
   It is kept in `folder` and read from there the next time.
@@ -57,10 +57,10 @@ def trained(config, folder: pathlib.Path, display) -> Pretrained:
       'pretraining': dataclasses.asdict(settings), 'seed': config.seed}))
   if checkpoints.is_saved(folder):
     saved = checkpoints.load_model(folder)
-    if saved.metadata != recipe:
+    if saved.lineage != recipe:
       raise UserError(f'{folder} holds a model of another recipe: choose '
                       'another --workdir, or delete that one.')
-    return Pretrained(saved.config, saved.params, saved.tokenizer, 'scratch')
+    return Model(saved.config, saved.params, saved.tokenizer, 'scratch')
   stream, tokenizer = text_and_tokenizer(shape.vocab_size)
   model = shape.model_config(tokenizer.vocab_size)
   key = jax.random.key(config.seed)
@@ -76,4 +76,4 @@ def trained(config, folder: pathlib.Path, display) -> Pretrained:
                         'Lower pretraining.learning_rate.')
       phase.advance(tokens=settings.rows * settings.window, loss=loss)
   checkpoints.save_model(folder, model, params, tokenizer, recipe)
-  return Pretrained(model, params, tokenizer, 'scratch')
+  return Model(model, params, tokenizer, 'scratch')

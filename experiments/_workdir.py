@@ -9,8 +9,8 @@ from typing import Any, TextIO
 
 from sleepjax.errors import UserError
 from sleepjax.mesh import distributed
+from sleepjax.model import Model
 from sleepjax.training import checkpoints
-from sleepjax.training.checkpoints import SavedModel
 
 # What messages call an entry, if not by its name.
 _CALLED = {'base': 'model', 'base_architecture': 'architecture',
@@ -121,7 +121,7 @@ def resumed_progress(folder: pathlib.Path, config: Mapping[str, Any]
 
 
 def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
-                  same: Sequence[str]) -> SavedModel | None:
+                  same: Sequence[str]) -> Model | None:
   """The model that an earlier run of the same command has left.
 
   Args:
@@ -139,7 +139,7 @@ def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
     return None
   saved = checkpoints.load_model(folder)
   check_same(folder, *(identity(run, same) for run in (
-      saved.metadata, lineage)))
+      saved.lineage, lineage)))
   return saved
 
 

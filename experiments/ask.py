@@ -20,6 +20,7 @@ import numpy as np
 from experiments import _main
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
+from sleepjax.model import Model
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
@@ -126,12 +127,12 @@ class _Asker:
     return self.chat.tokenizer.decode(tokens.tolist()).strip()
 
 
-def _asker(saved: checkpoints.SavedModel, args: argparse.Namespace,
+def _asker(saved: Model, args: argparse.Namespace,
            text: str | None) -> _Asker:
   config, params = layout.for_compute(saved.config, saved.params)
   ask = _Asker(
       config, params, ChatPrompts(saved.tokenizer),
-      saved.metadata.get('answer_prompt', '{question}'), args.max_new_tokens,
+      saved.lineage.get('answer_prompt', '{question}'), args.max_new_tokens,
       sampler.Sampling(args.temperature), jax.random.key(args.seed))
   if text is None:
     return ask

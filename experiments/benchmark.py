@@ -49,8 +49,8 @@ from experiments import _contest, _main, _work
 from experiments._contest import Entry
 from experiments._work import Sizes
 from sleepjax.errors import UserError
+from sleepjax.model import load_pretrained
 from sleepjax.models import export, layout
-from sleepjax.models.load import load_pretrained
 from sleepjax.training.progress import Display
 
 _OURS = 'experiments._phases'
@@ -113,7 +113,7 @@ def _parsed(argv):
   add('--without', default='', metavar='A,B',
       help='rivals to leave out, by the names in the table')
   add('--model', default='smollm2-135m-instruct', metavar='NAME',
-      help='see sleepjax.models.load (default smollm2-135m-instruct)')
+      help='see sleepjax.model (default smollm2-135m-instruct)')
   add('--dtype', default='float32', choices=('float32', 'bfloat16', 'auto'),
       help='in which matrices are multiplied, here; auto: what is native')
   add('--peer_dtype', default='float32', choices=('float32', 'bfloat16'),

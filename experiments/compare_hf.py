@@ -70,7 +70,7 @@ def compare(saved, folder, asked, max_new_tokens):
       saved.config, saved.params, 'float32', unroll=False)
   chat = ChatPrompts(saved.tokenizer)
   settings = questions_lib.AnswerConfig(
-      saved.metadata.get('answer_prompt', '{question}'), max_new_tokens)
+      saved.lineage.get('answer_prompt', '{question}'), max_new_tokens)
   answers = questions_lib.greedy_answers(config, params, chat, asked, settings)
   logits = jax.jit(transformer.logits, static_argnums=0)
   rows = []

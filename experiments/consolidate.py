@@ -19,7 +19,7 @@ from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.

@@ -35,9 +35,9 @@ from sleepjax.growth.expansion import NEW, Expansion, Gather
 from sleepjax.growth.fold import fold_slots
 from sleepjax.growth.grow import ModelState
 from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
+from sleepjax.model import Model, load_pretrained
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
-from sleepjax.models.load import Pretrained, load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.progress import Display
 
@@ -273,12 +273,12 @@ def read_text() -> tuple[str, str]:
   return 'bundled: drift', documents.bundled_document('drift').text
 
 
-def load(name: str, shapes: dict, seed: int, text: str) -> Pretrained:
+def load(name: str, shapes: dict, seed: int, text: str) -> Model:
   """A random model of `shapes`, its vocabulary from the text, or a real one."""
   if name not in shapes:
     return load_pretrained(name)
   tokenizer = Tokenizer.trained_on(text, shapes[name].vocab_size)
-  return Pretrained(
+  return Model(
       shapes[name], random_params(shapes[name], seed), tokenizer, name)
 
 

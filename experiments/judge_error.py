@@ -35,8 +35,8 @@ from sleepjax.evals import answers, judges
 from sleepjax.evals import judge_calibration as calibration
 from sleepjax.evals.judge_by_name import KINDS, make_judge
 from sleepjax.evals.judge_calibration import Pair, on_pairs
+from sleepjax.model import load_pretrained
 from sleepjax.models import layout
-from sleepjax.models.load import load_pretrained
 from sleepjax.sampling import context
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.writing import dreams

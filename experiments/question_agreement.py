@@ -28,8 +28,8 @@ from sleepjax.dreaming.select import rank_correlation
 from sleepjax.errors import UserError
 from sleepjax.evals import answers
 from sleepjax.lifecycle import cycle
+from sleepjax.model import load_pretrained
 from sleepjax.models import layout
-from sleepjax.models.load import load_pretrained
 from sleepjax.sampling import context
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.progress import Display

@@ -23,7 +23,7 @@ from experiments import _days, _main, _mesh
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.

@@ -26,7 +26,7 @@ from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.memory import clock, continuum, wake
 from sleepjax.memory.continuum import ContinuumConfig
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 from sleepjax.training import checkpoints, preemption
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter, read_metrics

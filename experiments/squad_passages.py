@@ -33,7 +33,7 @@ from sleepjax.evals import sleep_scores
 from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.

@@ -10,10 +10,10 @@ from sleepjax.growth.slot_operators import AppendSlot, CloseSlot, OpenSlot
 from sleepjax.growth.slots import append_slot, new_slot
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.cycle import Day, Life, live, sleep
+from sleepjax.model import load_pretrained
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.export import export_hf
 from sleepjax.models.layout import for_compute, insert_slot
-from sleepjax.models.load import load_pretrained
 from sleepjax.models.transformer import hidden_states, logits
 from sleepjax.sampling.sampler import Sampling, sample
 from sleepjax.seeding.objective import SeedingConfig

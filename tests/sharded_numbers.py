@@ -26,8 +26,8 @@ from sleepjax.growth.slot_operators import AppendSlot
 from sleepjax.losses import imitation
 from sleepjax.mesh import distributed, sharding
 from sleepjax.mesh.sharding import MeshConfig
+from sleepjax.model import load_pretrained
 from sleepjax.models import transformer
-from sleepjax.models.load import load_pretrained
 from sleepjax.models.named_leaves import named_leaves
 from sleepjax.pretraining import world_batches
 from sleepjax.pretraining.world_batches import WorldRows

@@ -5,8 +5,6 @@ frozen model with what is trained in its place, by default a slot, and nothing
 else is in its context.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
@@ -59,23 +57,3 @@ def held_in_loss(config: ModelConfig, frozen, value, index, held_in: Rows,
   """τ: mean nats per answer token, pooled over questions; lower is better."""
   nll_QxN = completion_nll(config, frozen, value, index, held_in, part)
   return nll_QxN.sum() / jnp.maximum(held_in.completion_mask.sum(), 1)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def retention_divergence(config: ModelConfig, before, after,
-                         rows: Rows) -> jax.Array:
-  """KL(before ‖ after) per completion token of the rows, in nats.
-
-  Args:
-    config: the model's shape, in either layout.
-    before, after: parameters, the teacher's first; one output head.
-    rows: text on which the model should stay what it was.
-  """
-  head = layout.frozen_head(config, before)
-  old, new = (rows_lib.completion_hidden(config, params, rows)
-              for params in (before, after))
-  total, weight, _ = from_hidden.divergence_from_hidden(
-      'forward_kl', old, head, new, head,
-      rows.completion_mask.astype(jnp.float32),
-      matmul=layout.head_matmul(config))
-  return total / jnp.maximum(weight, 1.0)

@@ -26,6 +26,7 @@ from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows, num_tokens
 from sleepjax.seeding import loop, update
+from sleepjax.seeding.consolidation import retention_divergence
 from sleepjax.seeding.loop import Examples, Seeder
 from sleepjax.training.budget import Meter
 
@@ -125,7 +126,7 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
   # Written so that a loss that is not a number is undone, too.
   undone, moved = not tau_after <= tau_before, None
   if retention is not None:
-    moved = float(loss.retention_divergence(
+    moved = float(retention_divergence(
         sleeper.config, before.params(), after.params(), retention))
     undone = undone or not moved <= s.max_retention_divergence
   tokens = 2 * (num_tokens(held_in) + (

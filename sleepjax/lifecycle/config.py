@@ -5,8 +5,7 @@ import dataclasses
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.evals import judge_by_name
 from sleepjax.memory.day import LevelMemory
-from sleepjax.models import layout
-from sleepjax.models.config import ModelConfig
+from sleepjax.model import Model
 from sleepjax.seeding.objective import SeedingConfig
 from sleepjax.training.budget import Budget
 from sleepjax.training.kept import KeepConfig
@@ -81,12 +80,11 @@ class SleepConfig:
     """What a prompt and its reply may take in context beside a document."""
     return self.dreams.prompt_tokens + self.dreams.completion_tokens
 
-  def for_compute(self, config: ModelConfig, params):
-    """Canonical (config, params) in the layout of `matmul_dtype`, `unroll`."""
+  def for_compute(self, model: Model) -> Model:
+    """A canonical model in the layout of `matmul_dtype` and `unroll`."""
     adds_to_layers = not self.trained.endswith('slot') or self.dreaming
-    return layout.for_compute(
-        config, params, self.matmul_dtype, self.unroll,
-        'float32' if adds_to_layers else None)
+    return model.for_compute(self.matmul_dtype, self.unroll,
+                             'float32' if adds_to_layers else None)
 
   def __post_init__(self):
     if '{question}' not in self.answer_prompt:

@@ -7,24 +7,16 @@ context is empty, and it answers as it does closed book.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.memory import clock, wake
 from sleepjax.memory.wake import WakeConfig
+from sleepjax.model import Model
 from sleepjax.models.config import ModelConfig
-from sleepjax.models.transformer import Segment
 from sleepjax.sampling import context
-
-
-class WithoutDocument(ChatPrompts):
-  """Prompts about a text that is not in the context: closed-book ones."""
-
-  def after_document(self, prompt: str) -> list[int]:
-    return self.closed_book(prompt)
+from sleepjax.writing.teacher import Teacher, WithoutDocument
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,39 +35,23 @@ class LevelMemory:
       raise ValueError(f'passes={self.passes} must be at least 1.')
 
 
-class Memory(NamedTuple):
-  """A model that has read.
-
-  config, params: in compute layout, as it speaks now.
-  chat: renders prompts about what was read.
-  segments: what it has in its cache.
-  """
-
-  config: ModelConfig
-  params: Any
-  chat: ChatPrompts
-  segments: tuple[Segment, ...]
-
-
-def read(canonical: tuple[ModelConfig, Any], compute: tuple[ModelConfig, Any],
-         chat: ChatPrompts, text: str, level: LevelMemory | None,
-         to_compute: Callable) -> Memory:
+def read(model: Model, ready: Model, text: str, level: LevelMemory | None,
+         to_compute: Callable[[Model], Model]) -> Teacher:
   """A model that has read a text, into its context or into its levels.
 
   Args:
-    canonical, compute: (config, params) of one model in both layouts.
-    chat: its prompts.
+    model, ready: the same model, canonical and in compute layout.
     text: to be read.
     level: how levels take it in; None reads it into the context.
-    to_compute: (config, params) from the first layout into the second.
+    to_compute: from the first layout into the second.
   """
+  chat = model.chat
   if level is None:
-    return Memory(*compute, chat, (
-        context.read_document(*compute, chat, text),))
-  config, params = canonical
-  written = write_levels(config, params, chat.document(text), level)
-  return Memory(*to_compute(config, written),
-                WithoutDocument(chat.tokenizer), ())
+    return Teacher(ready, (context.read_document(
+        ready.config, ready.params, chat, text),))
+  written = write_levels(model.config, model.params, chat.document(text), level)
+  return Teacher(to_compute(model.with_params(model.config, written)), (),
+                 WithoutDocument(model.tokenizer))
 
 
 def write_levels(config: ModelConfig, params, tokens: Sequence[int],

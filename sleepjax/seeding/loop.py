@@ -209,7 +209,8 @@ class Seeder:
                        'parameter: see sleepjax.seeding.ewc.')
 
   @property
-  def _head_ids(self):
+  def head_ids(self) -> np.ndarray | None:
+    """`head` as an array, as batches have it."""
     return np.asarray(self.head, np.int32) if self.head else None
 
   def _other_terms(self, rng) -> dict:
@@ -283,7 +284,7 @@ class Seeder:
                for i, f, c in zip(chosen, finished, cuts)]
     prompt, mask = rows_lib.pad_left(student, P)
     rollout = _rollout(
-        self.config, self.frozen, state.slot, self.index, self._head_ids,
+        self.config, self.frozen, state.slot, self.index, self.head_ids,
         # Prefix and rollout are no longer together than the longest dream: one
         # that was cut there is not told from by what comes after.
         prompt, mask, N - cuts, key,
@@ -321,7 +322,7 @@ class Seeder:
     else:
       batch = self._off_policy(state, rng)
     batch = batch._replace(
-        **self._other_terms(rng), head=self._head_ids,
+        **self._other_terms(rng), head=self.head_ids,
         importance=self.importance if s.ewc else None)
     updates = s.updates_per_rollout if on_policy else 1
     tokens = sum(rows_lib.num_tokens(rows) for rows in (

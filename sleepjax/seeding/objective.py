@@ -216,8 +216,8 @@ def head_segments(config: ModelConfig, params, head) -> tuple[Segment, ...]:
   return (transformer.hidden_states(config, params, head[None])[1],)
 
 
-def _divergence(config, settings, head, teacher_hidden, student_hidden, mask,
-                **likelihood):
+def divergence(config: ModelConfig, settings: SeedingConfig, head,
+               teacher_hidden, student_hidden, mask, **likelihood):
   """D of completion tokens that it is to see, as (sum, weight, aux)."""
   d = settings.divergence
   return from_hidden.divergence_from_hidden(
@@ -262,7 +262,7 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
     rows = getattr(batch, name)
     if rows is not None:
       hidden = rows_lib.completion_hidden(config, student, rows, segments)
-      total, weight, _ = _divergence(
+      total, weight, _ = divergence(
           config, settings, head, getattr(batch, f'{name}_hidden'), hidden,
           rows.completion_mask)
       metrics[f'{name}_divergence'] = total / jnp.maximum(weight, 1.0)
@@ -303,7 +303,7 @@ def _loss_of_rows(config, settings, student, head, segments, batch, whole):
           'targets_N': tokens,
           'target_weight_N': jnp.where(
               mask, -share * batch.advantage[:, None], 0)}
-    total, _, aux = _divergence(
+    total, _, aux = divergence(
         config, settings, head, batch.teacher_hidden, hidden, seen,
         **likelihood)
     loss = settings.alpha * total / weight

@@ -22,29 +22,13 @@ import jax.numpy as jnp
 
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
+from sleepjax.model import Model
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig, RopeScaling
 from sleepjax.models.named_leaves import named_leaves, nested
 from sleepjax.training import saved_folder
 
 _MODEL, _PROGRESS = 'model.json', 'progress.json'
-
-
-@dataclasses.dataclass(frozen=True)
-class SavedModel:
-  """A model as `save_model` wrote it.
-
-  Attributes:
-    config: its architecture, in the canonical layout.
-    params: canonical parameter tree of numpy arrays.
-    tokenizer: its vocabulary and chat form.
-    metadata: what was saved with it, as JSON gives it back.
-  """
-
-  config: ModelConfig
-  params: dict
-  tokenizer: Tokenizer
-  metadata: dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +99,11 @@ def save_model(folder: str | os.PathLike, config: ModelConfig, params,
       tokenizer.save, then)
 
 
-def load_model(folder: str | os.PathLike) -> SavedModel:
+def load_model(folder: str | os.PathLike) -> Model:
   """Reads what `save_model` wrote and checks every array.
+
+  Its lineage is what was saved with it, as JSON gives it back; its name that of
+  the model that it comes from.
 
   Raises:
     UserError: no model is there, a file is missing or damaged, or the arrays
@@ -131,8 +118,9 @@ def load_model(folder: str | os.PathLike) -> SavedModel:
         f'{path.parent}: its arrays do not fit the architecture in its '
         f'{_MODEL}. Copy the whole folder of one model.\n{misfits}')
   params = nested(saved_folder.read_arrays(path.parent, manifest, have))
-  return SavedModel(config, params, Tokenizer.from_folder(path.parent),
-                    manifest['metadata'])
+  lineage = manifest['metadata']
+  return Model(config, params, Tokenizer.from_folder(path.parent),
+               lineage.get('base', path.parent.name), lineage)
 
 
 def save_progress(folder: str | os.PathLike, step: int | str, tree,

@@ -6,7 +6,7 @@ import pytest
 
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
-from sleepjax.models.load import packaged_file
+from sleepjax.model import packaged_file
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 REFERENCE = json.loads((GOLDEN / 'smollm2_tokens.json').read_text())

@@ -10,6 +10,7 @@ from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.errors import UserError
 from sleepjax.growth.adapters import OWN_MLP_SLOT, LowRank
 from sleepjax.models import layout
+from sleepjax.seeding import consolidation
 from tests import dream_models as dm
 from tests.dream_models import INDEX, SETTINGS, assert_same, row
 
@@ -222,7 +223,7 @@ def test_retention_divergence_by_hand(model):
     log_q, _ = dm.log_softmax_by_hand(model, RETENTION, i, other)
     kl += (np.exp(log_p) * (log_p - log_q)).sum(-1).tolist()
   assert len(kl) == 8 and np.mean(kl) > 0.01
-  divergence = jax.jit(loss.retention_divergence, static_argnums=0)
+  divergence = jax.jit(consolidation.retention_divergence, static_argnums=0)
   insert = lambda s: OWN_MLP_SLOT.insert(config, frozen, s, index)
   np.testing.assert_allclose(
       divergence(config, insert(slot), insert(other), RETENTION), np.mean(kl),

@@ -10,7 +10,7 @@ import pytest
 from experiments import _contest, _peers, _phases, _work, benchmark
 from experiments._contest import Entry
 from sleepjax.errors import UserError
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 
 # A worker imports this module by its name.
 HERE = __name__

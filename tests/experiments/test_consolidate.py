@@ -71,7 +71,7 @@ def test_a_sleep_brings_the_text_into_the_weights(slept):
 
 
 def test_only_the_new_slot_differs_from_the_base_model(slept):
-  from sleepjax.models.load import load_pretrained
+  from sleepjax.model import load_pretrained
   base = load_pretrained('smollm2-135m-instruct')
   saved = checkpoints.load_model(slept[0] / 'model')
   grown = dict(saved.params['layers'])

@@ -19,9 +19,9 @@ from sleepjax.data import world, world_tokenizer
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
+from sleepjax.model import Model
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
-from sleepjax.models.load import Pretrained
 from sleepjax.seeding import loop
 from sleepjax.training import checkpoints, preemption
 
@@ -32,7 +32,7 @@ def model():
   config = ModelConfig(
       vocab_size=tokenizer.vocab_size, num_layers=1, embed_dim=16, mlp_dim=16,
       num_heads=2, num_kv_heads=1, head_dim=8, max_context=512)
-  return Pretrained(config, jax.tree.map(np.asarray, transformer.init(
+  return Model(config, jax.tree.map(np.asarray, transformer.init(
       config, jax.random.key(0))), tokenizer, 'random')
 
 
@@ -75,8 +75,8 @@ def test_the_report_has_a_row_for_each_night(whole, model):
   assert saved.config.num_slots == 3
   assert saved.params['layers']['slots']['open'].all()
   # What `ask` puts its questions with.
-  assert saved.metadata['answer_prompt'] == '{question}'
-  # Pretrained weights stay what they were.
+  assert saved.lineage['answer_prompt'] == '{question}'
+  # Model weights stay what they were.
   for path, old in jax.tree_util.tree_flatten_with_path(model.params)[0]:
     new = saved.params
     for key in path:
@@ -236,7 +236,7 @@ def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):
     patched.setattr(checkpoints, 'save_model', save_and_hear)
     with pytest.raises(preemption.Preempted):
       run(model, tmp_path, **_KEEP)
-  assert checkpoints.load_model(tmp_path / 'model').metadata['nights'] == 1
+  assert checkpoints.load_model(tmp_path / 'model').lineage['nights'] == 1
   report = run(model, tmp_path, **_KEEP)
   assert report['params_sha256'] == whole[1]['params_sha256']
   assert _kept(tmp_path) == _kept(whole[0])

@@ -9,8 +9,8 @@ from configs import quickstart
 from experiments import _days, _main
 from sleepjax.dreaming import stage
 from sleepjax.dreaming.tasks import Memory
-from sleepjax.lifecycle import cycle
-from sleepjax.models.load import load_pretrained
+from sleepjax.lifecycle import cycle, phases
+from sleepjax.model import load_pretrained
 from sleepjax.seeding import loop
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
@@ -56,7 +56,7 @@ def test_every_night_dreams_about_its_day_and_an_earlier_one(whole):
 
 
 def test_memories_are_kept_with_when_they_were_rehearsed(whole):
-  kept = checkpoints.load_model(whole[0] / 'model').metadata['progress']
+  kept = checkpoints.load_model(whole[0] / 'model').lineage['progress']
   memories = [Memory.from_json(m) for m in kept['memories']]
   assert [m.cycle for m in memories] == [0, 1, 2]
   last = kept['dreaming'][2]['rehearsed']
@@ -69,8 +69,8 @@ def test_a_life_that_dies_inside_its_nights_ends_the_same(
     whole, tmp_path, monkeypatch):
   """After writing the first, seeding the second, a round of the third."""
   read, update, back = (
-      cycle.read_night, loop.Seeder.update, stage.write_back_lib.write_back)
-  words, calls = mock.Mock(side_effect=cycle.write_words), {
+      phases.read_words, loop.Seeder.update, stage.write_back_lib.write_back)
+  words, calls = mock.Mock(side_effect=phases.write_words), {
       'read': 0, 'update': 0, 'back': 0}
 
   def dies(name, at, function):
@@ -81,9 +81,9 @@ def test_a_life_that_dies_inside_its_nights_ends_the_same(
       return function(*args, **kwargs)
     return call
 
-  monkeypatch.setattr(cycle, 'write_words', words)
+  monkeypatch.setattr(phases, 'write_words', words)
   for name, at, owner, attribute, function in (
-      ('read', 1, cycle, 'read_night', read),
+      ('read', 1, phases, 'read_words', read),
       ('update', 4 + 3 + 3, loop.Seeder, 'update', update),
       ('back', 2, stage.write_back_lib, 'write_back', back)):
     with monkeypatch.context() as patched:

@@ -168,8 +168,8 @@ def smollm2():
   import torch
   import transformers
 
+  from sleepjax.model import load_pretrained
   from sleepjax.models.hf import to_hf_tensors
-  from sleepjax.models.load import load_pretrained
 
   loaded = load_pretrained('smollm2-135m-instruct')
   c = loaded.config
@@ -205,7 +205,7 @@ def smollm2_tokens():
   """Token ids of llama.cpp, asked through its server."""
   import xllamacpp
 
-  from sleepjax.models.load import packaged_file
+  from sleepjax.model import packaged_file
 
   params = xllamacpp.CommonParams()
   params.model.path = str(packaged_file('smollm2-135m-instruct'))

@@ -14,7 +14,7 @@ from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 from sleepjax.writing import rehearsal
@@ -121,8 +121,8 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     patched.setattr(cycle, 'sleep', dies_in_the_second_sleep)
     with pytest.raises(KeyboardInterrupt):
       run(tmp_path)
-  assert checkpoints.load_model(tmp_path / 'model').metadata['sleeps'] == 1
-  saved = checkpoints.load_model(tmp_path / 'model').metadata
+  assert checkpoints.load_model(tmp_path / 'model').lineage['sleeps'] == 1
+  saved = checkpoints.load_model(tmp_path / 'model').lineage
   report = run(tmp_path)
   assert report['params_sha256'] == whole[1]['params_sha256']
   # The first sleep's time counts, too.

@@ -11,8 +11,8 @@ from sleepjax.data import world
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.memory import continuum, day, wake
 from sleepjax.memory.wake import WakeConfig
-from sleepjax.models import layout, transformer
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import Model, load_pretrained
+from sleepjax.models import transformer
 
 DAY = world.day(3_000_000, 0)
 LEVEL = day.LevelMemory(
@@ -77,13 +77,14 @@ def test_one_pass_is_the_levels_own_updates(tiny):
 
 
 def test_prompts_about_what_is_in_a_level_have_no_document(tiny):
-  config, params, chat, _ = tiny
-  models = (config, params), layout.for_compute(config, params)
-  memory = day.read(*models, chat, DAY.text, LEVEL, layout.for_compute)
-  assert memory.segments == ()
-  assert memory.chat.after_document('Who?') == chat.closed_book('Who?')
-  context = day.read(*models, chat, DAY.text, None, layout.for_compute)
-  assert context.chat is chat and len(context.segments) == 1
+  config, params, chat, bundled = tiny
+  model = bundled.with_params(config, params)
+  models, to_compute = (model, model.for_compute()), Model.for_compute
+  reading = day.read(*models, DAY.text, LEVEL, to_compute)
+  assert reading.segments == ()
+  assert reading.chat.after_document('Who?') == chat.closed_book('Who?')
+  context = day.read(*models, DAY.text, None, to_compute)
+  assert context.chat == chat and len(context.segments) == 1
 
 
 def test_no_passes_are_refused():

@@ -13,8 +13,8 @@ from experiments import _main, pretrain
 from sleepjax.data import process_batches
 from sleepjax.mesh import sharding
 from sleepjax.mesh.sharding import MeshConfig
+from sleepjax.model import load_pretrained
 from sleepjax.models.config import ModelConfig
-from sleepjax.models.load import load_pretrained
 from sleepjax.pretraining.next_token import PretrainingConfig
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ import pytest
 
 from sleepjax.errors import UserError
 from sleepjax.growth import fold, slots
+from sleepjax.model import load_pretrained
 from sleepjax.models import export, transformer
-from sleepjax.models.load import load_pretrained
 from tests.conftest import random_params
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'

@@ -51,7 +51,7 @@ def test_what_is_not_finite_is_never_saved(plain, byte_tokenizer, tmp_path):
   with pytest.raises(NotFiniteError, match=(
       'model is not saved, .*: layers/mlp/up .1 of 3072.')):
     checkpoints.save_model(folder, config, broken, byte_tokenizer, {'n': 2})
-  assert checkpoints.load_model(folder).metadata == {'n': 1}
+  assert checkpoints.load_model(folder).lineage == {'n': 1}
   with pytest.raises(NotFiniteError, match='0/count|0/mu/a'):
     checkpoints.save_progress(tmp_path / 'p', 1, optax.adam(1.0).update(
         {'a': jnp.float32('inf')}, optax.adam(1.0).init({'a': 1.0}))[1], {})

@@ -12,9 +12,9 @@ import safetensors.numpy
 from sleepjax.errors import UserError
 from sleepjax.mesh import sharding
 from sleepjax.mesh.sharding import MeshConfig
+from sleepjax.model import load_pretrained
 from sleepjax.models import hf, transformer
 from sleepjax.models.config import ModelConfig, RopeScaling
-from sleepjax.models.load import load_pretrained
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 FAMILIES = ['llama', 'qwen2', 'qwen3']

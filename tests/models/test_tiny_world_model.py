@@ -5,23 +5,24 @@ import pathlib
 import jax
 import pytest
 
+from sleepjax import model as load_lib
 from sleepjax.data import world
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.evals import world_scores
-from sleepjax.models import load, transformer
+from sleepjax.models import transformer
 
 _DAYS = [world.day(2_000_000 + i, 0) for i in range(32)]  # Not of training.
 
 
 @pytest.fixture(scope='module')
 def exam():
-  model = load.load_pretrained('tiny-world')
+  model = load_lib.load_pretrained('tiny-world')
   return model.config, model.params, ChatPrompts(model.tokenizer)
 
 
 def test_it_is_small(exam):
   assert transformer.parameter_count(exam[1]) < 400_000
-  files = list(pathlib.Path(load.BUNDLED['tiny-world']).iterdir())
+  files = list(pathlib.Path(load_lib.BUNDLED['tiny-world']).iterdir())
   assert sum(file.stat().st_size for file in files) < 2_000_000
 
 

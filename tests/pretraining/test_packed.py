@@ -10,8 +10,8 @@ from configs.pretrain import tiny_world
 from experiments import pretrain
 from sleepjax.data import world_tokenizer
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.model import load_pretrained
 from sleepjax.models import transformer
-from sleepjax.models.load import load_pretrained
 from sleepjax.pretraining import next_token, world_batches
 from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.pretraining.world_batches import WorldRows

@@ -44,7 +44,7 @@ def test_model_comes_back(saved, every_part, byte_tokenizer):
   assert model.config == config
   assert_same_arrays(model.params, params)
   assert model.params['layers']['slots']['open'].dtype == bool
-  assert model.metadata == {'name': 'first'}
+  assert model.lineage == {'name': 'first'}
   assert model.tokenizer.encode('Is it é?') == byte_tokenizer.encode('Is it é?')
   assert model.tokenizer.stop_ids == byte_tokenizer.stop_ids
   assert model.tokenizer.chat_template == byte_tokenizer.chat_template
@@ -84,7 +84,7 @@ def test_a_newer_model_replaces_an_older_one(
     saved, plain, byte_tokenizer, tmp_path):
   checkpoints.save_model(saved, *plain, byte_tokenizer, {'name': 'second'})
   model = checkpoints.load_model(saved)
-  assert model.metadata == {'name': 'second'}
+  assert model.lineage == {'name': 'second'}
   assert_same_arrays(model.params, plain[1])
   assert [path.name for path in tmp_path.iterdir()] == ['model']
 
@@ -94,9 +94,9 @@ def test_replacement_killed_between_its_renames(
   saved.rename(tmp_path / 'model.old')
   (tmp_path / 'model.writing').mkdir()
   assert checkpoints.is_saved(saved)
-  assert checkpoints.load_model(saved).metadata == {'name': 'first'}
+  assert checkpoints.load_model(saved).lineage == {'name': 'first'}
   checkpoints.save_model(saved, *plain, byte_tokenizer, {'name': 'second'})
-  assert checkpoints.load_model(saved).metadata == {'name': 'second'}
+  assert checkpoints.load_model(saved).lineage == {'name': 'second'}
   assert [path.name for path in tmp_path.iterdir()] == ['model']
 
 
@@ -156,7 +156,7 @@ def test_every_released_format_is_read(folder):
   golden = make_checkpoints
   model = checkpoints.load_model(folder / 'model')
   assert model.config == golden.CONFIG
-  assert model.metadata == golden.METADATA
+  assert model.lineage == golden.METADATA
   assert_same_arrays(model.params, random_params(golden.CONFIG))
   assert model.tokenizer.vocab_size == golden.CONFIG.vocab_size
   progress = checkpoints.load_progress(folder / 'progress')
@@ -311,7 +311,7 @@ def test_killed_at_any_moment(byte_tokenizer, tmp_path):
     process.join()
     model = checkpoints.load_model(tmp_path / 'model')
     progress = checkpoints.load_progress(tmp_path / 'progress')
-    for n, tree in ((model.metadata['n'], model.params),
+    for n, tree in ((model.lineage['n'], model.params),
                     (progress.step, progress.tree)):
       assert finished.value <= n <= finished.value + 1
       assert all((leaf == n).all() for leaf in jax.tree.leaves(tree))

@@ -5,7 +5,7 @@ import numpy as np
 
 from sleepjax.data import world
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 from sleepjax.sampling import context
 from sleepjax.writing import agreement
 from sleepjax.writing.dreams import DreamConfig, Dreamer

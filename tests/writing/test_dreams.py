@@ -11,7 +11,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
-from sleepjax.models.load import packaged_file
+from sleepjax.model import packaged_file
 from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.writing import cleaning, dreams, prompt_library
@@ -195,7 +195,7 @@ def test_a_real_model_writes_questions_where_none_are_given(chat):
   """What a run without --questions is scored on."""
   from configs.consolidate import quick
   from experiments import _document, _main
-  from sleepjax.models.load import load_pretrained
+  from sleepjax.model import load_pretrained
 
   config = quick.get_config()
   settings = _main.to_dataclass(
@@ -214,8 +214,8 @@ def test_a_real_model_dreams_by_the_library(chat):
   """No prompt of the student holds the text; those written differ."""
   from configs.consolidate import quick
   from experiments import _main
+  from sleepjax.model import load_pretrained
   from sleepjax.models import layout
-  from sleepjax.models.load import load_pretrained
 
   config = quick.get_config()
   config.sleep.dreams.update(

@@ -9,8 +9,8 @@ from experiments import _main
 from sleepjax.data import world
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
+from sleepjax.model import load_pretrained
 from sleepjax.models import layout
-from sleepjax.models.load import load_pretrained
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import loop
 from sleepjax.writing import rehearsal

@@ -10,13 +10,14 @@ from configs import quickstart
 from experiments import _main
 from sleepjax.data import world
 from sleepjax.data.documents import Question
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.evals import questions
 from sleepjax.evals.questions import AnswerConfig
-from sleepjax.lifecycle import cycle, night
+from sleepjax.lifecycle import cycle
+from sleepjax.lifecycle import written as written_lib
 from sleepjax.memory import day as day_memory
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 from sleepjax.writing.dreams import Dreamer
+from sleepjax.writing.teacher import Teacher
 
 DAY = world.day(901, 0)
 CHANGES = {
@@ -32,14 +33,13 @@ def model():
 
 
 def write(model, avoid=()):
-  """(words, the day in memory, chat, [(key, temperature) of every draw])."""
+  """(words, who has read the day, chat, [(key, temperature) of each draw])."""
   config = quickstart.get_config().sleep
   config.update_from_flattened_dict(CHANGES)
   settings = _main.to_dataclass(cycle.SleepConfig, config)
-  chat = ChatPrompts(model.tokenizer)
-  asleep = settings.for_compute(model.config, model.params)
-  awake = day_memory.read((model.config, model.params), asleep, chat, DAY.text,
-                          None, settings.for_compute)
+  ready = settings.for_compute(model)
+  reading = day_memory.read(
+      model, ready, DAY.text, None, settings.for_compute)
   draws, original = [], Dreamer.write
 
   def noted(self, prompts, key, *, temperature=None, segments=()):
@@ -49,13 +49,16 @@ def write(model, avoid=()):
 
   with pytest.MonkeyPatch.context() as patched:
     patched.setattr(Dreamer, 'write', noted)
-    words = night.write_words(
-        settings, awake, asleep, None, chat, DAY.document,
-        [world.day(3_000_000 + i, 0).text for i in range(4)],
-        [q.question
-         for q in world.questions(world.known_facts()[:4], 'direct')],
-        [], avoid, jax.random.split(jax.random.key(5)), lambda tokens: None)
-  return words, awake, chat, draws
+    asleep = Teacher(ready)
+    words = written_lib.write_words(
+        settings, written_lib.Teachers(reading, asleep, asleep),
+        written_lib.Day(
+            DAY.document,
+            [world.day(3_000_000 + i, 0).text for i in range(4)], avoid,
+            [q.question
+             for q in world.questions(world.known_facts()[:4], 'direct')]),
+        jax.random.split(jax.random.key(5)), lambda tokens: None)
+  return words, reading, model.chat, draws
 
 
 @pytest.fixture(scope='module')
@@ -91,12 +94,12 @@ def test_samples_are_drawn_with_keys_of_their_own(written):
 
 
 def test_held_in_answers_are_the_likeliest(written):
-  words, awake, chat, _ = written
+  words, reading, chat, _ = written
   assert len(words.held_in) > 6
   answers = questions.greedy_answers(
-      awake.config, awake.params, chat,
+      reading.model.config, reading.model.params, chat,
       [Question(question, '') for question, _ in words.held_in],
-      AnswerConfig(max_new_tokens=12), awake.segments[0])
+      AnswerConfig(max_new_tokens=12), reading.segments[0])
   assert answers == [answer for _, answer in words.held_in]
   assert np.mean([world.answer_to(question, DAY.facts) == answer
                   for question, answer in words.held_in]) > 0.8

