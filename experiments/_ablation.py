@@ -13,7 +13,7 @@ import pathlib
 import rich.console
 import rich.table
 
-from experiments import _days, _document, _main, _mesh
+from experiments import _document, _main, _mesh
 from experiments.squad_passages import read_passages, summarise, to_exam
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
@@ -21,6 +21,8 @@ from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
+from sleepjax.runs import nights
+from sleepjax.tasks import world
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Column -> (key of a run's report, or two of which the ratio is taken; format).
@@ -99,17 +101,19 @@ class AblationConfig:
 def run_world(model, config, settings, seed, folder, number):
   """The report of days and nights, with what the table needs."""
   del number
-  days = _main.to_dataclass(_days.DaysConfig, config['days'], 'config.days')
-  report = _days.run(model, config, settings, days, seed, folder)
+  days = _main.to_dataclass(world.DaysConfig, config['days'], 'config.days')
+  report = nights.run(
+      world.WorldTask(settings, days, seed), model, settings, config=config,
+      seed=seed, workdir=folder)
   return {**report, 'known_after': report['known_accuracy'][-1],
+          'seed_tokens': _tokens([report], 'seed'),
           'sleep_tokens': _sleep_tokens([report]),
           'in_view_after': report['in_context_accuracy_after'][-1]}
 
 
 def _tokens(reports, phase):
   """Read or written in a phase by all of these runs."""
-  return sum(r['tokens_per_second'].get(phase, 0) * r['seconds'].get(phase, 0)
-             for r in reports)
+  return sum(r['tokens'].get(phase, 0) for r in reports)
 
 
 def _sleep_tokens(reports):
@@ -231,6 +235,7 @@ def run(config, workdir: str | None, with_arm, columns):
     _main.check_numbers(config, passages=1)
     read_passages(
         config.split, 0, (max(ablation.seeds) + 1) * config.passages)
+  _main.saving_of(config)
   enable_compilation_cache()
   with _mesh.devices_of(config):
     _run_all(config, settings, ablation, pathlib.Path(workdir), columns)

@@ -8,7 +8,7 @@ import pathlib
 import jax
 import numpy as np
 
-from experiments import _host_pages, _workdir
+from experiments import _host_pages
 from sleepjax.data import documents, sources
 from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
@@ -23,6 +23,9 @@ from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed, sharding
 from sleepjax.model import Model
 from sleepjax.models import transformer
+from sleepjax.runs import folder as folder_lib
+from sleepjax.runs.nights import remembered
+from sleepjax.runs.session import Saving, params_sha256
 from sleepjax.sampling import context
 from sleepjax.training import background, checkpoints, kept, preemption
 from sleepjax.training.metrics import MetricsWriter, read_metrics
@@ -73,17 +76,6 @@ def text_sha256(document: Document) -> str:
   return hashlib.sha256(document.text.encode()).hexdigest()
 
 
-def params_sha256(params) -> str:
-  """Hash over the names, dtypes, shapes and bytes of a tree, in path order."""
-  digest = hashlib.sha256()
-  for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-    leaf = sharding.to_host(leaf)
-    digest.update(f'{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}'
-                  .encode())
-    digest.update(leaf.tobytes())
-  return digest.hexdigest()
-
-
 def _generated_questions(model, chunks, settings, key):
   """Questions that the model itself writes about each chunk while it has it."""
   ready = settings.for_compute(model)
@@ -104,7 +96,8 @@ def _generated_questions(model, chunks, settings, key):
 
 def run(model: Model, document: Document, questions, controls,
         config: dict, settings: cycle.SleepConfig,
-        exam_settings: ExamConfig, seed: int, workdir: pathlib.Path) -> dict:
+        exam_settings: ExamConfig, seed: int, workdir: pathlib.Path,
+        saving: Saving | None = None) -> dict:
   """One document, from reading to report.
 
   Args:
@@ -121,12 +114,13 @@ def run(model: Model, document: Document, questions, controls,
   Returns:
     The report, also written to `workdir`.
   """
-  if settings.keep.best:
+  saving = saving or Saving()
+  if saving.keep.best:
     raise UserError(
-        'sleep.keep.best: sleeps on one document have no measure by which one '
-        'is best. Set sleep.keep.latest.')
+        'saving.keep.best: sleeps on one document have no measure by which one '
+        'is best. Set saving.keep.latest.')
   slots.layer_mask(model.config, settings.slot_layers)  # Refused at once.
-  _claim = _workdir.claim(workdir)
+  _claim = folder_lib.claim(workdir)
   chat = ChatPrompts(model.tokenizer)
   key = jax.random.key(seed)
   chunks = wake_chunks(
@@ -141,7 +135,7 @@ def run(model: Model, document: Document, questions, controls,
       model.config, sharding.on_mesh(model.params))
   reports = []
   same = 'base_architecture', 'base', 'document_sha256', 'config'
-  saved = _workdir.resumed_model(workdir / 'model', lineage, same)
+  saved = folder_lib.resumed_model(workdir / 'model', lineage, same)
   if saved is not None:
     lineage = dict(saved.lineage)
     current = saved.with_params(saved.config, sharding.on_mesh(saved.params))
@@ -151,7 +145,7 @@ def run(model: Model, document: Document, questions, controls,
     # Of sleeps that an interrupted run has finished.
     display.restore(lineage)
     if saved is not None:
-      kept.keep(workdir / 'model', lineage['sleeps'] - 1, None, settings.keep)
+      kept.keep(workdir / 'model', lineage['sleeps'] - 1, None, saving.keep)
     with display.phase('evaluate before', total=1) as phase:
       source = 'file'
       if questions is None:
@@ -183,8 +177,8 @@ def run(model: Model, document: Document, questions, controls,
 
       start = cycle.Life(current, lineage['sleeps'], tuple(
           Memory.from_json(m) for m in lineage.get('memories', ())))
-      saves = PhaseSaves(workdir, _workdir.identity(lineage, same),
-                         display, notice, settings.save_seconds)
+      saves = PhaseSaves(workdir, folder_lib.identity(lineage, same),
+                         display, notice, saving.seconds)
       observer = Observer(display, metrics, saves)
       for life, sleep_report in cycle.live(
           start, map(wake, range(start.cycle, len(chunks))), settings,
@@ -199,7 +193,7 @@ def run(model: Model, document: Document, questions, controls,
               workdir / 'model', current.config, current.params,
               current.tokenizer, lineage,
               then=lambda night=life.cycle - 1: (
-                  kept.keep(workdir / 'model', night, None, settings.keep),
+                  kept.keep(workdir / 'model', night, None, saving.keep),
                   saves.clear()))
           phase.advance()
         notice.check()
@@ -227,6 +221,7 @@ def run(model: Model, document: Document, questions, controls,
       'params_sha256': params_sha256(current.params),
       'seconds': display.seconds,
       'tokens_per_second': display.tokens_per_second,
+      'tokens': display.tokens,
       'peak_memory_bytes': report_lib.peak_memory_bytes(), 'config': config}
   report_lib.write_json(workdir / 'dreams.json', {
       'sleeps': reports, 'questions': [
@@ -238,20 +233,6 @@ def run(model: Model, document: Document, questions, controls,
   return report
 
 
-def remembered(dreams, number: int, seed: int, sleep: int) -> tuple[str, ...]:
-  """At most so many different prompts of earlier sleeps, drawn at random.
-
-  Args:
-    dreams: of each earlier sleep, as its report shows them.
-    number: of prompts.
-    seed, sleep: of the run, and which sleep they are for.
-  """
-  every = sorted({dream['prompt'] for written in dreams for dream in written
-                  if dream['kind'] != 'recall'})
-  rng = np.random.default_rng((seed, sleep))
-  return tuple(every[i] for i in rng.permutation(len(every))[:number])
-
-
 def finished(workdir: pathlib.Path, config: dict,
              document: Document) -> dict | None:
   """The report of a run of this configuration and document, if it has ended.
@@ -260,7 +241,7 @@ def finished(workdir: pathlib.Path, config: dict,
   """
   path = workdir / 'report.json'
   report = json.loads(path.read_text()) if path.exists() else {}
-  theirs, ours = (_workdir.identity(run, ('config',))
+  theirs, ours = (folder_lib.identity(run, ('config',))
                   for run in (report, {'config': config}))
   same = (report['document_sha256'] == text_sha256(document)
           if 'document_sha256' in report else

@@ -32,6 +32,7 @@ from ml_collections import config_dict, config_flags
 
 from experiments import _host_pages
 from sleepjax.errors import UserError
+from sleepjax.runs.session import Saving
 from sleepjax.training import background, checkpoints, preemption
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -154,6 +155,18 @@ def config_from_flags(
         '--config=PATH.py or --config.FIELD=VALUE.')
   flag_values.mark_as_parsed()
   return values.config
+
+
+def saving_of(config: config_dict.ConfigDict) -> Saving:
+  """How often a run is saved: `config.saving`, which is taken out of it.
+
+  It says nothing of what is computed, so a run may go on with another one.
+  """
+  saving = to_dataclass(Saving, config.get('saving') or {}, 'config.saving')
+  with config.unlocked():
+    if 'saving' in config:
+      del config['saving']
+  return saving
 
 
 def check_numbers(config: config_dict.ConfigDict, **least: int) -> None:

@@ -45,6 +45,7 @@ def main(argv):
       cycle.SleepConfig, config.sleep, 'config.sleep')
   exam_settings = _main.to_dataclass(
       _document.ExamConfig, config.exam, 'config.exam')
+  saving = _main.saving_of(config)
   document = documents.read_document(_DOCUMENT.value)
   questions = (None if _QUESTIONS.value is None
                else documents.read_questions(_QUESTIONS.value))
@@ -54,7 +55,7 @@ def main(argv):
         load_pretrained(config.model), document, questions,
         _document.bundled_controls(),
         json.loads(json.dumps(config.to_dict())), settings, exam_settings,
-        config.seed, pathlib.Path(_WORKDIR.value))
+        config.seed, pathlib.Path(_WORKDIR.value), saving)
     report_lib.print_table(report)
     print(f'Wrote {_WORKDIR.value}/report.json and report.png; ask the model '
           f'with\n  python -m experiments.ask --checkpoint={_WORKDIR.value} '

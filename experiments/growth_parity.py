@@ -25,7 +25,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main, _workdir
+from experiments import _main
 from sleepjax.data import documents, sources
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError, check_least
@@ -38,6 +38,7 @@ from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
 from sleepjax.model import Model, load_pretrained
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.runs import folder as folder_lib
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.progress import Display
 
@@ -330,7 +331,7 @@ def started(workdir, fresh: dict) -> dict:
   if not path.exists():
     return fresh
   report = json.loads(path.read_text(encoding='utf-8'))
-  _workdir.check_same(workdir, report, {
+  folder_lib.check_same(workdir, report, {
       name: fresh[name] for name in ('config', 'text')})
   return report
 
@@ -348,7 +349,7 @@ def main(argv):
       for name, shape in config.shapes.items()}
   workdir = pathlib.Path(_WORKDIR.value)
   enable_compilation_cache()
-  _claim = _workdir.claim(workdir)
+  _claim = folder_lib.claim(workdir)
   source, text = read_text()
   report = started(workdir, {
       'text': source, 'tokens': settings.tokens, 'models': {}, 'rows': {},

@@ -26,7 +26,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main, _scratch, _workdir
+from experiments import _main, _scratch
 from experiments._scratch import ScratchConfig
 from sleepjax.data import sources
 from sleepjax.errors import UserError
@@ -37,6 +37,7 @@ from sleepjax.growth.grow import ModelState
 from sleepjax.models import finite, transformer
 from sleepjax.pretraining import next_token
 from sleepjax.pretraining.next_token import PretrainingConfig
+from sleepjax.runs import folder as folder_lib
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.progress import Display
@@ -312,7 +313,7 @@ def main(argv):
   # A seed does not depend on which others there are.
   recipe = {k: v for k, v in resolved.items() if k != 'seeds'}
   reports, curves = [], []
-  _claim = _workdir.claim(workdir)
+  _claim = folder_lib.claim(workdir)
   with Display() as display:
     for seed in training.seeds:
       folder = workdir / f'seed_{seed}'
@@ -322,7 +323,7 @@ def main(argv):
             seed, model, plan, training, settings, stream, held_out, folder,
             display), 'config': recipe})
       reports.append(json.loads(done.read_text()))
-      _workdir.check_same(folder, reports[-1], {'config': recipe})
+      folder_lib.check_same(folder, reports[-1], {'config': recipe})
       rows = read_metrics(folder / 'steps.jsonl')
       curves.append({arm: [row['loss'] for row in rows if row['phase'] == arm]
                      for arm in ('before', *ARMS)})

@@ -20,7 +20,7 @@ import time
 import jax
 from absl import flags
 
-from experiments import _main, _workdir
+from experiments import _main
 from sleepjax.data import process_batches, world, world_tokenizer
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
@@ -34,6 +34,7 @@ from sleepjax.models.lookup_init import lookup_init
 from sleepjax.pretraining import next_token, world_batches
 from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.pretraining.world_batches import WorldRows
+from sleepjax.runs import folder as folder_lib
 from sleepjax.training import checkpoints, kept, preemption
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter
@@ -150,9 +151,9 @@ def main(argv):
   mesh = sharding.make_mesh(
       _main.to_dataclass(MeshConfig, config.mesh, 'config.mesh'))
   state = born(model, settings, config.seed, config.lookup_start, mesh)
-  _claim = _workdir.claim(workdir)
+  _claim = folder_lib.claim(workdir)
   folder, start, tokens, seconds = workdir / 'progress', 0, 0, 0.0
-  if saved := _workdir.resumed_progress(folder, resolved):
+  if saved := folder_lib.resumed_progress(folder, resolved):
     state = sharding.put(checkpoints.with_structure(state, saved.tree),
                          sharding.param_shardings(state, mesh))
     start, tokens, seconds = saved.step, *saved.metadata['spent']

@@ -19,11 +19,13 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _days, _main, _mesh
+from experiments import _main, _mesh
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
+from sleepjax.runs import nights
+from sleepjax.tasks import world
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.
@@ -97,14 +99,16 @@ def main(argv):
   _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
-  days = _main.to_dataclass(_days.DaysConfig, config.days, 'config.days')
+  days = _main.to_dataclass(world.DaysConfig, config.days, 'config.days')
+  saving = _main.saving_of(config)
   enable_compilation_cache()
   workdir = pathlib.Path(_WORKDIR.value)
   with _mesh.devices_of(config):
-    report = _days.run(
-        load_pretrained(config.model),
-        json.loads(json.dumps(config.to_dict())), settings, days, config.seed,
-        workdir)
+    report = nights.run(
+        world.WorldTask(settings, days, config.seed),
+        load_pretrained(config.model), settings,
+        config=json.loads(json.dumps(config.to_dict())), seed=config.seed,
+        workdir=workdir, saving=saving)
     if distributed.is_first():
       plot_report(report, workdir / 'report.png')
       print_report(report)

@@ -20,13 +20,14 @@ import matplotlib
 import numpy as np
 from absl import flags
 
-from experiments import _main, _scratch, _workdir
+from experiments import _main, _scratch
 from sleepjax.data import sources
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.memory import clock, continuum, wake
 from sleepjax.memory.continuum import ContinuumConfig
 from sleepjax.model import load_pretrained
+from sleepjax.runs import folder as folder_lib
 from sleepjax.training import checkpoints, preemption
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter, read_metrics
@@ -49,6 +50,14 @@ def context_only_losses(config, params, settings, tokens):
     # Keep the token before the next window and forget the gradients.
     still = still._replace(previous=after.previous)
   return losses
+
+
+def numbers_of(hand_over):
+  """A hand-over's numbers; sender and receiver are memory levels."""
+  number = lambda name: int(name.split()[1]) + 1 if ' ' in name else 0
+  return {**{side: number(hand_over[side]) for side in ('sender', 'receiver')},
+          **{name: value for name, value in hand_over.items()
+             if name.endswith(('_before', '_after')) and value is not None}}
 
 
 def summarise(rows, chunks, tokens):
@@ -130,7 +139,7 @@ def main(argv):
   window = settings.wake.chunks[0]
   _main.check_numbers(config, save_every=1, skip_tokens=0, tokens=window)
   enable_compilation_cache()
-  _claim = _workdir.claim(workdir)
+  _claim = folder_lib.claim(workdir)
   key = jax.random.key(config.seed)
   with Display() as display:
     if config.model is None:
@@ -149,16 +158,18 @@ def main(argv):
     state = continuum.init_state(grown, params, settings)
     folder, log = workdir / 'progress', workdir / 'windows.jsonl'
     start = 0
-    if saved := _workdir.resumed_progress(folder, resolved):
+    if saved := folder_lib.resumed_progress(folder, resolved):
       start = saved.step
       state = checkpoints.with_structure(state, saved.tree)
-    rows = [r for r in read_metrics(log) if r['tokens_read'] <= start] if (
+    lines = [r for r in read_metrics(log) if r['tokens_read'] <= start] if (
         log.exists()) else []
+    rows, handed = ([line for line in lines if line['phase'] == phase]
+                    for phase in ('read', 'hand_over'))
     rewritten = log.with_name(f'{log.name}.part')
     rewritten.unlink(missing_ok=True)
     with MetricsWriter(rewritten) as writer:
-      for row in rows:
-        writer.write('read', row['step'], {
+      for row in lines:
+        writer.write(row['phase'], row['step'], {
             k: v for k, v in row.items() if k not in ('phase', 'step')})
     rewritten.replace(log)
     with display.phase('context only', total=1) as phase:
@@ -183,6 +194,10 @@ def main(argv):
                  'resident_gib': _resident_gib()}
           writer.write('read', n, row)
           rows.append(row)
+          for hand_over in heard[0]['hand_overs']:
+            line = {'tokens_read': row['tokens_read'], **numbers_of(hand_over)}
+            writer.write('hand_over', n, line)
+            handed.append(line)
           phase.advance(tokens=window, loss=row['loss'])
           told = notice.came()
           if told or row['tokens_read'] % config.save_every < window:
@@ -191,6 +206,8 @@ def main(argv):
         if told:
           notice.check()
   report = {**summarise(rows, settings.wake.chunks, len(tokens)),
+            'hand_overs': [{k: v for k, v in line.items()
+                            if k not in ('phase', 'step')} for line in handed],
             'peak_memory_bytes': report_lib.peak_memory_bytes(),
             'config': resolved}
   report_lib.write_report(workdir, report)

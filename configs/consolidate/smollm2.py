@@ -12,6 +12,8 @@ def get_config() -> ConfigDict:
   c.model = 'smollm2-135m-instruct'  # Or a .gguf file, or a HF folder.
   c.seed = 0
   c.mesh = ConfigDict(dict(data=1, fsdp=1, tensor=1))  # -1: all that is left.
+  c.saving = ConfigDict(dict(
+      seconds=30.0, keep=ConfigDict(dict(latest=0, best=False))))
 
   c.sleep = ConfigDict()
   c.sleep.answer_prompt = '{question} Answer briefly.'
@@ -31,8 +33,6 @@ def get_config() -> ConfigDict:
   c.sleep.source = 'dreams'
   c.sleep.replay = False
   c.sleep.max_retention_divergence = 1.0
-  c.sleep.save_seconds = 30.0
-  c.sleep.keep = ConfigDict(dict(latest=0, best=False))
 
   d = c.sleep.dreams = ConfigDict()
   d.question_prompt = 'Ask a question about this: {sentence}'

@@ -8,7 +8,6 @@ from sleepjax.memory.day import LevelMemory
 from sleepjax.model import Model
 from sleepjax.seeding.objective import SeedingConfig
 from sleepjax.training.budget import Budget
-from sleepjax.training.kept import KeepConfig
 from sleepjax.writing.dreams import DreamConfig
 
 
@@ -32,9 +31,6 @@ class SleepConfig:
   max_retention_divergence: nats per token by which seeding may move the model
     on rows of rehearsal and retention; beyond it the sleep is undone.
   seeding_budget, dreaming_budget: what those two may spend each night.
-  save_seconds: of work that a run may lose that dies inside a night; 0 saves
-    after every update.
-  keep: which earlier nights stay beside the last one.
   answer_prompt: how questions are put, with {question}.
   judge: of the semantic reward: 'stand_in', which compares content tokens
     inside the jitted step, or a name of `judge_by_name.KINDS`.
@@ -70,8 +66,6 @@ class SleepConfig:
   source: str = 'dreams'
   replay: bool = False
   max_retention_divergence: float = 1.0
-  save_seconds: float = 30.0
-  keep: KeepConfig = KeepConfig()
   seeding_budget: Budget = Budget()
   dreaming_budget: Budget = Budget()
 
@@ -115,9 +109,6 @@ class SleepConfig:
       raise ValueError(
           f'max_retention_divergence={self.max_retention_divergence} must not '
           'be negative: it is a limit in nats per token.')
-    if not self.save_seconds >= 0:
-      raise ValueError(
-          f'save_seconds={self.save_seconds} must not be negative.')
     for name in ('slot_rank', 'low_rank'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')

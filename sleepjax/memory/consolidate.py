@@ -7,12 +7,14 @@ prospective weights, the sender's slots closed, no context, and a newborn slot
 in the receiver, the only thing that learns. What comes back is the student
 itself, so that the update, applied at the end, gives exactly the trained model.
 
-Memory level 0 is attention; memory level ℓ + 1 is MLP level ℓ.
+Memory level 0 is attention; memory level ℓ + 1 is MLP level ℓ. What is learnt
+is `seeding.consolidation`'s, as for a night.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +27,12 @@ from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import sampler
-from sleepjax.seeding import loop, update
+from sleepjax.seeding import consolidation, loop
+from sleepjax.seeding.consolidation import Guard, level_name
 from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.training.observer import Observer, silent
 
 _SAMPLED_ROWS = 16
-
-Report = Callable[[int, dict, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,21 +44,55 @@ class ConsolidationConfig:
 
   seeding: the objective and its optimizer.
   dreams: how many the teacher writes.
+  held_out: how many more, which nothing is trained on: the divergence before
+    and after a hand-over is taken on them; 0 takes none.
   prompt_tokens: length of a stretch.
   dream_tokens: length of what follows it.
   temperature: at which the teacher writes.
+  max_retention_divergence: nats per token by which a hand-over may move the
+    model on what it is to retain; beyond it what it has learnt is undone.
   """
 
   seeding: SeedingConfig = SeedingConfig()
   dreams: int = 32
+  held_out: int = 8
   prompt_tokens: int = 16
   dream_tokens: int = 32
   temperature: float = 1.0
+  max_retention_divergence: float = 1.0
 
   def __post_init__(self):
-    for name in ('dreams', 'prompt_tokens', 'dream_tokens'):
-      if getattr(self, name) < 1:
-        raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')
+    for name, least in (('dreams', 1), ('prompt_tokens', 1),
+                        ('dream_tokens', 1), ('held_out', 0)):
+      if getattr(self, name) < least:
+        raise ValueError(
+            f'{name}={getattr(self, name)} must be at least {least}.')
+
+
+class Sides(NamedTuple):
+  """The two models of a hand-over, canonical parameters of one shape.
+
+  teacher: the running model.
+  student: the same with the sender's base update in place; the teacher itself
+    if the sender is attention, which has none.
+  """
+
+  teacher: Any
+  student: Any
+
+
+class Others(NamedTuple):
+  """What a hand-over must leave alone: prompts as token ids.
+
+  rehearsal: that contain a text of their own, which the model shall go on
+    using; retention: without one, about what it knows.
+  """
+
+  rehearsal: Sequence[Sequence[int]] = ()
+  retention: Sequence[Sequence[int]] = ()
+
+
+NO_OTHERS = Others()
 
 
 def stretches(tokens: Sequence[int], number: int, length: int,
@@ -76,14 +112,20 @@ def stretches(tokens: Sequence[int], number: int, length: int,
   return tokens[starts[:, None] + np.arange(length)]
 
 
-def stream_dreams(config: ModelConfig, teacher, tokens: Sequence[int],
+def continuations(config: ModelConfig, teacher,
+                  prompts: Sequence[Sequence[int]],
                   settings: ConsolidationConfig, key,
-                  segments: tuple[Segment, ...] = (),
-                  stop_ids: tuple[int, ...] = ()) -> loop.Examples:
-  """The teacher's continuations of stretches of `tokens`, scored by itself."""
-  prompt_key, sample_key = jax.random.split(key)
-  prompts = stretches(
-      tokens, settings.dreams, settings.prompt_tokens, prompt_key)
+                  segments: tuple[Segment, ...] = ()) -> loop.Examples:
+  """What the teacher writes after each of some prompts, scored by itself.
+
+  Args:
+    config, teacher: who writes.
+    prompts: token ids, all of one length.
+    settings: length and temperature of what is written.
+    key: typed PRNG key.
+    segments: what the teacher alone has in its cache.
+  """
+  prompts = np.asarray(prompts, np.int32)
   method = sampler.Sampling(temperature=settings.temperature)
   completions = []
   for start in range(0, len(prompts), _SAMPLED_ROWS):
@@ -91,9 +133,8 @@ def stream_dreams(config: ModelConfig, teacher, tokens: Sequence[int],
         np.arange(start, start + _SAMPLED_ROWS), len(prompts) - 1)
     rollout = sampler.jitted_sample(
         config, teacher, prompts[rows], np.ones_like(prompts[rows], bool),
-        jax.random.fold_in(sample_key, start),
-        max_new_tokens=settings.dream_tokens, stop_ids=stop_ids, method=method,
-        segments=segments)
+        jax.random.fold_in(key, start), max_new_tokens=settings.dream_tokens,
+        stop_ids=(), method=method, segments=segments)
     written, mask = map(to_host, (rollout.tokens, rollout.mask))
     completions += [w[m] for w, m in zip(written, mask, strict=True)]
   prompts = prompts.tolist()
@@ -102,45 +143,53 @@ def stream_dreams(config: ModelConfig, teacher, tokens: Sequence[int],
       settings.dream_tokens, segments)
 
 
-def seed_slot(config: ModelConfig, teacher, student, index: int, level: int,
-              tokens: Sequence[int], settings: ConsolidationConfig, key,
-              segments: tuple[Segment, ...] = (),
-              stop_ids: tuple[int, ...] = (),
-              report: Report = lambda *_: None):
+def _seed_slot(config, sides, place, tokens, settings, key, others, between,
+               observer):
   """Trains one open slot of the student to do what the teacher does.
 
   Args:
-    config: shape of both models, canonical layout.
-    teacher: parameters of the state before.
-    student: prospective parameters; entry `index` of `level` is open.
-    index: which slot learns.
-    level: MLP level of its pool.
-    tokens: the stream to dream about.
-    settings: every choice.
-    key: typed PRNG key.
-    segments: what the teacher alone has in its cache.
-    stop_ids: tokens that end a dream.
-    report: gets (step, metrics, tokens) of every update.
+    place: (MLP level, number of the slot in its pool).
+    others, between, observer: see `consolidate`.
 
   Returns:
-    The student's parameters with the trained slot; nothing else differs.
+    (the student's parameters with the trained slot, HandOver).
   """
+  level, index = place
   dream_key, seed_key = jax.random.split(key)
-  examples = stream_dreams(
-      config, teacher, tokens, settings, dream_key, segments, stop_ids)
+  prompt_key, sample_key = jax.random.split(dream_key)
+  segments = ()
+  if between[0] == level_name(0):
+    _, context = _read(
+        config, sides.teacher, np.asarray(tokens, np.int32)[None])
+    segments = (context,)
+  write = lambda prompts, key, segments=(): continuations(
+      config, sides.teacher, prompts, settings, key, segments)
+  prompts = lambda number, key: stretches(
+      tokens, number, settings.prompt_tokens, key)
+  examples = write(prompts(settings.dreams, prompt_key), sample_key, segments)
+  # Keys of their own, so that what is trained on does not depend on them.
+  unseen = prompts(settings.held_out, jax.random.fold_in(prompt_key, 1))
+  held_out = write(unseen, jax.random.fold_in(sample_key, 1), segments) if len(
+      unseen) else None
+  rehearsal, retention = (
+      write(rows, jax.random.fold_in(sample_key, i)) if len(rows) else None
+      for i, rows in enumerate(others, 2))
   seeder = loop.Seeder(
-      config, student, index, settings.seeding, examples, segments, None,
-      stop_ids, np.zeros(config.vocab_size, bool), teacher, part=Slot(level))
-  slot = jax.tree.map(
-      jnp.copy, slots.read_slot(config, student, index, level))
-  state = update.init_state(settings.seeding, slot)
-  slot = seeder.run(state, seed_key, report).slot
-  return layout.insert_slot(config, student, slot, index, level)
+      config, sides.student, index, settings.seeding, examples, segments,
+      rehearsal, (), np.zeros(config.vocab_size, bool), sides.teacher,
+      part=Slot(level), retention=retention)
+  slot, hand_over = consolidation.consolidate(
+      seeder, slots.read_slot(config, sides.student, index, level), seed_key,
+      between=between, guard=Guard(
+          held_out, retention and retention.student,
+          settings.max_retention_divergence), observer=observer)
+  return layout.insert_slot(
+      config, sides.student, slot, index, level), hand_over
 
 
 def merge_oldest(config: ModelConfig, params, level: int,
                  tokens: Sequence[int], settings: ConsolidationConfig, key,
-                 report: Report = lambda *_: None):
+                 observer: Observer | None = None):
   """Makes room in a full pool: its two oldest slots become one.
 
   By distillation: the teacher is the model with both; the student keeps the
@@ -155,8 +204,10 @@ def merge_oldest(config: ModelConfig, params, level: int,
       config, params, slots.strongest_units(config, params, 0, 1, level), 0,
       opened[:, 0] | opened[:, 1], level)
   student = slots.close_slot(config, student, 1, close_key, level)
-  student = seed_slot(config, params, student, 0, level, tokens, settings,
-                      seed_key, report=report)
+  oldest = f'two oldest of {level_name(level + 1)}'
+  student, _ = _seed_slot(
+      config, Sides(params, student), (level, 0), tokens, settings, seed_key,
+      NO_OTHERS, (oldest, oldest), observer or silent())
   return slots.open_first(config, student, level)
 
 
@@ -166,27 +217,25 @@ _close_all = _jitted(slots.close_all)
 _open_slot = _jitted(slots.open_slot)
 
 
-def consolidate(config: ModelConfig, params, prospective, sender: int,
+def consolidate(config: ModelConfig, sides: Sides, sender: int,
                 tokens: Sequence[int], settings: ConsolidationConfig, key,
-                stop_ids: tuple[int, ...] = (),
-                report: Report = lambda *_: None):
+                others: Others = NO_OTHERS, observer: Observer | None = None):
   """One consolidation, from a memory level into the next slower one.
 
   Args:
     config: the model's shape, with a pool of slots at the receiver.
-    params: the running model, canonical layout. It is not changed.
-    prospective: the same with the sender's base update in place; `params`
-      itself if the sender is attention, which has none.
+    sides: teacher and student, canonical layout. They are not changed.
     sender: memory level; the receiver is sender + 1.
     tokens: what the sender has seen since its last sleep. If the sender is
       attention they are the teacher's context, too.
     settings: every choice.
     key: typed PRNG key.
-    stop_ids: tokens that end a dream.
-    report: gets (step, metrics, tokens) of every update.
+    others: what the hand-over must leave alone.
+    observer: is shown the seeding, and gets a line for every update.
 
   Returns:
-    The model after the update: the trained student, bit for bit.
+    (the model after the update, which is the trained student bit for bit;
+    HandOver).
 
   Raises:
     ValueError: the sender has no slower neighbour, or that has no pool of at
@@ -203,7 +252,7 @@ def consolidate(config: ModelConfig, params, prospective, sender: int,
         'allocate at least two (growth.slots.allocate_pool), so that the '
         'oldest can merge when it is full.')
   prune_key, merge_key, new_key, seed_key = jax.random.split(key, 4)
-  student = prospective
+  student = sides.student
   if sender:
     student = _close_all(config, student, prune_key, level=sender - 1)
   if np.asarray(slots.is_open(config, student, level)).all():
@@ -213,9 +262,7 @@ def consolidate(config: ModelConfig, params, prospective, sender: int,
   student = _open_slot(
       config, student, slots.new_slot(config, new_key, config.slot_rank), index,
       jnp.ones(config.num_layers, bool), level=level)
-  segments = ()
-  if sender == 0:
-    _, context = _read(config, params, np.asarray(tokens, np.int32)[None])
-    segments = (context,)
-  return seed_slot(config, params, student, index, level, tokens, settings,
-                   seed_key, segments, stop_ids, report)
+  return _seed_slot(
+      config, sides._replace(student=student), (level, index), tokens,
+      settings, seed_key, others,
+      (level_name(sender), level_name(sender + 1)), observer or silent())

@@ -17,10 +17,17 @@ import numpy as np
 
 from sleepjax.growth import slots
 from sleepjax.memory import clock, consolidate, wake
-from sleepjax.memory.consolidate import ConsolidationConfig
+from sleepjax.memory.consolidate import (
+    NO_OTHERS,
+    ConsolidationConfig,
+    Others,
+    Sides,
+)
 from sleepjax.memory.wake import WakeConfig, WakeState
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.seeding.consolidation import HandOver
+from sleepjax.training.observer import Observer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,31 +139,35 @@ def init_state(config: ModelConfig, params,
 
 
 def hand_over(config: ModelConfig, settings: ContinuumConfig,
-              state: MemoryState, sender: int, receiver: int | None, key,
-              report: consolidate.Report = lambda *_: None) -> MemoryState:
+              state: MemoryState, pair: tuple[int, int | None], key,
+              others: Others = NO_OTHERS, observer: Observer | None = None
+              ) -> tuple[MemoryState, HandOver | None]:
   """Compute, consolidate, update: one due pair of memory levels.
 
   Args:
     config, settings: of the model.
     state: stays as it is.
-    sender: memory level, 0 for attention.
-    receiver: sender + 1, or None for the slowest level, which only updates.
+    pair: sender, a memory level with 0 for attention, and receiver: sender + 1,
+      or None for the slowest level, which only updates.
     key: typed PRNG key of this hand-over.
-    report: gets (step, metrics, tokens) of every update of the new slot.
+    others, observer: see `consolidate.consolidate`.
+
+  Returns:
+    The state after it, and what was handed over; None of the slowest level.
   """
-  after = state.wake
+  (sender, receiver), after, report = pair, state.wake, None
   if sender:
     after = wake.updated(settings.wake, after, sender - 1)
   params = wake.merge_levels(config, state.params, after.weights)
   seen, sleeps = list(state.seen), state.sleeps.copy()
   if receiver is not None:
-    params = consolidate.consolidate(
-        config, state.params, params, sender, seen[sender], settings.sleep,
-        key, report=report)
+    params, report = consolidate.consolidate(
+        config, Sides(state.params, params), sender, seen[sender],
+        settings.sleep, key, others, observer)
     seen[sender] = np.zeros(0, np.int32)
     sleeps[receiver - 1] += 1
   return state._replace(
-      params=params, wake=after, seen=tuple(seen), sleeps=sleeps)
+      params=params, wake=after, seen=tuple(seen), sleeps=sleeps), report
 
 
 def _read_window(config, settings, state, window, mask=None):
@@ -168,18 +179,23 @@ def _read_window(config, settings, state, window, mask=None):
   return state._replace(wake=awake, seen=seen), metrics
 
 
-def _sleep(config, settings, state, pairs, key):
-  now = int(state.wake.tokens_read)
-  for sender, receiver in pairs:
-    state = hand_over(
-        config, settings, state, sender, receiver,
-        jax.random.fold_in(jax.random.fold_in(key, now), sender))
-  return state
+def _sleep(config, settings, state, pairs, key, others, observer):
+  """(the state after all due hand-overs, what each did)."""
+  now, reports = int(state.wake.tokens_read), []
+  for pair in pairs:
+    state, report = hand_over(
+        config, settings, state, pair,
+        jax.random.fold_in(jax.random.fold_in(key, now), pair[0]), others,
+        observer)
+    reports.append(report)
+  return state, [dataclasses.asdict(r) for r in reports if r is not None]
 
 
 def read(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
          tokens: Sequence[int], key,
-         report: Callable[[dict], None] = lambda _: None) -> MemoryState:
+         report: Callable[[dict], None] = lambda _: None,
+         others: Others = NO_OTHERS, observer: Observer | None = None
+         ) -> MemoryState:
   """Reads a stretch of a stream, asleep whenever the clock says so.
 
   What does not fill a window waits in the state, so that a stream gives the
@@ -192,7 +208,9 @@ def read(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
     tokens: ids, any number of them.
     key: typed PRNG key of the whole stream.
     report: gets the metrics of every window, with `tokens_read`, the pairs that
-      were `due`, and the number of all `sleeps` so far.
+      were `due`, what their `hand_overs` did, and the number of all `sleeps` so
+      far.
+    others, observer: see `consolidate.consolidate`.
 
   Returns:
     The state after the last whole window and what was due then.
@@ -205,14 +223,16 @@ def read(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
     state, metrics = _read_window(config, settings, state, window)
     now = int(state.wake.tokens_read)
     pairs = clock.due(now, settings.wake.chunks)
-    state = _sleep(config, settings, state, pairs, key)
+    state, hand_overs = _sleep(
+        config, settings, state, pairs, key, others, observer)
     report({**metrics, 'tokens_read': now, 'due': pairs,
-            'sleeps': int(state.sleeps.sum())})
+            'hand_overs': hand_overs, 'sleeps': int(state.sleeps.sum())})
   return state._replace(pending=waiting[whole:])
 
 
 def finish(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
-           key) -> MemoryState:
+           key, others: Others = NO_OTHERS, observer: Observer | None = None
+           ) -> MemoryState:
   """The end of a stream: its last, partial chunks are read and handed over.
 
   Every level that has seen something since its last sleep hands over, slow
@@ -231,7 +251,7 @@ def finish(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
   pairs = [(sender, receiver) for sender, receiver in pairs
            if receiver is None
            or len(state.seen[sender]) >= settings.sleep.prompt_tokens]
-  state = _sleep(config, settings, state, pairs, key)
+  state, _ = _sleep(config, settings, state, pairs, key, others, observer)
   nothing = np.zeros(0, np.int32)
   rounded = -(-state.wake.tokens_read // size) * size
   return state._replace(

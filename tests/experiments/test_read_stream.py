@@ -43,8 +43,14 @@ def test_all_clocks_fire_and_the_run_goes_on_where_it_stopped(
   # 68 tokens are eight whole windows; Σ⌊64/C⌋ over 8, 16 and 32 tokens.
   assert report['tokens'] == 64 and report['windows'] == 8
   assert report['sleeps'] == report['sleeps_by_the_clock'] == 8 + 4 + 2
-  rows = read_metrics(tmp_path / 'windows.jsonl')
+  lines = read_metrics(tmp_path / 'windows.jsonl')
+  rows = [line for line in lines if line['phase'] == 'read']
   assert [r['hand_overs'] for r in rows] == [1, 2, 1, 3, 1, 2, 1, 4]
+  handed = report['hand_overs']
+  assert len(handed) == 14 and {h['sender'] for h in handed} == {0, 1, 2}
+  assert all(h['receiver'] == h['sender'] + 1 for h in handed)
+  assert all({'divergence_before', 'divergence_after'} <= set(h)
+             for h in handed)
   # Nothing was learnt before the first window.
   assert rows[0]['loss'] == pytest.approx(rows[0]['loss_context_only'])
   assert rows[-1]['loss'] != rows[-1]['loss_context_only']

@@ -15,6 +15,7 @@ from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
 from sleepjax.model import load_pretrained
+from sleepjax.runs.session import params_sha256
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 from sleepjax.writing import rehearsal
@@ -215,10 +216,10 @@ def test_every_arm_is_a_configuration():
 def test_hash_follows_values_names_and_shapes():
   tree = {'a': np.arange(4.0), 'b': {'c': np.ones((2, 2))}}
   same = jax.tree.map(np.copy, tree)
-  base = _document.params_sha256(tree)
-  assert base == _document.params_sha256(same)
+  base = params_sha256(tree)
+  assert base == params_sha256(same)
   same['a'][2] += 1e-9
-  assert base != _document.params_sha256(same)
-  assert base != _document.params_sha256({**tree, 'd': np.ones(1)})
-  assert base != _document.params_sha256(
+  assert base != params_sha256(same)
+  assert base != params_sha256({**tree, 'd': np.ones(1)})
+  assert base != params_sha256(
       {'a': tree['a'].reshape(2, 2), 'b': tree['b']})

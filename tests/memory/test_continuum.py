@@ -15,6 +15,7 @@ from sleepjax.memory.continuum import ContinuumConfig
 from sleepjax.memory.wake import WakeConfig
 from sleepjax.models import transformer
 from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.training.observer import Observer
 
 CHUNKS = (8, 8, 16, 32)
 SETTINGS = ContinuumConfig(
@@ -67,6 +68,10 @@ def test_every_clock_fires(whole):
   assert [r['due'] for r in reports] == [
       clock.due(n, CHUNKS) for n in range(8, 81, 8)]
   assert state.sleeps.tolist() == [10, 10, 5]
+  handed = [h for r in reports for h in r['hand_overs']]
+  assert len(handed) == 25
+  assert all(h['divergence_before'] >= 0 and h['divergence_after'] >= 0
+             for h in handed)
   assert state.sleeps.sum() == clock.sleeps(80, CHUNKS)
   assert np.isfinite([float(r['loss']) for r in reports]).all()
   assert state.pending.tolist() == STREAM[80:].tolist()
@@ -102,11 +107,13 @@ def test_an_update_is_the_trained_student(model):
       SETTINGS.wake, chunks=(8, 64, 128, 256)))
   state = continuum.read(config, quick, start, STREAM[:16], KEY)
   before = jax.tree.map(np.array, state)
-  after = continuum.hand_over(config, SETTINGS, state, 1, 2, KEY)
+  after, report = continuum.hand_over(config, SETTINGS, state, (1, 2), KEY)
   prospective = wake.merge_levels(config, state.params, wake.updated(
       SETTINGS.wake, state.wake, 0).weights)
-  student = consolidate.consolidate(
-      config, state.params, prospective, 1, STREAM[:16], SETTINGS.sleep, KEY)
+  student, expected = consolidate.consolidate(
+      config, consolidate.Sides(state.params, prospective), 1, STREAM[:16],
+      SETTINGS.sleep, KEY)
+  assert report == expected
   assert_same(after.params, student)
   assert_same(state, before)
   assert not slots.is_open(config, after.params, 0).any()
@@ -119,11 +126,13 @@ def test_an_interrupted_sleep_changes_nothing(model):
   state = state._replace(seen=(STREAM[:8].astype(np.int32),) * 3)
   before = jax.tree.map(np.array, state)
 
-  def interrupt(*_):
-    raise KeyboardInterrupt
+  class Interrupts(Observer):
+    def wrote(self, phase, step, values):
+      raise KeyboardInterrupt
 
   with pytest.raises(KeyboardInterrupt):
-    continuum.hand_over(config, SETTINGS, state, 0, 1, KEY, interrupt)
+    continuum.hand_over(
+        config, SETTINGS, state, (0, 1), KEY, observer=Interrupts())
   assert_same(state, before)
 
 

@@ -14,16 +14,17 @@ import pytest
 
 from configs import quickstart as config_file
 from configs import quickstart_level
-from experiments import _days, _main, quickstart
+from experiments import _main, quickstart
 from sleepjax.data import world, world_tokenizer
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
 from sleepjax.model import Model
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import loop
+from sleepjax.tasks import world as world_task
 from sleepjax.training import checkpoints, preemption
+from tests.world_runs import live
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +37,7 @@ def model():
       config, jax.random.key(0))), tokenizer, 'random')
 
 
-def run(model, workdir, days=3, seed=0, **changes):
+def run(model, workdir, days=3, seed=0, keep=None, **changes):
   config = config_file.get_config()
   config.sleep.slot_rank = 4
   config.sleep.dreams.questions_per_opening = 1
@@ -48,20 +49,18 @@ def run(model, workdir, days=3, seed=0, **changes):
   config.sleep.rehearsal_per_text = 0
   config.days.update(days=days, rehearsal_texts=0, remembered=4)
   config.sleep.update_from_flattened_dict(changes)
-  return _days.run(
-      model, json.loads(json.dumps(config.to_dict())), _main.to_dataclass(
-          cycle.SleepConfig, config.sleep),
-      _main.to_dataclass(_days.DaysConfig, config.days), seed, workdir)
+  config.saving.keep.update(keep or {})
+  return live(model, config, workdir, seed)
 
 
 # Of three nights the last two, and the best one.
-_KEEP = {'keep.latest': 2, 'keep.best': True}
+_KEEP = {'latest': 2, 'best': True}
 
 
 @pytest.fixture(scope='module')
 def whole(model, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('days')
-  return workdir, run(model, workdir, **_KEEP)
+  return workdir, run(model, workdir, keep=_KEEP)
 
 
 def test_the_report_has_a_row_for_each_night(whole, model):
@@ -89,7 +88,7 @@ def test_the_report_has_a_row_for_each_night(whole, model):
 def _kept(workdir):
   index = json.loads((workdir / 'kept/kept.json').read_text())
   return index, {night: checkpoints.load_model(
-      workdir / 'kept' / night).metadata['nights'] for night in
+      workdir / 'kept' / night).lineage['sleeps'] for night in
                  index['measures']}
 
 
@@ -105,17 +104,17 @@ def test_answers_are_counted_by_the_day(model, monkeypatch):
   settings = _main.to_dataclass(
       cycle.SleepConfig, config_file.get_config().sleep)
   days = [world.day(5, n) for n in range(2)]
-  exam = _days.Exam(ChatPrompts(model.tokenizer), days, settings)
+  exam = world_task.Exam(days, settings)
   answers = {q.question: q.answer for q in days[1].questions('direct')}
 
   def greedy(config, params, chat, questions, settings, segment=None):
     return [answers.get(q.question, 'nothing') for q in questions]
 
   # Knows the second day, and nothing else.
-  monkeypatch.setattr(_days.questions_lib, 'greedy_answers', greedy)
-  assert exam.right((None, None), 'direct') == [[False] * 8, [True] * 8]
-  assert exam.right((None, None), 'reversed') == [[False] * 8] * 2
-  assert exam.known((None, None)) == 0.0
+  monkeypatch.setattr(world_task.questions_lib, 'greedy_answers', greedy)
+  assert exam.right(model, 'direct') == [[False] * 8, [True] * 8]
+  assert exam.right(model, 'reversed') == [[False] * 8] * 2
+  assert exam.known(model) == 0.0
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(
@@ -141,7 +140,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
   with pytest.raises(UserError, match='another configuration: it has config='):
     run(model, tmp_path, **{'seeding.steps': 4})
   # What is saved and kept makes no other run of it.
-  again = run(model, tmp_path, save_seconds=1.0, **_KEEP)
+  again = run(model, tmp_path, keep=_KEEP)
   assert again['params_sha256'] == report['params_sha256']
   assert list(_kept(tmp_path)[1]) == ['000002']
 
@@ -164,7 +163,7 @@ def test_a_night_that_moves_the_model_too_far_is_undone(
 
 
 def test_what_is_kept_of_the_first_day():
-  retained = _days._retained
+  retained = world_task._retained
   assert retained([[True, True, False, True], [False] * 4,
                    [True, False, True, True]]) == pytest.approx(2 / 3)
   assert retained([[False, False], [True, True]]) is None
@@ -197,7 +196,7 @@ def test_pictures_and_tables(whole, tmp_path, capsys):
     ({'remembered': -1}, 'must not be negative')])
 def test_days_that_cannot_be_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):
-    _days.DaysConfig(**changes)
+    world_task.DaysConfig(**changes)
 
 
 def test_wrong_numbers_are_refused_before_anything_is_computed(
@@ -218,10 +217,10 @@ def test_wrong_numbers_are_refused_before_anything_is_computed(
 def test_a_fast_level_needs_a_width(model, tmp_path):
   """Both settings are named, before anything is computed."""
   config = quickstart_level.get_config()
+  config.days.level_dim = 0
   with pytest.raises(UserError, match=(
       r'sleep.level.wake.chunks=.*2 MLP levels.*days.level_dim=0')):
-    _days.run(model, {}, _main.to_dataclass(
-        cycle.SleepConfig, config.sleep), _days.DaysConfig(), 0, tmp_path)
+    live(model, config, tmp_path)
 
 
 def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):
@@ -235,9 +234,9 @@ def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):
   with monkeypatch.context() as patched:
     patched.setattr(checkpoints, 'save_model', save_and_hear)
     with pytest.raises(preemption.Preempted):
-      run(model, tmp_path, **_KEEP)
-  assert checkpoints.load_model(tmp_path / 'model').lineage['nights'] == 1
-  report = run(model, tmp_path, **_KEEP)
+      run(model, tmp_path, keep=_KEEP)
+  assert checkpoints.load_model(tmp_path / 'model').lineage['sleeps'] == 1
+  report = run(model, tmp_path, keep=_KEEP)
   assert report['params_sha256'] == whole[1]['params_sha256']
   assert _kept(tmp_path) == _kept(whole[0])
 
@@ -257,5 +256,5 @@ def test_told_to_end_while_seeding(whole, model, tmp_path, monkeypatch):
       run(model, tmp_path)
   assert checkpoints.load_progress(tmp_path / 'unfinished_seed').step == 2
   report = run(model, tmp_path)
-  for name in ('params_sha256', 'seed_tokens', 'accuracy_matrix'):
+  for name in ('params_sha256', 'accuracy_matrix'):
     assert report[name] == whole[1][name], name

@@ -6,14 +6,14 @@ from unittest import mock
 import pytest
 
 from configs import quickstart
-from experiments import _days, _main
 from sleepjax.dreaming import stage
 from sleepjax.dreaming.tasks import Memory
-from sleepjax.lifecycle import cycle, phases
+from sleepjax.lifecycle import phases
 from sleepjax.model import load_pretrained
 from sleepjax.seeding import loop
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
+from tests.world_runs import live
 
 CHANGES = {
     'seeding.steps': 4, 'seeding.on_policy': 0.0, 'memories': 8,
@@ -25,15 +25,12 @@ CHANGES = {
     'dreaming.agreement_samples': 2}
 
 
-def run(workdir, **changes):
+def run(workdir, saving=None, **changes):
   config = quickstart.get_config()
   config.days.update(dict(days=3, facts=4, people=3, rehearsal_texts=2))
   config.sleep.update_from_flattened_dict({**CHANGES, **changes})
-  return _days.run(
-      load_pretrained('tiny-world'), json.loads(json.dumps(config.to_dict())),
-      _main.to_dataclass(cycle.SleepConfig, config.sleep, 'config.sleep'),
-      _main.to_dataclass(_days.DaysConfig, config.days, 'config.days'), 0,
-      workdir)
+  config.saving.update(saving or {})
+  return live(load_pretrained('tiny-world'), config, workdir)
 
 
 @pytest.fixture(scope='module')
@@ -56,8 +53,9 @@ def test_every_night_dreams_about_its_day_and_an_earlier_one(whole):
 
 
 def test_memories_are_kept_with_when_they_were_rehearsed(whole):
-  kept = checkpoints.load_model(whole[0] / 'model').lineage['progress']
-  memories = [Memory.from_json(m) for m in kept['memories']]
+  lineage = checkpoints.load_model(whole[0] / 'model').lineage
+  kept = lineage['progress']
+  memories = [Memory.from_json(m) for m in lineage['memories']]
   assert [m.cycle for m in memories] == [0, 1, 2]
   last = kept['dreaming'][2]['rehearsed']
   assert [m.cycle for m in memories if m.rehearsed == 2] == sorted({*last, 2})
@@ -89,10 +87,10 @@ def test_a_life_that_dies_inside_its_nights_ends_the_same(
     with monkeypatch.context() as patched:
       patched.setattr(owner, attribute, dies(name, at, function))
       with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, save_seconds=0.0)
+        run(tmp_path, {'seconds': 0.0})
   # Every night was written once, every update done once.
   assert words.call_count == 3
-  report = run(tmp_path, save_seconds=0.0)
+  report = run(tmp_path, {'seconds': 0.0})
   assert words.call_count == 3
   for name in set(report) - {
       'config', 'seconds', 'tokens_per_second', 'peak_memory_bytes'}:

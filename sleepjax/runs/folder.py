@@ -67,13 +67,11 @@ def identity(lineage: Mapping[str, Any], same: Sequence[str]
   Args:
     lineage: what a run saves with its model.
     same: the entries of it that count. Of `config`, how often the run is saved
-      and what it keeps does not.
+      does not.
   """
   entries = json.loads(json.dumps({name: lineage.get(name) for name in same}))
   config = entries.get('config') or {}
   config.pop('save_every', None)
-  for name in 'save_seconds', 'keep':
-    config.get('sleep', {}).pop(name, None)
   return entries
 
 

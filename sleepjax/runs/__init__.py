@@ -1,0 +1,1 @@
+"""One run: its folder, what watches and saves it, and the loop over nights."""

@@ -1,0 +1,1 @@
+"""Benchmarks as tasks: days that are read, and an exam after every night."""

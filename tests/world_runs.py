@@ -1,0 +1,19 @@
+"""Nights in the tiny world from a configuration, as commands live them."""
+
+import json
+
+from experiments import _main
+from sleepjax.lifecycle.config import SleepConfig
+from sleepjax.runs import nights
+from sleepjax.tasks import world
+
+
+def live(model, config, workdir, seed=0):
+  """The report of `config`, a ConfigDict as of configs/quickstart.py."""
+  saving = _main.saving_of(config)
+  settings = _main.to_dataclass(SleepConfig, config.sleep, 'config.sleep')
+  days = _main.to_dataclass(world.DaysConfig, config.days, 'config.days')
+  return nights.run(
+      world.WorldTask(settings, days, seed), model, settings,
+      config=json.loads(json.dumps(config.to_dict())), seed=seed,
+      workdir=workdir, saving=saving)
