@@ -1,0 +1,149 @@
+"""A table of arms: means with intervals, and each arm beside the first.
+
+Comparisons are paired: rows of the same seed and item, questions of the same
+row. p values of one column are adjusted for the number of arms (Holm).
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sleepjax.evals import paired
+from sleepjax.evals.interval import interval, ratio_interval
+from sleepjax.runs.rows import Cell
+
+Results = Mapping[Cell, Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """One number of every row.
+
+  key: of a row; two of them are a ratio of sums. A row may hold a list of
+    booleans there, one per question: then the column is their share.
+  form: how it is printed.
+  """
+
+  key: str | tuple[str, str]
+  form: str = '.2f'
+
+
+def summary(results: Results, columns: Mapping[str, Column]
+            ) -> dict[str, dict[str, dict | None]]:
+  """arm -> column -> mean, interval and values; None where a row has none."""
+  by_arm = {}
+  for cell, row in results.items():
+    by_arm.setdefault(cell.arm, []).append(row)
+  return {arm: {name: _entry(rows, column) for name, column in columns.items()}
+          for arm, rows in by_arm.items()}
+
+
+def against_first(results: Results, columns: Mapping[str, Column]
+                  ) -> dict[str, dict[str, dict | None]]:
+  """arm -> column -> its difference from the first arm, paired.
+
+  Of numbers: mean, half width and p of a paired t test. Of answers: those
+  gained and lost, and p of McNemar's exact test on all pairs of questions. `p`
+  is adjusted over arms (`p_single` is not). Of a ratio, its numerator.
+  """
+  arms = list(dict.fromkeys(cell.arm for cell in results))
+  first, *others = arms
+  found = {arm: {name: _compared(results, first, arm, column)
+                 for name, column in columns.items()} for arm in others}
+  for name in columns:
+    single = {arm: found[arm][name]['p'] for arm in others
+              if found[arm][name] and found[arm][name]['p'] is not None}
+    for arm, p in paired.holm(single).items():
+      found[arm][name] = {
+          **found[arm][name], 'p': p, 'p_single': single[arm]}
+  return found
+
+
+def _entry(rows, column):
+  values = _values(rows, column.key)
+  if values is None:
+    return None
+  if isinstance(column.key, tuple):
+    return ratio_interval(*values)
+  if isinstance(values[0], list):
+    right = sum(map(sum, values))
+    number = sum(map(len, values))
+    low, high = paired.wilson(right, number)
+    return {'mean': right / number, 'low': low, 'high': high,
+            'questions': number, 'values': [float(np.mean(v)) for v in values],
+            'half_width': (high - low) / 2}
+  return interval(values)
+
+
+def _values(rows, key):
+  """A list, two for a ratio; None if a row lacks it."""
+  if isinstance(key, tuple):
+    both = [_values(rows, each) for each in key]
+    return None if None in both else both
+  values = [row.get(key) for row in rows]
+  return None if None in values or not values else values
+
+
+def _compared(results, first, arm, column):
+  key = column.key[0] if isinstance(column.key, tuple) else column.key
+  pairs = [(results[cell._replace(arm=first)].get(key), row.get(key))
+           for cell, row in results.items()
+           if cell.arm == arm and cell._replace(arm=first) in results]
+  if not pairs or any(None in pair for pair in pairs):
+    return None
+  before, after = zip(*pairs, strict=True)
+  if isinstance(before[0], list):
+    return {**paired.mcnemar(sum(before, []), sum(after, [])),
+            'questions': sum(map(len, before))}
+  return paired.paired_t(before, after)
+
+
+def cell_text(entry: Mapping[str, Any] | None, form: str) -> str:
+  """Mean ± half width, as tables show it."""
+  if entry is None:
+    return '–'
+  text, half = format(entry['mean'], form), entry.get('half_width')
+  return text if half is None else (
+      f'{text} ± {format(half, form.lstrip("+"))}')
+
+
+def markdown(entries: Mapping[str, Mapping[str, dict | None]],
+             columns: Mapping[str, Column]) -> str:
+  """The table of `summary` as documentation has it."""
+  lines = ['| arm | rows | ' + ' | '.join(columns) + ' |',
+           '| --- | --- |' + ' --- |' * len(columns)]
+  for arm, row in entries.items():
+    number = max((len(e['values']) for e in row.values() if e), default=0)
+    lines.append(f'| {arm} | {number} | ' + ' | '.join(
+        cell_text(row[name], column.form)
+        for name, column in columns.items()) + ' |')
+  return '\n'.join(lines) + '\n'
+
+
+def plot(path, entries: Mapping[str, Mapping[str, dict | None]],
+         columns: Mapping[str, Column], names: Sequence[str]) -> None:
+  """Draws some columns: a point and its interval for every arm."""
+  # Figure draws to a file without the global state of pyplot.
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+  arms = list(entries)
+  figure = Figure(figsize=(3.4 * len(names) + 1.6, 0.36 * len(arms) + 1.5),
+                  layout='constrained')
+  FigureCanvasAgg(figure)
+  axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+  for axis, name in zip(axes, names, strict=True):
+    for place, arm in enumerate(arms):
+      entry = entries[arm][name]
+      if entry is not None:
+        axis.errorbar(entry['mean'], place, xerr=entry.get('half_width') or 0,
+                      fmt='o', color='#2f6fb5', capsize=3)
+    axis.set(title=name)
+    axis.grid(axis='x', alpha=0.3)
+    axis.spines[['top', 'right']].set_visible(False)
+    if columns[name].form.endswith('%'):
+      axis.xaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
+  axes[0].set_yticks(range(len(arms)), arms)
+  axes[0].invert_yaxis()
+  figure.savefig(path, dpi=130)
