@@ -14,6 +14,7 @@ setuptools.setup(
     package_data={'sleepjax': ['assets/*/*'], 'sleepjax.data': ['text/*']},
     install_requires=[
         'absl-py',
+        'bm25s',
         'flax',
         'gguf',
         'grain',
@@ -29,6 +30,7 @@ setuptools.setup(
         'rapidfuzz',
         'rich',
         'safetensors',
+        'scipy',
         'tensorflow-datasets',
         'tokenizers',
     ],

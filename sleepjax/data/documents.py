@@ -122,14 +122,15 @@ def bundled_questions(name: str) -> tuple[Question, ...]:
   return read_questions(_BUNDLED / f'{name}_questions.json')
 
 
-def split_sentences(text: str) -> list[str]:
+def split_sentences(text: str, shortest: int = _SHORTEST_SENTENCE
+                    ) -> list[str]:
   """The sentences of `text`, white space normalised.
 
   A sentence ends at a blank line, or at `.`, `!` or `?` before a space and a
   character that is not lower-case, except after common abbreviations and
-  initials, or at a full-width mark such as `。`. Pieces shorter than 20
-  characters join the sentence before them, or the one after if they come
-  first. No word is lost or moved.
+  initials, or at a full-width mark such as `。`. Pieces of fewer than
+  `shortest` characters join the sentence before them, or the one after if they
+  come first. No word is lost or moved.
   """
   pieces = []  # With the space before each.
   for paragraph in re.split(r'\n\s*\n', text):
@@ -149,8 +150,7 @@ def split_sentences(text: str) -> list[str]:
       pieces.append((space, paragraph[start:]))
   sentences: list[str] = []
   for space, piece in pieces:
-    if sentences and min(
-        len(piece), len(sentences[-1])) < _SHORTEST_SENTENCE:
+    if sentences and min(len(piece), len(sentences[-1])) < shortest:
       sentences[-1] += space + piece
     else:
       sentences.append(piece)

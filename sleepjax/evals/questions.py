@@ -61,32 +61,41 @@ def _batches(items, size):
     yield batch + [batch[0]] * (size - len(batch)), len(batch)
 
 
-def answer_loss(config: ModelConfig, params, chat: ChatPrompts,
+def answer_nats(config: ModelConfig, params, chat: ChatPrompts,
                 questions: Sequence[Question], settings: AnswerConfig,
-                segment: Segment | None = None) -> tuple[float, int]:
-  """Loss of the gold answers: nats in all, and of how many tokens.
+                segment: Segment | None = None) -> tuple[np.ndarray,
+                                                         np.ndarray]:
+  """Loss of every question's gold answer in nats, and its number of tokens.
 
   Args:
     config, params: the model, in the same layout.
     chat: renders prompts.
-    questions: with their gold answers.
+    questions: with the answers that are scored; [n].
     settings: how they are put.
     segment: the text in context, from `ChatPrompts.document`; None asks closed
       book.
+
+  Returns:
+    [n] float64 and [n] int.
   """
   prompts = _prompt_ids(chat, settings, questions, segment is not None)
   golds = [chat.tokenizer.encode(q.answer) for q in questions]
   P = rows_lib.bucket(max(map(len, prompts)))
   N = rows_lib.bucket(max(map(len, golds)), 16)
   segments = () if segment is None else (segment,)
-  total, count = 0.0, 0
+  nats = []
   for batch, real in _batches(list(zip(prompts, golds)), settings.batch_rows):
     rows = rows_lib.Rows(*rows_lib.pad_left([p for p, _ in batch], P),
                          *rows_lib.pad_right([g for _, g in batch], N))
-    rows.completion_mask[real:] = False
-    total += float(completion_log_probs(config, params, rows, segments).sum())
-    count += int(rows.completion_mask.sum())
-  return -total, count
+    log_probs = to_host(completion_log_probs(config, params, rows, segments))
+    nats.append(-log_probs.sum(1, dtype=np.float64)[:real])
+  return np.concatenate(nats), np.array([len(gold) for gold in golds])
+
+
+def answer_loss(*model_and_questions) -> tuple[float, int]:
+  """`answer_nats` of all questions together: nats, and of how many tokens."""
+  nats, tokens = answer_nats(*model_and_questions)
+  return float(nats.sum()), int(tokens.sum())
 
 
 def answer_nll(*model_and_questions) -> float:

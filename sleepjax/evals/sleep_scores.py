@@ -36,7 +36,7 @@ class Exam:
   drift_tokens: Sequence[int]
 
 
-def _chunk_of(question: Question, chunks: Sequence[Document]) -> int:
+def chunk_of(question: Question, chunks: Sequence[Document]) -> int:
   """The chunk that shares most content words with a question."""
   words = content_words(question.question)
   return int(np.argmax([len(words & content_words(c.text)) for c in chunks]))
@@ -46,7 +46,7 @@ def _in_context(score, config, params, chat, questions, chunks):
   """(score, number of questions) of every chunk that a question belongs to."""
   parts = []
   for i, chunk in enumerate(chunks):
-    asked = [q for q in questions if _chunk_of(q, chunks) == i]
+    asked = [q for q in questions if chunk_of(q, chunks) == i]
     if asked:
       segment = read_document(config, params, chat, chunk.text)
       parts.append((score(asked, segment), len(asked)))

@@ -23,6 +23,30 @@ def test_scores_of_hand_worked_pairs(prediction, gold, exact, contained, f1):
   assert answers.f1(prediction, gold) == pytest.approx(f1)
 
 
+@pytest.mark.parametrize('text, units', [
+    ('“O’Hara’s” 1914–1918—twice', ['oharas', '19141918', 'twice']),
+    ('塔は1911年、建つ', ['塔', 'は', '1911', '年', '建', 'つ']),
+    ('กำแพง', ['กํ', 'า', 'แ', 'พ', 'ง']),
+    ('ผู้ดู', ['ผู้', 'ดู']),
+    ('Ｔｅａ３ cafe\u0301', ['tea3', 'café']),
+    ('한국 사람', ['한국', '사람']),
+    ('。', []),
+])
+def test_units_of_scripts_with_and_without_spaces(text, units):
+  assert answers.match_words(text) == units
+
+
+@pytest.mark.parametrize('prediction, gold, contained', [
+    ('“Ottilie Vance” did.', 'Ottilie Vance', 1),
+    ('他在上海，没去北京。', '北京', 1),
+    ('他在上海，没去北京。', '海没', 1),  # No word ends are written.
+    ('他在1911年', '191', 0),
+    ('ผู้ดู', 'ผ', 0),  # Half of a written character.
+    ('한국사람', '한국', 0)])
+def test_contains_in_other_scripts(prediction, gold, contained):
+  assert answers.contains(prediction, gold) == contained
+
+
 @given(st.text(), st.text())
 def test_scores_are_ordered_and_f1_is_symmetric(prediction, gold):
   exact = answers.exact_match(prediction, gold)

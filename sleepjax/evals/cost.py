@@ -1,0 +1,109 @@
+"""When a night has paid for itself.
+
+A night costs once, and afterwards a question costs its own tokens only. Keeping
+the text in view costs nothing once, and with every question the text's tokens
+are read again; so does a text that is looked up (`retrieval`), which is short
+however much has been read. After n questions a night is cheaper if
+
+  night + n · asleep < once + n · rival
+
+FLOPs are the model's (`models.flops`): what the mathematics needs.
+"""
+
+import dataclasses
+import math
+
+from sleepjax.models.config import ModelConfig
+from sleepjax.roofline import flops as flops_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+  """Tokens read and written, and the FLOPs that took."""
+
+  read: int = 0
+  written: int = 0
+  flops: int = 0
+
+  @property
+  def tokens(self) -> int:
+    return self.read + self.written
+
+  def __add__(self, other: 'Cost') -> 'Cost':
+    return Cost(self.read + other.read, self.written + other.written,
+                self.flops + other.flops)
+
+  def times(self, number: int) -> 'Cost':
+    return Cost(self.read * number, self.written * number, self.flops * number)
+
+
+def answering(config: ModelConfig, prompt: int, answer: int, text: int = 0,
+              kept: bool = False) -> Cost:
+  """One question and its answer.
+
+  Args:
+    config: the model, with its slots if it has slept.
+    prompt: tokens of the question and the chat template.
+    answer: tokens that are written, at least 1.
+    text: tokens of the text in view, which stand before.
+    kept: whether the text's keys and values are kept from question to question,
+      so that it is not read again; that costs memory instead.
+  """
+  read = prompt + (0 if kept else text)
+  rows = read + answer - 1  # The last token is not read.
+  pairs = flops_lib.causal_pairs(prompt + answer - 1, text)
+  if not kept:
+    pairs += flops_lib.causal_pairs(text)
+  return Cost(read, answer, _forward(config, rows, answer)
+              + flops_lib.attention_flops(config, pairs))
+
+
+def training(config: ModelConfig, rows: int, prompt: int, completion: int,
+             trained: str = 'slot') -> Cost:
+  """Updates that read so many rows in all.
+
+  Args:
+    config: the model, its new slot included.
+    rows: of all updates.
+    prompt, completion: tokens of a row, without and with a loss.
+    trained: 'slot' or 'all', as in `flops.backward_products`.
+  """
+  tokens, scored = rows * (prompt + completion), rows * completion
+  pairs = rows * flops_lib.causal_pairs(prompt + completion)
+  return Cost(tokens, 0, _forward(config, tokens, scored)
+              + flops_lib.total_flops(flops_lib.backward_products(
+                  config, tokens, scored, trained))
+              + 3 * flops_lib.attention_flops(config, pairs))
+
+
+def break_even(night: float, asleep: float, rival: float,
+               once: float = 0.0) -> int | None:
+  """After how many questions a night is cheaper than a rival, if ever.
+
+  Args:
+    night: cost of the night, in tokens, FLOPs or seconds.
+    asleep: of a question to the model that has slept.
+    rival: of a question to the rival.
+    once: what the rival costs before the first question.
+
+  Returns:
+    The least n >= 0 with night + n · asleep < once + n · rival, or None.
+  """
+  if night < once:
+    return 0
+  saved = rival - asleep
+  if saved <= 0:
+    return None
+  return math.floor((night - once) / saved) + 1
+
+
+def break_evens(night: Cost, asleep: Cost, rivals: dict[str, Cost]) -> dict:
+  """`break_even` against each rival's question: {name: {tokens, flops}}."""
+  return {name: {unit: break_even(*(getattr(cost, unit) for cost in (
+      night, asleep, rival))) for unit in ('tokens', 'flops')}
+          for name, rival in rivals.items()}
+
+
+def _forward(config, rows, head_rows):
+  return flops_lib.total_flops(
+      flops_lib.forward_products(config, rows, head_rows))

@@ -1,0 +1,272 @@
+"""What a model knows of a text, told apart from how the text speaks.
+
+With a text in view the loss of a wrong answer from it falls as much as that of
+the right one, so a share of the loss measures the text's words. Three measures
+ask for the facts. For a question q with gold answer a:
+
+  knows    the greedy answer is right (`knows.is_right`): the headline
+  choice   a has a greater gain than three distractors of its own kind from the
+           text (`distractors`); a tie with k of them counts 1 / (1 + k)
+  margin   gain(a) / tokens(a) − mean of gain(a⁻) / tokens(a⁻), nats a token,
+           over the other gold answers a⁻ of the text, those of the next
+           twelve questions if there are more
+
+where gain(a) = log p(a | q) − log p(a | an empty question), both with the text
+in view or both without it: what the question adds, so that neither a likely
+answer nor a text's vocabulary counts. Left out are, from choice, questions with
+fewer than two distractors; from margin, those without another gold answer
+(equal ones and those that contain one another are none); from all, those whose
+gold answer has no words. The report counts them.
+
+A model that has not read the text already chooses better than chance, and its
+margin can exceed the one in view: read both as changes from before.
+"""
+
+import collections
+from collections.abc import Sequence
+
+import numpy as np
+
+from sleepjax.data.documents import Question
+from sleepjax.data.prompts import ChatPrompts
+from sleepjax.errors import UserError
+from sleepjax.evals import answers, distractors, knows, paired, sleep_scores
+from sleepjax.evals import questions as questions_lib
+from sleepjax.evals.questions import AnswerConfig
+from sleepjax.models.config import ModelConfig
+from sleepjax.sampling.context import read_document
+
+LEAST_GAP = 0.1  # Of `knows` in view over before, for a share of it.
+_SAME = 1e-4  # Nats: gains that differ by rounding are a tie.
+_MOST_CONTRASTS = 12  # Or the work would grow as the questions' square.
+_MEASURES = ('knows', 'choice', 'margin', 'exact', 'f1')
+
+
+def score(config: ModelConfig, params, chat: ChatPrompts,
+          exam: sleep_scores.Exam, settings: AnswerConfig,
+          in_view: bool = True) -> dict:
+  """All measures of one model, question by question.
+
+  Args:
+    config, params: the model in compute layout.
+    chat: its prompt format.
+    exam: the chunks, their questions, and controls about other texts; a
+      question is asked in view of the chunk that it is about.
+    settings: how questions are put, always the same way.
+    in_view: whether to ask with the text in view, too.
+
+  Returns:
+    'closed_book', 'in_view' (empty unless asked for): a row for each question,
+    plain values for JSON: question, gold, kind, distractors, answer, knows,
+    exact, f1, nats, tokens, and choice and margin, None where left out;
+    'controls': rows without the last two, closed book; 'left_out': how many
+    questions have a gold answer without words.
+
+  Raises:
+    UserError: no question is left to score.
+  """
+  asked, left_out = _with_words(exam.questions)
+  if not asked:
+    raise UserError(
+        f'{len(exam.questions)} questions, of which none has an answer with '
+        'words in it: there is nothing to score. Give at least one question '
+        'with an answer.')
+  text = '\n\n'.join(chunk.text for chunk in exam.chunks)
+  choices = distractors.choices(text, asked)
+  contrasts = [_contrasts(n, asked) for n in range(len(asked))]
+  golds = [q.answer for q in asked]
+
+  def rows(numbers, segment):
+    return _rows(config, params, chat, *(
+        [listed[n] for n in numbers] for listed in (asked, choices, contrasts)),
+                 golds, settings, segment)
+
+  viewed = {}
+  for i, chunk in enumerate(exam.chunks if in_view else ()):
+    numbers = [n for n, q in enumerate(asked)
+               if sleep_scores.chunk_of(q, exam.chunks) == i]
+    if numbers:
+      viewed.update(zip(numbers, rows(
+          numbers, read_document(config, params, chat, chunk.text))))
+  controls = [row for document, about in exam.controls for row in
+              _control_rows(config, params, chat, about, settings)]
+  return {'closed_book': rows(range(len(asked)), None),
+          'in_view': [viewed[n] for n in sorted(viewed)],
+          'controls': controls, 'left_out': left_out}
+
+
+def together(scores: Sequence[dict]) -> dict:
+  """The scores of several texts as those of one, for `compare`."""
+  return {name: sum((s[name] for s in scores), [])
+          for name in ('closed_book', 'in_view', 'controls')} | {
+              'left_out': sum(s['left_out'] for s in scores)}
+
+
+def recovered(before: float, after: float, in_view: float) -> float | None:
+  """(after − before) / (in view − before) of the share of known answers.
+
+  None where the text in view brings less than `LEAST_GAP`: a share of next to
+  nothing is noise.
+  """
+  gap = in_view - before
+  return (after - before) / gap if gap >= LEAST_GAP else None
+
+
+def compare(before: dict, after: dict) -> dict:
+  """The report's flat entries, from `score` before and after a sleep.
+
+  Returns:
+    knows, choice, margin, exact and f1, each with _before, _after and _in_view
+    (the model before, with the text); knows_in_view_after, if it was asked;
+    controls_knows_before and _after; knowledge_recovered (`recovered`);
+    topic_recovered and topic_recovered_net, the shares of the loss
+    (`sleep_scores.recovered`), which are no knowledge; knows_gained, knows_lost
+    and knows_p of McNemar's test; choice_change and margin_change with
+    _half_width, of 95 % intervals; choice_chance; how many questions each is
+    of; choices_sha256. A measure without questions is None.
+
+  Raises:
+    ValueError: the two are not of the same questions, or `before` was not asked
+      in view.
+  """
+  first, last, viewed = (before['closed_book'], after['closed_book'],
+                         before['in_view'])
+  if not _asked(first) == _asked(last) == _asked(viewed) or (
+      _asked(before['controls']) != _asked(after['controls'])):
+    raise ValueError('before, after and in view must be rows of the same '
+                     'questions and distractors, in the same order.')
+  report = {f'{name}_{when}': _mean(rows, name) for name in _MEASURES
+            for when, rows in (('before', first), ('after', last),
+                               ('in_view', viewed))}
+  if after['in_view']:
+    report['knows_in_view_after'] = _mean(after['in_view'], 'knows')
+  losses = [_loss(rows) for rows in (first, last, viewed)]
+  for when, scores in (('before', before), ('after', after)):
+    report[f'controls_knows_{when}'] = _mean(scores['controls'], 'knows')
+    losses.append(_loss(scores['controls']))
+  topic, net = sleep_scores.recovered(*losses)
+  changed = paired.mcnemar(_values(first, 'knows'), _values(last, 'knows'))
+  report |= {f'knows_{name}': value for name, value in changed.items()}
+  report |= {
+      'knowledge_recovered': recovered(*(
+          report[f'knows_{w}'] for w in ('before', 'after', 'in_view'))),
+      'topic_recovered': topic, 'topic_recovered_net': net,
+      'knows_questions': len(first), 'knows_left_out': before['left_out'],
+      'controls_questions': len(before['controls'])}
+  for name in ('choice', 'margin'):
+    values = _values(first, name), _values(last, name)
+    change = paired.paired_t(*values) if values[0] else {
+        'mean': None, 'half_width': None}
+    report |= {f'{name}_change': change['mean'],
+               f'{name}_change_half_width': change['half_width'],
+               f'{name}_questions': len(values[0]),
+               f'{name}_left_out': len(first) - len(values[0])}
+  chosen = [row for row in first if row['choice'] is not None]
+  return report | {
+      'choice_left_out_kinds': dict(collections.Counter(
+          row['kind'] for row in first if row['choice'] is None)),
+      'choice_chance': float(np.mean([
+          1 / (1 + len(row['distractors'])) for row in chosen]))
+                       if chosen else None,
+      'choices_sha256': distractors.choices_sha256([
+          distractors.Choice(row['kind'], tuple(row['distractors']))
+          for row in first])}
+
+
+def choose(gold: float, others: Sequence[float]) -> float:
+  """1 if the gold answer's gain is the greatest, 1 / n of a tie of n, or 0."""
+  best = max(gold, *others)
+  tied = sum(best - gain <= _SAME for gain in (gold, *others))
+  return 1 / tied if best - gold <= _SAME else 0.0
+
+
+def _with_words(questions):
+  asked = [q for q in questions if answers.match_words(q.answer)]
+  return asked, len(questions) - len(asked)
+
+
+def _answer_rows(config, params, chat, asked, golds, settings, segment):
+  """What the model says, and whether it is right."""
+  texts = questions_lib.greedy_answers(
+      config, params, chat, asked, settings, segment)
+  return [{
+      'question': q.question, 'gold': q.answer, 'answer': text,
+      'knows': knows.is_right(text, q.answer, golds, q.question),
+      'exact': answers.exact_match(text, q.answer),
+      'f1': answers.f1(text, q.answer)} for q, text in zip(asked, texts)]
+
+
+def _control_rows(config, params, chat, about, settings):
+  asked, _ = _with_words(about)
+  if not asked:
+    return []
+  rows = _answer_rows(config, params, chat, asked, [q.answer for q in asked],
+                      settings, None)
+  nats, tokens = questions_lib.answer_nats(
+      config, params, chat, asked, settings)
+  return [row | {'nats': float(n), 'tokens': int(t)}
+          for row, n, t in zip(rows, nats, tokens)]
+
+
+def _contrasts(number, asked):
+  """Other gold answers, at most so many: of the questions that come next."""
+  own = asked[number].answer
+  following = [q.answer for q in (*asked[number + 1:], *asked[:number])]
+  return [gold for gold in knows.other_golds(own, following)
+          if not distractors.nested(gold, own)][:_MOST_CONTRASTS]
+
+
+def _rows(config, params, chat, asked, choices, contrasts, golds, settings,
+          segment):
+  rows = _answer_rows(config, params, chat, asked, golds, settings, segment)
+
+  def losses(pairs):
+    """{(question, answer): (nats, tokens)}, each scored once."""
+    pairs = list(dict.fromkeys(pairs))
+    return dict(zip(pairs, zip(*questions_lib.answer_nats(
+        config, params, chat, [Question(*pair) for pair in pairs], settings,
+        segment))))
+
+  pairs = [(q.question, answer)
+           for q, choice, others in zip(asked, choices, contrasts)
+           for answer in (q.answer, *choice.distractors, *others)]
+  of_questions = losses(pairs)
+  of_nothing = losses([('', answer) for _, answer in pairs])
+
+  for row, q, choice, others in zip(rows, asked, choices, contrasts):
+    gains, tokens = {}, {}
+    for answer in (q.answer, *choice.distractors, *others):
+      nats, tokens[answer] = of_questions[q.question, answer]
+      gains[answer] = float(of_nothing['', answer][0] - nats)
+    per_token = {answer: gains[answer] / tokens[answer] for answer in gains}
+    row.update(
+        kind=choice.kind, distractors=list(choice.distractors),
+        nats=float(of_questions[q.question, q.answer][0]),
+        tokens=int(tokens[q.answer]), choice=None, margin=None)
+    if len(choice.distractors) >= distractors.LEAST:
+      row['choice'] = choose(
+          gains[q.answer], [gains[a] for a in choice.distractors])
+    if others:
+      row['margin'] = per_token[q.answer] - float(
+          np.mean([per_token[a] for a in others]))
+  return rows
+
+
+def _asked(rows):
+  return [(row['question'], row['gold'], row.get('distractors'))
+          for row in rows]
+
+
+def _values(rows, name):
+  return [row[name] for row in rows if row[name] is not None]
+
+
+def _mean(rows, name):
+  values = _values(rows, name)
+  return float(np.mean(values)) if values else None
+
+
+def _loss(rows):
+  """Nats a token, pooled; 0 of no rows, as nothing has changed there."""
+  return sum(row['nats'] for row in rows) / max(
+      sum(row['tokens'] for row in rows), 1)
