@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from experiments import _host_pages
+from sleepjax import seeds
 from sleepjax.data import documents, sources
 from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
@@ -122,7 +123,7 @@ def run(model: Model, document: Document, questions, controls,
   slots.layer_mask(model.config, settings.slot_layers)  # Refused at once.
   _claim = folder_lib.claim(workdir)
   chat = ChatPrompts(model.tokenizer)
-  key = jax.random.key(seed)
+  key = seeds.key_of(seed)
   chunks = wake_chunks(
       chat, document, settings.context_tokens,
       model.config.max_context - settings.reply_tokens)

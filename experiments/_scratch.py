@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import _main
+from sleepjax import seeds
 from sleepjax.data import sources
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
@@ -63,7 +64,7 @@ def trained(config, folder: pathlib.Path, display) -> Model:
     return Model(saved.config, saved.params, saved.tokenizer, 'scratch')
   stream, tokenizer = text_and_tokenizer(shape.vocab_size)
   model = shape.model_config(tokenizer.vocab_size)
-  key = jax.random.key(config.seed)
+  key = seeds.key_of(config.seed)
   params = transformer.init(model, key)
   opt_state = next_token.make_optimizer(settings).init(params)
   with display.phase('pretrain', total=settings.steps) as phase:

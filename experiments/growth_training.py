@@ -28,6 +28,7 @@ from absl import flags
 
 from experiments import _main, _scratch
 from experiments._scratch import ScratchConfig
+from sleepjax import seeds
 from sleepjax.data import sources
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
@@ -162,7 +163,7 @@ def train(state: ModelState, settings: PretrainingConfig, stream, key, steps,
 def run_seed(seed, model, plan, config: TrainingConfig,
              settings: PretrainingConfig, stream, held_out, folder, display):
   """Trains all arms of a seed and writes `folder`, its report last."""
-  key = jax.random.key(seed)
+  key = seeds.key_of(seed)
   init_key, data_key, grow_key = (jax.random.fold_in(key, i) for i in range(3))
   params = transformer.init(model, init_key)
   state = ModelState(

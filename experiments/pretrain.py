@@ -21,6 +21,7 @@ import jax
 from absl import flags
 
 from experiments import _main
+from sleepjax import seeds
 from sleepjax.data import process_batches, world, world_tokenizer
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
@@ -69,7 +70,7 @@ def stage_at(stages, step: int, steps: int) -> WorldRows:
 def born(model: ModelConfig, settings: PretrainingConfig, seed: int,
          lookup_start: bool, mesh) -> list:
   """[params, opt_state] to begin with, each leaf where it is going to stay."""
-  key = jax.random.key(seed)
+  key = seeds.key_of(seed)
   params = sharding.born_sharded(
       functools.partial(transformer.init, model), mesh, key)
   if lookup_start:

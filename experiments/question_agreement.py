@@ -23,6 +23,7 @@ import rich.table
 from absl import flags
 
 from experiments import _main, squad_passages
+from sleepjax import seeds
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming.select import rank_correlation
 from sleepjax.errors import UserError
@@ -128,7 +129,7 @@ def main(argv):
   with Display() as display, display.phase('ask', len(passages)) as phase:
     for number, passage in enumerate(passages):
       asked_key, own_key, key = jax.random.split(
-          jax.random.fold_in(jax.random.key(config.seed), number), 3)
+          jax.random.fold_in(seeds.key_of(config.seed), number), 3)
       segment = context.read_document(
           *compute, dreamer.chat, passage.context)
       answered = ask(

@@ -21,6 +21,7 @@ import numpy as np
 from absl import flags
 
 from experiments import _main, _scratch
+from sleepjax import seeds
 from sleepjax.data import sources
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
@@ -140,7 +141,7 @@ def main(argv):
   _main.check_numbers(config, save_every=1, skip_tokens=0, tokens=window)
   enable_compilation_cache()
   _claim = folder_lib.claim(workdir)
-  key = jax.random.key(config.seed)
+  key = seeds.key_of(config.seed)
   with Display() as display:
     if config.model is None:
       model = _scratch.trained(config, workdir / 'base', display)

@@ -12,6 +12,7 @@ from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
 from sleepjax.mesh import activations
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
+from sleepjax.training.optimizer import promoting
 
 
 class Trials(NamedTuple):
@@ -39,7 +40,7 @@ def descended(loss_fn, value, steps, learning_rate):
   Returns:
     (value, loss []): the loss is that before the last update, 0 without any.
   """
-  optimizer = optax.adam(learning_rate)
+  optimizer = promoting(optax.adam(learning_rate))
 
   def update(_, carry):
     value, state, _ = carry
@@ -92,7 +93,8 @@ def dream_trials(config: ModelConfig, frozen, value, index, dreams: Rows,
 
   # The first T learn nothing; what they would have learnt does not matter.
   all_steps = jnp.full(T + n, steps, jnp.int32).at[:T].set(0)
-  tasks = jnp.concatenate([jnp.arange(T), jnp.asarray(task_n)])
+  tasks = jnp.concatenate(
+      [jnp.arange(T, dtype=jnp.int32), jnp.asarray(task_n, jnp.int32)])
   padded = Rows(*(jnp.concatenate([jnp.repeat(leaf[:1], T, 0), leaf])
                   for leaf in map(jnp.asarray, dreams)))
   together = copies_at_once or T + n

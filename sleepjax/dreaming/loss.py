@@ -49,11 +49,13 @@ def sft_losses(config: ModelConfig, frozen, value, index, rows: Rows,
                part: Trainable = OWN_MLP_SLOT) -> jax.Array:
   """L_SFT of every row [B]: mean nats per completion token; 0 without any."""
   nll_BxN = completion_nll(config, frozen, value, index, rows, part)
-  return nll_BxN.sum(-1) / jnp.maximum(rows.completion_mask.sum(-1), 1)
+  tokens_B = rows.completion_mask.sum(-1, dtype=jnp.float32)
+  return nll_BxN.sum(-1) / jnp.maximum(tokens_B, 1)
 
 
 def held_in_loss(config: ModelConfig, frozen, value, index, held_in: Rows,
                  part: Trainable = OWN_MLP_SLOT) -> jax.Array:
   """τ: mean nats per answer token, pooled over questions; lower is better."""
   nll_QxN = completion_nll(config, frozen, value, index, held_in, part)
-  return nll_QxN.sum() / jnp.maximum(held_in.completion_mask.sum(), 1)
+  tokens = held_in.completion_mask.sum(dtype=jnp.float32)
+  return nll_QxN.sum() / jnp.maximum(tokens, 1)

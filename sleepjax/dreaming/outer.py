@@ -39,7 +39,7 @@ def dream_weights(outer: str, rewards_Txk) -> jax.Array:
     outer: 'rest_em', 'reward_weighted' or 'group_relative'.
     rewards_Txk: of the dreams of every memory.
   """
-  rewards = jnp.asarray(rewards_Txk)
+  rewards = jnp.asarray(rewards_Txk, jnp.float32)
   if outer == 'group_relative':
     return policy_gradient.group_normalised_advantage(rewards).reshape(-1)
   if outer == 'rest_em':

@@ -25,7 +25,7 @@ def argmax_reward(tau_before_T, tau_after_Txk) -> jax.Array:
   differs = after.max(-1) > after.min(-1)
   if after.shape[-1] == 1:  # Nothing to be better than.
     differs = jnp.isfinite(after[:, 0])
-  best = jax.nn.one_hot(after.argmin(-1), after.shape[-1])
+  best = jax.nn.one_hot(after.argmin(-1), after.shape[-1], dtype=jnp.float32)
   return best * differs[:, None]
 
 

@@ -36,7 +36,7 @@ def random_experts(open_LxN, batch: int, key) -> jax.Array:
   """[L, B, N] bool: in every layer and row one open slot or none, evenly."""
   L, N = open_LxN.shape
   choices = jnp.concatenate([open_LxN, jnp.ones((L, 1), bool)], axis=-1)
-  scores = jnp.where(choices[:, None], 0.0, -jnp.inf)
+  scores = jnp.where(choices[:, None], jnp.float32(0), -jnp.inf)
   drawn = jax.random.categorical(key, scores, shape=(L, batch))
   return jax.nn.one_hot(drawn, N + 1, dtype=jnp.bool_)[..., :N]
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sleepjax.errors import NotFiniteError
+
 
 def calibrated_threshold(positives: Sequence[float],
                          negatives: Sequence[float]) -> float:
@@ -27,10 +29,17 @@ def calibrated_threshold(positives: Sequence[float],
 
   Raises:
     ValueError: one of them is empty.
+    NotFiniteError: a score is no number.
   """
   positives, negatives = (np.asarray(x, float) for x in (positives, negatives))
   if not positives.size or not negatives.size:
     raise ValueError('no threshold without scores of both kinds of pairs.')
+  for kind, values in (('the same', positives), ('not', negatives)):
+    if np.isnan(values).any():
+      raise NotFiniteError(
+          f'no threshold: the judge scores {np.isnan(values).sum()} of '
+          f'{values.size} pairs that say {kind} as nan. Mend the judge, or '
+          'choose another.')
   scores = np.unique(np.concatenate([positives, negatives]))
   thresholds = np.append((scores[1:] + scores[:-1]) / 2, scores[-1] + 1)
   gaps = np.append(np.diff(scores), np.inf)

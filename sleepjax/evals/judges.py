@@ -23,7 +23,7 @@ import numpy as np
 
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
-from sleepjax.errors import UserError
+from sleepjax.errors import NotFiniteError, UserError
 from sleepjax.evals import answers
 from sleepjax.losses import imitation
 from sleepjax.mesh.sharding import to_host
@@ -53,6 +53,35 @@ class Judge(Protocol):
     """
 
 
+def asked(judge: Judge, candidates: Sequence[str],
+          references: Sequence[str]) -> np.ndarray:
+  """What a judge says of each pair [n], if that can be a reward.
+
+  Raises:
+    UserError: another number of verdicts than of pairs.
+    NotFiniteError: one is not finite; the message names judge and pair.
+  """
+  name = getattr(judge, 'name', type(judge).__name__)
+  verdicts = np.asarray(judge(candidates, references), np.float32)
+  if verdicts.shape != (len(candidates),):
+    raise UserError(
+        f'judge {name!r} was asked about {len(candidates)} pairs of texts and '
+        f'gave verdicts of shape {list(verdicts.shape)}: expected one number, '
+        '0 or 1, for each pair.')
+  _check_numbers(name, 'verdict', verdicts, np.isfinite(verdicts),
+                 lambda i: f' ({candidates[i]!r} beside {references[i]!r})')
+  return verdicts
+
+
+def _check_numbers(name, what, numbers, good, shown=lambda i: ''):
+  if not good.all():
+    i = int(np.argmin(good))
+    raise NotFiniteError(
+        f'judge {name!r}: its {what} of pair {i} of {len(good)} is '
+        f'{numbers[i]}{shown(i)}. No setting of the training is to blame: mend '
+        'the judge, or choose another.')
+
+
 class ScoringJudge:
   """A judge that says yes where `score` reaches its `threshold`."""
 
@@ -60,8 +89,14 @@ class ScoringJudge:
     return self.verdicts(self.score(candidates, references, prompts))
 
   def verdicts(self, scores) -> np.ndarray:
-    """What it says, 0 or 1, of pairs with these scores."""
-    return (np.asarray(scores) >= self.threshold - _ROUNDING).astype(np.float32)
+    """What it says, 0 or 1, of pairs with these scores.
+
+    Raises:
+      NotFiniteError: a score is no number.
+    """
+    scores = np.asarray(scores)
+    _check_numbers(self.name, 'score', scores, ~np.isnan(scores))
+    return (scores >= self.threshold - _ROUNDING).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -79,8 +79,8 @@ class LowRank:
       fan_in = math.prod(inner)
       tree[name] = {
           'a': jax.random.normal(jax.random.fold_in(key, i), (
-              L, *inner, self.rank)) * fan_in ** -0.5,
-          'b': jnp.zeros((L, self.rank, *outer))}
+              L, *inner, self.rank), jnp.float32) * fan_in ** -0.5,
+          'b': jnp.zeros((L, self.rank, *outer), jnp.float32)}
     return tree
 
   def deltas(self, config: ModelConfig, tree):
@@ -121,7 +121,8 @@ class AllLayers:
     del key
     shapes = _shapes(config)
     return {name: jnp.zeros(
-        (config.num_layers, *shapes[name][0], *shapes[name][1]))
+        (config.num_layers, *shapes[name][0], *shapes[name][1]),
+        jnp.float32)
         for name in self.matrices}
 
   def deltas(self, config: ModelConfig, tree):

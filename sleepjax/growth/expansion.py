@@ -112,7 +112,7 @@ def expand_params(changes: Sequence[Gather | Create], params, key, mesh=None):
     elif change.std:
       name = f'{change.path} {change.axis}'.encode()
       new = change.std * jax.random.normal(
-          jax.random.fold_in(key, zlib.crc32(name)), old.shape)
+          jax.random.fold_in(key, zlib.crc32(name)), old.shape, jnp.float32)
     else:
       new = change.value
     return jnp.where(_is_new(change, leaf.ndim),

@@ -219,15 +219,18 @@ def max_logit_change(before: ModelState, after: ModelState, tokens) -> float:
   Padded to a multiple of 64 tokens, so that few programs are compiled.
 
   Raises:
-    NotFiniteError: of the larger model, naming the leaves.
+    NotFiniteError: of either model, naming the leaves.
   """
   rows = rows_lib.pad_right([tokens], rows_lib.bucket(len(tokens), 64))
   change = jnp.abs(_logits(before.config, before.params, *rows)
                    - _logits(after.config, after.params, *rows))
   change = float(change[0, :len(tokens)].max())
-  finite.check_loss('grow', len(after.lineage), change, after.params,
-                    'The model that grew was no better, or too large numbers '
-                    'were duplicated.')
+  finite.check_loss(
+      'grow', len(after.lineage), change, after.params,
+      'Too large numbers were duplicated, or new ones are not finite.',
+      [finite.Cause('the model before it grew', before.params,
+                    'Growth is not to blame: load another copy of the model.')],
+      'the largest change of a logit')
   return change
 
 

@@ -30,11 +30,12 @@ def new_slot(config: ModelConfig, key, rank: int) -> dict:
   """
   L, D = config.num_layers, config.embed_dim
   keys = dict(zip(('gate', 'up'), jax.random.split(key), strict=True))
-  slot = {name: jax.random.normal(keys[name], (L, D, rank)) * D ** -0.5
+  slot = {name: D ** -0.5 * jax.random.normal(
+      keys[name], (L, D, rank), jnp.float32)
           for name in SLOT_MATRICES[config.slot_form] if name != 'down'}
-  slot['down'] = jnp.zeros((L, rank, D))
+  slot['down'] = jnp.zeros((L, rank, D), jnp.float32)
   if config.slot_routing != 'none':
-    slot['router'] = jnp.zeros((L, D))
+    slot['router'] = jnp.zeros((L, D), jnp.float32)
   return slot
 
 

@@ -313,13 +313,17 @@ def log_softmax(logits: jax.Array, temperature: float = 1.0) -> jax.Array:
   logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
   # The maximum goes first so that a small temperature cannot overflow.
   largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-  log_sum = jnp.log(jnp.sum(
+  log_sum = temperature * jnp.log(jnp.sum(
       jnp.exp((logits - largest) / temperature), axis=-1, keepdims=True))
   # Not the difference above once more: XLA's CPU code would take the product
   # behind the logits, its maximum and that difference in one loop, two and a
-  # half times as long as the product alone takes.
-  log_normalizer = largest + temperature * log_sum
-  return jnp.maximum((logits - log_normalizer) / temperature, _LOG_ZERO)
+  # half times as long as the product alone takes. The sum of both numbers is
+  # rounded to the size of the largest logit, and what that loses, `rest`, taken
+  # off as well: an offset that all logits share changes nothing.
+  normalizer = jax.lax.stop_gradient(largest + log_sum)
+  rest = (largest - normalizer) + log_sum
+  return jnp.maximum(
+      ((logits - normalizer) - rest) / temperature, _LOG_ZERO)
 
 
 def check_chunk_rows(chunk_rows: int) -> None:
@@ -364,4 +368,4 @@ def _is_among_largest(x, k):
   values, indices = jax.lax.top_k(x, k)
   smallest, last = values[..., -1:], indices[..., -1:]
   return (x > smallest) | (
-      (x == smallest) & (jnp.arange(x.shape[-1]) <= last))
+      (x == smallest) & (jnp.arange(x.shape[-1], dtype=last.dtype) <= last))

@@ -197,7 +197,8 @@ def _dot(x, w):
 def _log_prob(log_p_CxV, targets_C):
   # A comparison rather than a gather: its transpose is no scatter, and it needs
   # no communication when the vocabulary is sharded.
-  is_target = jnp.arange(log_p_CxV.shape[-1]) == targets_C[:, None]
+  tokens_V = jnp.arange(log_p_CxV.shape[-1], dtype=targets_C.dtype)
+  is_target = tokens_V == targets_C[:, None]
   return jnp.sum(jnp.where(is_target, log_p_CxV, 0), axis=-1)
 
 

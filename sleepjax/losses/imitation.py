@@ -45,8 +45,10 @@ def levenshtein_distance(
   """
   batch, a_width = a_BxT.shape
   b_width = b_BxT.shape[1]
-  i = jnp.arange(a_width + 1)
-  total_B = (a_len_B + b_len_B).astype(jnp.int32)
+  i = jnp.arange(a_width + 1, dtype=jnp.int32)
+  a_len_B, b_len_B = (
+      jnp.asarray(n).astype(jnp.int32) for n in (a_len_B, b_len_B))
+  total_B = a_len_B + b_len_B
   # Cell i of diagonal k compares a[i - 1] with b[k - i - 1]. Reversed, b is
   # read left to right along the diagonal, at an offset that falls with k.
   a_BxI = jnp.pad(a_BxT, ((0, 0), (1, 0)))
@@ -59,7 +61,7 @@ def levenshtein_distance(
     two_back, one_back, distance_B = carry
     b_BxI = jax.lax.dynamic_slice_in_dim(
         b_reversed, b_width - k + a_width + 1, a_width + 1, axis=1)
-    substitute = from_above(two_back) + (a_BxI != b_BxI)
+    substitute = from_above(two_back) + (a_BxI != b_BxI).astype(jnp.int32)
     insert_or_delete = jnp.minimum(one_back, from_above(one_back)) + 1
     diagonal = jnp.minimum(substitute, insert_or_delete)
     # The border of the table: one of the two prefixes is empty. Cells outside
@@ -197,7 +199,8 @@ def imitation_reward(
 
 
 def _is_token(x_BxT, len_B):
-  return jnp.arange(x_BxT.shape[1]) < len_B[:, None]
+  len_B = jnp.asarray(len_B)
+  return jnp.arange(x_BxT.shape[1], dtype=len_B.dtype) < len_B[:, None]
 
 
 def _bag_f1(a_BxT, a_keep_BxT, b_BxT, b_keep_BxT):
@@ -209,8 +212,9 @@ def _bag_f1(a_BxT, a_keep_BxT, b_BxT, b_keep_BxT):
   matched = a_keep_BxT & (occurrence_BxT <= jnp.sum(b_equal, axis=-1))
   overlap_B = jnp.sum(matched, axis=1)
   total_B = jnp.sum(a_keep_BxT, axis=1) + jnp.sum(b_keep_BxT, axis=1)
-  f1 = 2 * overlap_B / jnp.maximum(total_B, 1)
-  return jnp.where(total_B == 0, 1, f1).astype(jnp.float32)
+  f1 = 2 * overlap_B.astype(jnp.float32) / jnp.maximum(
+      total_B, 1).astype(jnp.float32)
+  return jnp.where(total_B == 0, 1, f1)
 
 
 def _check_fraction(name, value):

@@ -18,6 +18,10 @@ import jax.numpy as jnp
 
 from sleepjax.errors import UserError
 
+# Largest log of a ratio. Far beyond what any clip holds, and exp(88) and more
+# would be infinite in float32, its gradient NaN.
+_LARGEST_LOG_RATIO = 20.0
+
 
 def leave_one_out_advantage(rewards_GxK: jax.Array) -> jax.Array:
   """Reward minus the mean reward of the group's other completions.
@@ -135,7 +139,8 @@ def clipped_policy_gradient_loss(
 
   (Schulman et al. 2017, arXiv 1707.06347, Eq. 7, a ratio per token). A token
   that has already moved by `clip` in the direction that its advantage wants
-  gets no gradient. Where both policies are the same the gradient is that of
+  gets no gradient, nor does one whose ratio exceeds exp(20), which counts as
+  that. Where both policies are the same the gradient is that of
   `policy_gradient_loss`.
 
   Args:
@@ -157,8 +162,9 @@ def clipped_policy_gradient_loss(
   mask_BxT = mask_BxT.astype(bool)
   fixed = jax.lax.stop_gradient
   # Selected, not multiplied: a masked -inf or NaN must not reach the sum.
-  ratio_BxT = jnp.exp(jnp.where(
-      mask_BxT, log_probs_BxT - fixed(sampled_log_probs_BxT), 0))
+  log_ratio_BxT = jnp.where(
+      mask_BxT, log_probs_BxT - fixed(sampled_log_probs_BxT), 0)
+  ratio_BxT = jnp.exp(jnp.minimum(log_ratio_BxT, _LARGEST_LOG_RATIO))
   advantage_Bx1 = fixed(advantage_B)[:, None]
   held_BxT = jnp.clip(ratio_BxT, 1 - clip, 1 + clip) * advantage_Bx1
   free_BxT = ratio_BxT * advantage_Bx1

@@ -108,7 +108,7 @@ def stretches(tokens: Sequence[int], number: int, length: int,
         f'{len(tokens)} tokens hold no stretch of prompt_tokens={length}: '
         'choose shorter prompts or larger chunks.')
   starts = np.asarray(jax.random.randint(
-      key, (number,), 0, len(tokens) - length + 1))
+      key, (number,), 0, len(tokens) - length + 1, jnp.int32))
   return tokens[starts[:, None] + np.arange(length)]
 
 

@@ -173,7 +173,7 @@ def hand_over(config: ModelConfig, settings: ContinuumConfig,
 def _read_window(config, settings, state, window, mask=None):
   awake, metrics = wake.read_window(
       config, state.params, settings.wake, state.wake, window, mask)
-  wake.check_read(awake, metrics)
+  wake.check_read(config, state.params, awake, metrics)
   real = window if mask is None else window[mask]
   seen = tuple(np.concatenate([old, real]) for old in state.seen)
   return state._replace(wake=awake, seen=seen), metrics

@@ -70,7 +70,7 @@ def write_levels(config: ModelConfig, params, tokens: Sequence[int],
       window = slice(number * size, (number + 1) * size)
       state, metrics = wake.read_window(
           config, params, level.wake, state, ids[window], real[window])
-      wake.check_read(state, metrics)
+      wake.check_read(config, params, state, metrics)
       read_so_far = (number + 1) * size
       for memory_level, _ in clock.due(read_so_far, level.wake.chunks):
         if memory_level:

@@ -24,10 +24,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from sleepjax.errors import UserError
 from sleepjax.losses import from_hidden
 from sleepjax.memory import clock
 from sleepjax.models import finite, layout, transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.training.optimizer import promoting
+
+# Of the tokens that a stream counts in 32 bits, with room for a window.
+LONGEST_STREAM = 2 ** 31 - 2 ** 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +88,8 @@ def _optimizer(settings: WakeConfig, level: int):
   rate = settings.learning_rates[level]
   step = (optax.sgd(rate) if settings.optimizer == 'sgd' else
           optax.adamw(rate, weight_decay=0.0))
-  return optax.chain(optax.clip_by_global_norm(settings.clip_norm), step)
+  return promoting(optax.chain(
+      optax.clip_by_global_norm(settings.clip_norm), step))
 
 
 def _names(level_name):
@@ -148,7 +154,7 @@ def _read_one(config, settings, params, state, tokens, mask):
     return -(log_probs * counted).sum()
 
   loss, gradient = jax.value_and_grad(loss_fn)(state.weights)
-  length, number = mask.sum(), counted.sum()
+  length, number = mask.sum(dtype=jnp.int32), counted.sum()
   last = tokens[jnp.maximum(length - 1, 0)]
   state = state._replace(
       gradients=jax.tree.map(jnp.add, state.gradients, gradient),
@@ -196,18 +202,35 @@ def read_window(config: ModelConfig, params, settings: WakeConfig,
   return read(state, tokens, mask)
 
 
-def check_read(state: WakeState, metrics) -> None:
+def check_read(config: ModelConfig, params, state: WakeState,
+               metrics) -> None:
   """Stops a run that has read what makes its levels NaN.
+
+  Args:
+    config, params: as `read_window` takes them.
+    state, metrics: what it has given.
 
   Raises:
     NotFiniteError: naming the window and the leaves.
+    UserError: the stream is so long that its tokens cannot be counted.
   """
   read = int(np.max(state.tokens_read))
+  if not 0 <= read <= LONGEST_STREAM:
+    raise UserError(
+        f'a stream of more than {LONGEST_STREAM} tokens: what has been read is '
+        'counted in 32 bits. End the stream, and begin another with the model '
+        'that it has made.')
+  # All but what `state` has in its place.
+  frozen = merge_levels(
+      config, params, [dict.fromkeys(level) for level in state.weights])
   for loss in np.atleast_1d(metrics['loss']):
     finite.check_loss(
         'wake', f'window up to token {read}', float(loss),
         {'weights': state.weights, 'gradients': state.gradients},
-        'Lower the learning rates of the levels, or clip_norm.')
+        'Lower the learning rates of the levels, or clip_norm.',
+        [finite.Cause("the model's weights", frozen,
+                      'They do not learn here: load another copy of the '
+                      'model.')])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))

@@ -237,7 +237,8 @@ def _deltas_outputs_first(config, deltas):
   def side_by_side(matrices, names):
     return jnp.concatenate(
         [matrices[name].reshape(L, D, -1).swapaxes(1, 2) if name in matrices
-         else jnp.zeros((L, widths[name], D)) for name in names], axis=1)
+         else jnp.zeros((L, widths[name], D), jnp.float32)
+         for name in names], axis=1)
 
   turned = {}
   for module, wide, names, last in (

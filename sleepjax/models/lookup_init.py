@@ -89,11 +89,13 @@ def lookup_init(config: ModelConfig, params, rare, key,
   D, H, K = c.embed_dim, c.num_heads, c.head_dim
   table_key, projection_key = jax.random.split(key)
   # All of the same size, so that a norm scales all of them alike.
-  words = jax.random.normal(table_key, (c.vocab_size, D - 2))
+  words = jax.random.normal(table_key, (c.vocab_size, D - 2), jnp.float32)
   words *= jnp.sqrt((D - 2) / jnp.square(words).sum(1, keepdims=True))
-  rare = jnp.where(jnp.asarray(rare), start.marks, -start.marks)
+  rare = jnp.where(
+      jnp.asarray(rare), jnp.float32(start.marks), -start.marks)
   table = jnp.concatenate(
-      [jnp.full((c.vocab_size, 1), start.marks), rare[:, None], words], 1)
+      [jnp.full((c.vocab_size, 1), start.marks, jnp.float32),
+       rare[:, None], words], 1)
   # What a norm makes of a feature of size 1.
   unit = 1 / math.sqrt((2 * start.marks ** 2 + D - 2) / D)
   mark = start.marks * unit
@@ -118,7 +120,8 @@ def lookup_init(config: ModelConfig, params, rare, key,
   k[0, 1, :, half - 1] = choice
 
   orthogonal = np.linalg.qr(np.asarray(
-      jax.random.normal(projection_key, (D - 2, D - 2))))[0]
+      jax.random.normal(
+          projection_key, (D - 2, D - 2), jnp.float32)))[0]
   here, before = np.zeros((2, D, K), np.float32)
   here[2:] = orthogonal[:, :K]  # Of a token itself.
   before[2:] = orthogonal[:, K:2 * K]  # Where layer 0 writes it.
@@ -144,5 +147,5 @@ def lookup_init(config: ModelConfig, params, rare, key,
       for name, new in zip('qkvo', (q, k, v, o), strict=True)}
   return {
       **params, 'embed': {'table': table},
-      'final_norm': {'scale': jnp.full(D, start.final_scale)},
+      'final_norm': {'scale': jnp.full(D, start.final_scale, jnp.float32)},
       'layers': {**layers, 'attn': {**layers['attn'], **attention}}}

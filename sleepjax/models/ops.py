@@ -213,7 +213,8 @@ def _attend(q_BxTxHxK, parts, dtype):
   scores = []
   for (k, _, allowed), first in zip(parts, shared, strict=True):
     # Added, where XLA's CPU code would write a selection once more.
-    bias = jnp.where(allowed, 0.0, NEGATIVE_INFINITY)[:, None, None]
+    bias = jnp.where(
+        allowed, jnp.float32(0), NEGATIVE_INFINITY)[:, None, None]
     if first:  # Groups come first, as in the product: [G, B, R, T, S].
       s = _product(q_BxGxRxTxK, k[0], ((4,), (2,)), dtype, ((1,), (1,)))
     else:

@@ -35,7 +35,7 @@ class Segment(NamedTuple):
 
   def length(self):
     """Number of real tokens [B]."""
-    return self.mask.sum(-1)
+    return self.mask.sum(-1, dtype=jnp.int32)
 
 
 def _kernel(module, name, shape, fan_in, split=None):
@@ -179,7 +179,7 @@ class Slots(nn.Module):
     if self.has_variable('params', 'extra'):
       extra = self.get_variable('params', 'extra')[:, None] & opened
       if not (c.slot_routing == 'sigmoid' and 0 < c.slot_top_k < N):
-        hidden *= of_units(1.0 + extra)
+        hidden *= of_units(1.0 + extra.astype(jnp.float32))
     if c.slot_routing == 'sigmoid':
       router = self.param('router', nn.initializers.zeros, (N, D), jnp.float32)
       gates = 2 * jax.nn.sigmoid(ops.matmul(x, router.T, c.matmul_dtype))
@@ -309,7 +309,8 @@ def hidden_states(config: ModelConfig, params, tokens_BxT, mask_BxT=None,
     mask_BxT = jnp.ones(tokens_BxT.shape, bool)
   T = tokens_BxT.shape[1]
   offset = sum((s.length()[:, None] for s in segments), 0)
-  positions = jnp.maximum(offset + jnp.cumsum(mask_BxT, axis=1) - 1, 0)
+  positions = jnp.maximum(
+      offset + jnp.cumsum(mask_BxT, axis=1, dtype=jnp.int32) - 1, 0)
   causal = jnp.tril(jnp.ones((T, T), bool))[None] & mask_BxT[:, None, :]
   hidden, (k, v) = Decoder(config).apply(
       {'params': params}, tokens_BxT, positions, causal, segments)

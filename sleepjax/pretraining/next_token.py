@@ -19,6 +19,7 @@ from sleepjax.mesh import sharding
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.pretraining.packed import PackedRows
+from sleepjax.training.optimizer import promoting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,8 @@ def make_optimizer(settings: PretrainingConfig):
   else:
     learn = optax.adamw(
         schedule(s.learning_rate), b2=s.b2, weight_decay=s.weight_decay)
-  return optax.chain(optax.clip_by_global_norm(s.clip_norm), learn)
+  return promoting(optax.chain(
+      optax.clip_by_global_norm(s.clip_norm), learn))
 
 
 def _matrix_axes(params):
@@ -102,8 +104,8 @@ def _matrix_axes(params):
 def random_windows(stream_S, rows: int, window: int, key):
   """Windows [B, T + 1] of a token stream [S], anywhere in it."""
   starts = jax.random.randint(
-      key, (rows,), 0, stream_S.shape[0] - window)
-  return stream_S[starts[:, None] + jnp.arange(window + 1)]
+      key, (rows,), 0, stream_S.shape[0] - window, jnp.int32)
+  return stream_S[starts[:, None] + jnp.arange(window + 1, dtype=jnp.int32)]
 
 
 def next_token_loss(config: ModelConfig, params, tokens_BxT, *,
@@ -137,7 +139,7 @@ def packed_loss(config: ModelConfig, params, rows: PackedRows, *,
   T, turn = rows.tokens.shape[1] - 1, rows.turn[:, :-1]
   seen_BxTxT = (turn[:, None] == 0) | (turn[:, None] == turn[..., None])
   seen_BxTxT &= jnp.tril(jnp.ones((T, T), bool)) & (turn >= 0)[..., None]
-  positions = jnp.maximum(seen_BxTxT.sum(-1) - 1, 0)
+  positions = jnp.maximum(seen_BxTxT.sum(-1, dtype=jnp.int32) - 1, 0)
   hidden, _ = transformer.Decoder(config).apply(
       {'params': params}, rows.tokens[:, :-1], positions, seen_BxTxT, ())
   log_probs = from_hidden.sequence_log_probs_from_hidden(

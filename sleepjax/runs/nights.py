@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
+from sleepjax import seeds
 from sleepjax.dreaming.tasks import Memory
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
@@ -64,7 +64,7 @@ def run(task: Task, model: Model, settings: SleepConfig, *,
         task.day(night, progress)
         for night in range(start.cycle, task.nights))
     for life, report in cycle.live(
-        start, days, settings, key=jax.random.key(seed), observer=observer):
+        start, days, settings, key=seeds.key_of(seed), observer=observer):
       measure = task.morning(
           life.cycle - 1, life.model, settings.for_compute(life.model), report,
           progress, observer)

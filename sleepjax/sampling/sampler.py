@@ -65,11 +65,13 @@ def _draw(logits, axis: int, uniform_B, method: Sampling):
   else:
     greedy = temperature == 0
     temperature = jnp.where(greedy, 1.0, temperature)
-  logits = logits / temperature
-  below_peak = logits - logits.max(axis, keepdims=True)
+  # Divided once the maximum is off: an offset that all logits share would be
+  # rounded with them otherwise.
+  peak = logits.max(axis, keepdims=True)
+  below_peak = lambda scores: (scores - peak) / temperature
 
   def inverted():
-    kept_BxV = jnp.moveaxis(below_peak, axis, 1)
+    kept_BxV = jnp.moveaxis(below_peak(logits), axis, 1)
     if method.top_k:
       least = jax.lax.top_k(kept_BxV, method.top_k)[0][:, -1:]
       kept_BxV = jnp.where(kept_BxV >= least, kept_BxV, -jnp.inf)
@@ -77,15 +79,15 @@ def _draw(logits, axis: int, uniform_B, method: Sampling):
     threshold = uniform_B[:, None] * cumulative[:, -1:]
     return ops.first_true(cumulative > threshold, 1)
 
-  likeliest = lambda: ops.first_true(below_peak == 0, axis)
+  likeliest = lambda: ops.first_true(logits == peak, axis)
   if greedy is None:
     tokens = likeliest() if method.temperature == 0 else inverted()
   else:
     tokens = jax.lax.cond(greedy, likeliest, inverted)
   tokens %= logits.shape[axis]  # The first, should rounding leave none.
-  chosen = jnp.take_along_axis(below_peak, jnp.expand_dims(tokens, axis), axis)
-  log_total = jnp.log(jnp.exp(below_peak).sum(axis))
-  return tokens, jnp.squeeze(chosen, axis) - log_total
+  chosen = jnp.take_along_axis(logits, jnp.expand_dims(tokens, axis), axis)
+  log_total = jnp.log(jnp.exp(below_peak(logits)).sum(axis))
+  return tokens, jnp.squeeze(below_peak(chosen), axis) - log_total
 
 
 def _for_cache(segment: Segment) -> Segment:
@@ -158,7 +160,7 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
   B, P = prompt_BxP.shape
   N = max_new_tokens
   stops = jnp.asarray(stop_ids, jnp.int32)
-  uniforms_NxB = jax.random.uniform(key, (B, N)).T
+  uniforms_NxB = jax.random.uniform(key, (B, N), jnp.float32).T
 
   def next_token(hidden_BxD, t):
     scores, axis = transformer.next_token_scores(config, params, hidden_BxD)
@@ -171,7 +173,7 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
   state = dict(
       t=jnp.int32(1), token=token, done=jnp.isin(token, stops),
       tokens=first, mask=jnp.zeros((B, N), bool).at[:, 0].set(True),
-      log_probs=jnp.zeros((B, N)).at[:, 0].set(log_prob),
+      log_probs=jnp.zeros((B, N), jnp.float32).at[:, 0].set(log_prob),
       cache=_grow_cache(segment, N))
 
   def going(state):

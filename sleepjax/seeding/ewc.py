@@ -13,7 +13,7 @@ import numpy as np
 
 from sleepjax.growth.adapters import Trainable
 from sleepjax.losses import from_hidden
-from sleepjax.models import layout, transformer
+from sleepjax.models import finite, layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
@@ -51,6 +51,7 @@ def fisher_diagonal(config: ModelConfig, part: Trainable, frozen, tree,
 
   Raises:
     ValueError: there are no rows.
+    NotFiniteError: a gradient, or its square, is not finite.
   """
   number = len(rows.prompt)
   if not number:
@@ -60,4 +61,8 @@ def fisher_diagonal(config: ModelConfig, part: Trainable, frozen, tree,
     row = Rows(*(np.asarray(leaf)[i:i + 1] for leaf in rows))
     total = jax.tree.map(jnp.add, total, _squared_gradient(
         config, part, frozen, tree, index, row, segments))
-  return jax.tree.map(lambda leaf: leaf / number, total)
+  total = jax.tree.map(lambda leaf: leaf / number, total)
+  finite.check_state(
+      'ewc', f'of {number} rows', total,
+      'What the model says of these rows is too unlikely: choose others.')
+  return total

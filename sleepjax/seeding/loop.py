@@ -10,6 +10,7 @@ import numpy as np
 
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
+from sleepjax.evals import judges
 from sleepjax.evals.judges import Judge
 from sleepjax.growth.adapters import Slot, Trainable
 from sleepjax.mesh.sharding import to_host
@@ -19,7 +20,7 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import objective
+from sleepjax.seeding import blame, objective
 from sleepjax.seeding.objective import Batch, SeedingConfig
 from sleepjax.seeding.update import SlotState, seeding_step
 from sleepjax.training.budget import Meter
@@ -60,6 +61,10 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
 
   D numbers a token instead of V logits, from which the divergence recomputes
   the exact distribution.
+
+  Raises:
+    NotFiniteError: they are not finite; the message names the row and, if they
+      are to blame, the weights.
   """
   pad = lambda prompts: rows_lib.pad_left(
       prompts, rows_lib.prompt_bucket(prompts))
@@ -73,8 +78,10 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
     rows = Rows(*(part[np.minimum(wanted, n - 1)] for part in teacher))
     scored = objective.teacher_hidden_states(config, frozen, rows, segments)
     hidden.append(to_host(scored)[:n - start])
-  return Examples(student, teacher_prompt, teacher_mask,
-                  np.concatenate(hidden))
+  hidden = np.concatenate(hidden)
+  finite.check_hidden(
+      'the old self', hidden, student.completion_mask, frozen)
+  return Examples(student, teacher_prompt, teacher_mask, hidden)
 
 
 def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
@@ -120,7 +127,8 @@ def _rollout(config, frozen, slot, index, head, prompt, mask, lengths_B, key, *,
   rollout = sampler.sample(
       config, student, prompt, mask, key, max_new_tokens=max_new_tokens,
       stop_ids=stop_ids, segments=segments)
-  in_time = jnp.arange(max_new_tokens) < lengths_B[:, None]
+  in_time = jnp.arange(
+      max_new_tokens, dtype=lengths_B.dtype) < lengths_B[:, None]
   return rollout._replace(mask=rollout.mask & in_time)
 
 
@@ -235,7 +243,8 @@ class Seeder:
     ids, mask, reference, reference_mask = map(to_host, ids_and_masks)
     texts = lambda ids, mask: [self.tokenizer.decode(row[m].tolist()).strip()
                                for row, m in zip(ids, mask)]
-    return self.judge(texts(ids, mask), texts(reference, reference_mask))
+    return judges.asked(
+        self.judge, texts(ids, mask), texts(reference, reference_mask))
 
   def _teacher(self, state):
     """(parameters, segments) of the teacher as it is now."""
@@ -337,6 +346,8 @@ class Seeder:
       state, updated = seeding_step(
           self.config, s, self.frozen, state, jnp.int32(self.index), batch,
           self.part)
+      blame.check_update(step, self.frozen, self.teacher, state, batch,
+                         {**metrics, **updated})
     # It counts batches, as the learning rate does not.
     state = state._replace(step=state.step - (updates - 1))
     return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens
@@ -356,8 +367,8 @@ class Seeder:
       offer: gets the state after each update, to save it.
 
     Raises:
-      NotFiniteError: if the loss stops being finite; the message names the
-        step and the leaves.
+      NotFiniteError: if the loss or the gradient stops being finite; the
+        message names the step and what was not finite first.
     """
     meter = meter or Meter()
     for step in range(int(state.step), self.settings.steps):
@@ -365,8 +376,6 @@ class Seeder:
         break
       state, metrics, tokens = self.update(state, step, key)
       metrics = {name: float(value) for name, value in metrics.items()}
-      finite.check_loss('seed', step, metrics['loss'], state.slot,
-                        'Lower seeding.learning_rate.')
       report(step, metrics, tokens)
       meter.spend(tokens)
       offer(state)

@@ -335,9 +335,9 @@ def _loss_of_rows(config, settings, student, head, segments, batch, whole):
 def _seen(settings, batch):
   """[B, N] bool, the tokens of completions that D sees."""
   mask = batch.rows.completion_mask
-  place = jnp.arange(mask.shape[1])
+  place = jnp.arange(mask.shape[1], dtype=jnp.int32)
   if batch.prefixes is not None:
-    place += batch.prefixes[:, None]
+    place += jnp.asarray(batch.prefixes, jnp.int32)[:, None]
   return mask & (place >= settings.masked_first_tokens)
 
 
@@ -356,7 +356,8 @@ def imitation_advantage(settings: SeedingConfig, completion, completion_mask,
   Returns:
     (advantage [B], metrics with mean reward and share of constant groups).
   """
-  lengths = completion_mask.sum(-1), reference_mask.sum(-1)
+  lengths = [mask.sum(-1, dtype=jnp.int32)
+             for mask in (completion_mask, reference_mask)]
   pair = completion, lengths[0], reference, lengths[1]
   r_abs = imitation.levenshtein_reward(
       *pair, threshold=settings.levenshtein_threshold)

@@ -17,6 +17,7 @@ from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
 from sleepjax.mesh import sharding
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding.objective import Batch, SeedingConfig, objective
+from sleepjax.training.optimizer import promoting
 
 # Of a batch, what has one entry for each of its rows.
 _OF_ROWS = ('rows', 'teacher_hidden', 'advantage', 'sampled_log_probs',
@@ -42,9 +43,9 @@ def make_optimizer(settings: SeedingConfig) -> optax.GradientTransformation:
       settings.learning_rate, settings.warmup_steps,
       max(settings.updates, settings.warmup_steps + 1),
       end_value=settings.learning_rate / 10)
-  return optax.chain(
+  return promoting(optax.chain(
       optax.clip_by_global_norm(settings.clip_norm),
-      optax.adamw(schedule, weight_decay=0.0))
+      optax.adamw(schedule, weight_decay=0.0)))
 
 
 def init_state(settings: SeedingConfig, slot) -> SlotState:

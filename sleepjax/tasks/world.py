@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sleepjax import seeds
 from sleepjax.data import world
 from sleepjax.errors import UserError, check_least
 from sleepjax.evals import forgetting
@@ -161,7 +162,7 @@ class WorldTask:
     if c.level_dim:
       config, params = continuum.newborn_levels(
           config, params, (c.level_dim,),
-          jax.random.fold_in(jax.random.key(self.seed), c.days))
+          jax.random.fold_in(seeds.key_of(self.seed), c.days))
     if s.trained == 'slot':
       config, params = slots.allocate_pool(config, params, c.days, s.slot_rank)
     slots.layer_mask(config, s.slot_layers)  # Refused before any night.

@@ -15,7 +15,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from sleepjax.data import words
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.errors import UserError
+from sleepjax.errors import NotFiniteError, UserError
 from sleepjax.evals import judge_calibration as calibration
 from sleepjax.evals import judges, questions
 from sleepjax.evals import sentence_encoder as encoder_lib
@@ -24,7 +24,7 @@ from sleepjax.growth import slots
 from sleepjax.losses import imitation
 from sleepjax.models import transformer
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.seeding import loop, objective, update
+from sleepjax.seeding import blame, loop, objective, update
 from tests.conftest import random_params
 
 
@@ -340,3 +340,91 @@ def test_a_judge_that_repeats_the_stand_in_changes_nothing(
   np.testing.assert_array_equal(batch.advantage, plain.advantage)
   with pytest.raises(ValueError, match='needs the tokenizer'):
     seeder(judges.AnswerJudge())
+
+
+def test_a_judge_that_says_nan_is_named(seeder, byte_tokenizer):
+  def judge(candidates, references, prompts=None):
+    return np.array([1, 0, np.nan, 1])
+
+  with pytest.raises(NotFiniteError, match=(
+      r"judge 'function': its verdict of pair 2 of 4 is nan \(.* beside .*\)\. "
+      'No setting of the training is to blame')):
+    rollouts(seeder(judge, tokenizer=byte_tokenizer))
+  judge = lambda *texts: np.ones((4, 1))
+  with pytest.raises(UserError, match=r'about 4 pairs .* shape \[4, 1\]'):
+    rollouts(seeder(judge, tokenizer=byte_tokenizer))
+
+
+def test_a_score_that_is_no_number_is_no_refusal():
+  unit = np.array([[1, 0], [np.nan, 0]])
+  judge = judges.EmbeddingJudge(lambda texts: unit[[len(t) for t in texts]])
+  np.testing.assert_array_equal(judge([''], ['']), [1])
+  with pytest.raises(NotFiniteError, match=(
+      "judge 'embedding': its score of pair 1 of 2 is nan")):
+    judge(['', ''], ['', 'a'])
+  # Infinite log-odds are an answer.
+  np.testing.assert_array_equal(judge.verdicts([np.inf, -np.inf]), [1, 0])
+  with pytest.raises(NotFiniteError, match='scores 1 of 2 pairs that say not'):
+    calibration.calibrated_threshold([1.0], [0.0, np.nan])
+
+
+def test_the_teacher_that_cannot_read_is_named(seeder):
+  make = seeder()
+  broken = jax.tree.map(jnp.asarray, make.frozen)
+  broken['final_norm']['scale'] = broken['final_norm']['scale'].at[3].set(
+      jnp.nan)
+  with pytest.raises(NotFiniteError, match=(
+      r'the old self reads row 0 of 1: .* final_norm/scale \(1 of 32\)')):
+    loop.score_examples(make.config, broken, [[5, 6]], [[5, 6]], [[7]], 4)
+
+
+@pytest.mark.parametrize('what, message', [
+    ('frozen', "the model's weights: embed/table .1 of .*another copy"),
+    ('teacher', "the teacher's weights: 0/embed/table .1 of .*another copy"),
+    ('reward', 'the reward: reward_semantic .1 of 1.. Look at the judge'),
+    ('advantage', 'the reward: advantage .1 of 4.. Look at the judge'),
+    ('rollouts', 'the log-probabilities of the rollouts: .*1 of 12'),
+    ('text', 'what the teacher makes of the rows: rows .1 of .*on a text'),
+    ('importance', 'the importance of elastic weight consolidation: down'),
+    ('slot', 'Not finite: slot/down .1 of .* Lower seeding.learning_rate'),
+    ('optimizer', 'Not finite: opt_state/.*mu/down .* Lower seeding.learn'),
+    ('gradient', "the gradient's norm is inf. All leaves are finite")])
+def test_a_loss_that_is_no_number_is_blamed_on_its_cause(
+    seeder, what, message):
+  """Whatever comes later is broken as well: the optimizer always is."""
+  broken = lambda x: np.where(np.arange(np.size(x)) == 0, np.nan, np.ravel(
+      x)).reshape(np.shape(x)).astype(np.float32)
+  good = seeder()
+  dead = {**good.frozen, 'embed': {
+      'table': broken(good.frozen['embed']['table'])}}
+  frozen = dead if what == 'frozen' else good.frozen
+  teacher = dead if what == 'teacher' else None
+  slot = slots.read_slot(good.config, good.frozen, 0)
+  state = update.init_state(good.settings, slot)
+  moment = {**slot, 'down': broken(slot['down'])}
+  if what == 'slot':
+    state = state._replace(slot=moment)
+  elif what != 'gradient':
+    adam = state.opt_state[1]
+    state = state._replace(opt_state=(state.opt_state[0], (
+        adam[0]._replace(mu=moment), *adam[1:])))
+  rows, hidden = good.examples.take([0, 1, 2, 0])
+  hidden = np.array(hidden)
+  hidden[~rows.completion_mask] = np.nan  # Counts nowhere.
+  if what == 'text':
+    hidden[0, 0, 0] = np.nan
+  batch = objective.Batch(
+      rows, hidden, np.array([np.nan if what == 'advantage' else 1, 0, 0, 0]),
+      importance=moment if what == 'importance' else None)
+  if what == 'rollouts':
+    batch = batch._replace(sampled_log_probs=broken(np.zeros((4, 3))))
+  metrics = {'loss': 0.5 if what == 'gradient' else np.nan,
+             'gradient_norm': np.inf if what == 'gradient' else 1.0,
+             'reward_semantic': np.float32(
+                 np.nan if what == 'reward' else 0.5)}
+  with pytest.raises(NotFiniteError, match=f'seed, step 3: .*{message}'):
+    blame.check_update(3, frozen, teacher, state, batch, metrics)
+  # Before anything was learnt the learning rate is not to blame.
+  with pytest.raises(NotFiniteError) as e:
+    blame.check_update(0, frozen, teacher, state, batch, metrics)
+  assert 'learning_rate' not in str(e.value) or what in ('teacher', 'rollouts')

@@ -95,7 +95,8 @@ def test_top_k_takes_lower_ids_of_equally_likely_tokens():
 @pytest.mark.parametrize('temperature', [1.0, 0.7])
 def test_matches_the_definition(kind, temperature):
   rng = np.random.default_rng(1)
-  teacher, student = 2 * rng.normal(size=(2, 4, 3, 11))
+  teacher, student = (
+      2 * rng.normal(size=(2, 4, 3, 11))).astype(np.float32)
   plain = lambda *x: from_logits(kind, *x, temperature)
   for function in (plain, jax.jit(plain)):
     value = function(teacher, student)
@@ -219,6 +220,51 @@ def test_extreme_logits_stay_finite(kind):
   assert np.isfinite(value).all() and np.isfinite(grad).all()
   # A row against itself.
   np.testing.assert_allclose(value[::7], 0, atol=1e-6)
+
+
+def logits_with_offset(offset, seed=0):
+  """[3, 49152] float32 of a likely teacher and of a student close to it."""
+  rng = np.random.default_rng(seed)
+  teacher = 3 * rng.normal(size=(3, 49_152))
+  student = teacher + 0.02 * rng.normal(size=teacher.shape)
+  return [(x + offset).astype(np.float32) for x in (teacher, student)]
+
+
+@pytest.mark.parametrize('offset', [0, 1e3, -1e5, 1e5])
+@pytest.mark.parametrize('temperature', [1.0, 0.1])
+def test_a_common_offset_changes_nothing(offset, temperature):
+  """Against float64 on the same float32 logits, which the offset rounds."""
+  teacher, student = logits_with_offset(offset)
+  p, q = (softmax(np.float64(x) / temperature) for x in (teacher, student))
+  have = jax.jit(dv.log_softmax)(teacher, temperature)
+  likely = p > 1e-12
+  assert np.abs(have - np.log(p))[likely].max() < 4e-6
+  np.testing.assert_allclose(
+      jax.jit(dv.forward_kl)(teacher, student, temperature),
+      (p * np.log(p / q)).sum(-1), rtol=1e-4, atol=4e-6)
+  np.testing.assert_allclose(
+      jax.jit(jax.grad(lambda x: dv.forward_kl(
+          teacher, x, temperature).sum()))(student),
+      (q - p) / temperature, atol=1e-6 / temperature)
+  # Of equal distributions, whatever the offsets of both, there is little.
+  far = (teacher - np.float32(offset)) + np.float32(offset)
+  value = jax.jit(dv.forward_kl)(far, far - np.float32(offset), temperature)
+  np.testing.assert_allclose(value, 0, atol=4e-6)
+
+
+@pytest.mark.parametrize('kind', dv.KINDS)
+def test_every_divergence_ignores_a_common_offset(kind):
+  teacher, student = (x[:, :99] for x in logits_with_offset(1e5))
+  run = jax.jit(jax.value_and_grad(
+      lambda t, s: from_logits(kind, t, s, 0.1).sum(), argnums=1))
+  value, grad = run(teacher, student)
+  shift = np.float32(1e5)  # Exact: the logits are multiples of 2^-7.
+  want, want_grad = run(teacher - shift, student - shift)
+  np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(grad, want_grad, atol=1e-5)
+  np.testing.assert_allclose(
+      value, reference(kind, np.float64(teacher), np.float64(student), 0.1
+                       ).sum(), rtol=1e-4, atol=2e-6)
 
 
 def test_mixtures_bound_the_divergence_of_disjoint_supports():

@@ -368,3 +368,50 @@ def test_bad_arguments_are_named():
     run('jsd', th, tw, sh, sw, weight, targets_N=np.arange(10))
   with pytest.raises(ValueError, match='teacher head'):
     run('jsd', th, tw.T, sh, sw, weight)
+
+
+@pytest.mark.parametrize('offset', [0, 1e3, 1e5])
+@pytest.mark.parametrize('temperature', [1.0, 0.1])
+def test_a_common_offset_of_logits_changes_nothing(offset, temperature):
+  """The sum, its auxiliaries, log-probabilities and all their gradients.
+
+  Hidden states are the logits here, so that what is compared with, in float64,
+  has the float32 logits that the offset has rounded.
+  """
+  rng = np.random.default_rng(0)
+  teacher = 2 * rng.normal(size=(5, 600))
+  student = teacher + 0.1 * rng.normal(size=teacher.shape)
+  teacher, student = (
+      (x + offset).astype(np.float32) for x in (teacher, student))
+  targets = student.argmax(-1).astype(np.int32)
+  head, ones = np.eye(600, dtype=np.float32), np.ones(5, np.float32)
+
+  def log_softmax(x, temperature):
+    x = np.float64(x) / temperature
+    x -= x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+  def loss(student):
+    total, _, aux = ch.divergence_from_hidden(
+        'forward_kl', teacher, head, student, head, ones, targets_N=targets,
+        target_weight_N=ones, temperature=temperature, chunk_rows=2,
+        matmul=lambda x, w: x)
+    return total, aux
+
+  (total, aux), grad = jax.jit(jax.value_and_grad(loss, has_aux=True))(student)
+  log_p, log_q = (log_softmax(x, temperature) for x in (teacher, student))
+  plain = log_softmax(student, 1)
+  divergence = (np.exp(log_p) * (log_p - log_q)).sum()
+  likelihood = plain[np.arange(5), targets].sum()
+  np.testing.assert_allclose(aux['divergence'], divergence, atol=1e-5)
+  np.testing.assert_allclose(total, divergence + likelihood, atol=1e-5)
+  np.testing.assert_allclose(
+      aux['student_entropy'], -(np.exp(log_q) * log_q).sum(), rtol=1e-5)
+  np.testing.assert_allclose(
+      grad, (np.exp(log_q) - np.exp(log_p)) / temperature + head[targets]
+      - np.exp(plain), atol=2e-5)
+  scored = jax.jit(functools.partial(
+      ch.sequence_log_probs_from_hidden, chunk_rows=2, temperature=temperature,
+      matmul=lambda x, w: x))(student, head, targets)
+  np.testing.assert_allclose(
+      scored, log_q[np.arange(5), targets], atol=2e-6)

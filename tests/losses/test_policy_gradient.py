@@ -179,6 +179,26 @@ def test_clipped_loss_worked_by_hand():
       [[0, -2 * 0.5, -2 * 1.1], [1.5, 0, 1.1]], atol=1e-6)
 
 
+@pytest.mark.parametrize('advantage, total, gradient', [
+    (1, -2.2, [-1, 0]), (0, 0, [0, 0]), (-1, 1 + np.exp(20.0), [1, 0])])
+def test_ratios_that_no_float_holds(advantage, total, gradient):
+  """exp(98) is infinite in float32; a ratio of more than exp(20) is that."""
+  loss = lambda new, old: pg.clipped_policy_gradient_loss(
+      new, old, jnp.full(1, advantage, jnp.float32), jnp.ones((1, 2), bool))[0]
+  for function in (jax.value_and_grad(loss), jax.jit(jax.value_and_grad(loss))):
+    for old in (-100.0, -1e30, -jnp.inf):
+      value, grad = function(
+          jnp.array([[-1.0, -2.0]]), jnp.array([[-1.0, old]]))
+      np.testing.assert_allclose(value, total, rtol=1e-6)
+      np.testing.assert_allclose(grad, [gradient], rtol=1e-6)
+    # The other way round: the ratio is 0.
+    for new in (-100.0, -1e30, -jnp.inf):
+      value, grad = function(
+          jnp.array([[-1.0, new]]), jnp.array([[-1.0, -2.0]]))
+      np.testing.assert_allclose(value, -advantage if advantage >= 0 else 1.8)
+      np.testing.assert_allclose(grad, [[-advantage, 0]], atol=1e-30)
+
+
 def test_clipping_changes_nothing_on_fresh_samples():
   rng = np.random.default_rng(0)
   log_probs = jnp.asarray(-rng.exponential(size=(4, 5)))

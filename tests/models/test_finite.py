@@ -34,6 +34,39 @@ def test_a_loss_that_is_no_number():
     finite.check_loss('seed', 3, float('inf'), {'a': 1.0}, '')
 
 
+def test_the_first_cause_is_named_with_its_own_advice():
+  asked = []
+
+  def causes():
+    for name, value in (('the judge', 1.0), ('the text', -np.inf),
+                        ('the optimizer', np.nan)):
+      asked.append(name)
+      yield finite.Cause(name, {'x': np.float32(value)}, f'Mend {name}.')
+
+  finite.check_loss('seed', 1, 0.5, {}, 'Lower it.', causes())
+  assert not asked
+  with pytest.raises(NotFiniteError) as e:
+    finite.check_loss('seed', 1, np.nan, {'slot': np.nan}, 'Lower it.',
+                      causes(), 'the gradient')
+  assert str(e.value) == (
+      'seed, step 1: the gradient is nan. The first that is not finite: the '
+      'text: x (1 of 1). Mend the text. What was saved before is untouched.')
+  assert asked == ['the judge', 'the text']
+
+
+def test_hidden_states_name_the_row_and_the_weights():
+  hidden, mask = np.zeros((3, 4, 2)), np.ones((3, 4), bool)
+  hidden[0, 3] = np.nan
+  mask[0, 3] = False
+  finite.check_hidden('the old self', hidden, mask, {})
+  hidden[1, 2, 1] = np.inf
+  for params, why in (({'w': np.ones(2)}, 'its weights are finite'),
+                      ({'w': np.full(2, np.nan)}, r'are not: w \(2 of 2\)')):
+    with pytest.raises(NotFiniteError, match=(
+        f'the old self reads row 1 of 3: .* of 1 of its 4 tokens .*{why}')):
+      finite.check_hidden('the old self', hidden, mask, params)
+
+
 def test_a_state_without_a_loss():
   finite.check_state('dream', 2, {'slot': np.ones(3), 'generator': None}, '')
   with pytest.raises(NotFiniteError, match=(
@@ -65,7 +98,9 @@ def test_growth_of_a_broken_model(plain):
   before = grow.ModelState(broken, None, config)
   after = grow.grow([AppendSlot(4)])(before, jax.random.key(0))
   with pytest.raises(NotFiniteError, match=(
-      r'grow, step 1: the loss is nan. Not finite: layers/attn/o \(1024 of')):
+      r'grow, step 1: the largest change of a logit is nan. The first that is '
+      r'not finite: the model before it grew: layers/attn/o \(1024 of .*'
+      'not to blame')):
     grow.max_logit_change(before, after, np.arange(5))
 
 
@@ -75,14 +110,23 @@ def test_reading_that_breaks_a_level(plain):
   state = wake.init_wake(config, params, settings)
   tokens = np.arange(4)
   state, metrics = wake.read_window(config, params, settings, state, tokens)
-  wake.check_read(state, metrics)
+  wake.check_read(config, params, state, metrics)
   broken = state._replace(weights=jax.tree.map(
       lambda w: w.at[0, 0, 0].set(jnp.inf), state.weights))
   state, metrics = wake.read_window(config, params, settings, broken, tokens)
   with pytest.raises(NotFiniteError, match=(
       'wake, step window up to token 8: the loss is nan.*'
       'weights/0/mlp/down .1 of 3072.')):
-    wake.check_read(state, metrics)
+    wake.check_read(config, params, state, metrics)
+  # Weights that do not learn here are named first, with another advice.
+  dead = {**params, 'embed': {'table': jnp.full_like(
+      params['embed']['table'], jnp.nan)}}
+  with pytest.raises(NotFiniteError, match=(
+      "not finite: the model's weights: embed/table .*another copy")):
+    wake.check_read(config, dead, state, metrics)
+  state = state._replace(tokens_read=jnp.int32(-2**31 + 3))  # Wrapped round.
+  with pytest.raises(UserError, match='stream of more than 21464.* tokens'):
+    wake.check_read(config, params, state, metrics)
 
 
 def test_a_learning_rate_that_is_too_high(plain):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sleepjax.evals import questions
+from sleepjax.losses import divergences
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
@@ -223,3 +224,27 @@ def test_similar_distributions_are_told_apart(tiny):
 def test_sampling_refuses(kwargs):
   with pytest.raises(ValueError, match='must not be negative'):
     Sampling(**kwargs)
+
+
+@pytest.mark.parametrize('axis', [0, 1])
+@pytest.mark.parametrize('temperature', [0.0, 0.1, 1.0])
+def test_a_common_offset_of_logits_changes_nothing(axis, temperature):
+  """Log-probabilities of a whole vocabulary, against float64 and the scorer."""
+  rng = np.random.default_rng(0)
+  plain = (3 * rng.normal(size=(4, 49_152))).astype(np.float32)
+  uniform = rng.random(4).astype(np.float32)
+  run = jax.jit(lambda x, temperature: sampler._draw(
+      x.T if axis == 0 else x, axis, uniform, Sampling(temperature)))
+  for offset in (0, 1e3, 1e5):
+    scores = plain + np.float32(offset)
+    tokens, have = run(scores, temperature)
+    want = log_softmax(np.float64(scores) / (temperature or 1))
+    chosen = np.arange(4), np.asarray(tokens)
+    np.testing.assert_allclose(have, want[chosen], atol=4e-6)
+    scored = divergences.log_softmax(scores, temperature or 1.0)
+    np.testing.assert_allclose(have, scored[chosen], atol=4e-6)
+    if temperature == 0:
+      np.testing.assert_array_equal(tokens, scores.argmax(-1))
+    # What is drawn is that of the same numbers without the offset.
+    same, _ = run(scores - np.float32(offset), temperature)
+    np.testing.assert_array_equal(tokens, same)
