@@ -1,6 +1,26 @@
 """Packaging of sleepjax; tool settings are in pyproject.toml."""
 
 import setuptools
+import setuptools.command.build_py
+
+
+class BuildPy(setuptools.command.build_py.build_py):
+  """Puts commands and configurations inside of the package that is built.
+
+  Other repositories have packages of these names, too. `sleepjax.__main__`
+  finds them there. A checkout, also one installed with -e, has them beside it.
+  """
+
+  def finalize_options(self):
+    super().finalize_options()
+    if self.editable_mode:
+      return
+    moved = {f'sleepjax.bundled.{name}': name for name in self.packages
+             if name.split('.')[0] != 'sleepjax'}
+    self.packages = [*{*self.packages} - {*moved.values()}, *moved]
+    self.package_dir = {**self.package_dir, **{
+        inside: name.replace('.', '/') for inside, name in moved.items()}}
+
 
 setuptools.setup(
     name='sleepjax',
@@ -11,6 +31,9 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=['sleepjax', 'sleepjax.*', 'experiments', 'configs',
                  'configs.*']),
+    cmdclass={'build_py': BuildPy},
+    entry_points={
+        'console_scripts': ['sleepjax = sleepjax.__main__:main']},
     package_data={'sleepjax': ['assets/*/*'], 'sleepjax.data': ['text/*']},
     install_requires=[
         'absl-py',

@@ -23,6 +23,7 @@ from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
 from sleepjax.runs import nights
 from sleepjax.tasks import world
+from sleepjax.training import files
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Column -> (key of a run's report, or two of which the ratio is taken; format).
@@ -209,7 +210,7 @@ def print_summary(summary, columns):
   rich.console.Console().print(table)
 
 
-def run(config, workdir: str | None, with_arm, columns):
+def run(config, workdir: pathlib.Path, with_arm, columns):
   """All arms of all seeds.
 
   Args:
@@ -218,8 +219,6 @@ def run(config, workdir: str | None, with_arm, columns):
     with_arm: (config.sleep, name of an arm, config) -> config.sleep of it.
     columns: of the table, by scale.
   """
-  if workdir is None:
-    raise UserError('--workdir is missing; see --help.')
   ablation = _main.to_dataclass(AblationConfig, {
       name: config[name] for name in ('scale', 'arms', 'seeds')})
   needed = {'world': 'days', 'squad': 'passages'}[ablation.scale]
@@ -238,7 +237,7 @@ def run(config, workdir: str | None, with_arm, columns):
   _main.saving_of(config)
   enable_compilation_cache()
   with _mesh.devices_of(config):
-    _run_all(config, settings, ablation, pathlib.Path(workdir), columns)
+    _run_all(config, settings, ablation, workdir, columns)
 
 
 def _run_all(config, settings, ablation, workdir, columns):
@@ -261,5 +260,5 @@ def _run_all(config, settings, ablation, workdir, columns):
           'arms': summary, f'minus_{ablation.arms[0]}': minus_first(
               results, columns), 'scale': ablation.scale})
       if distributed.is_first():
-        (workdir / 'table.md').write_text(markdown(summary, columns))
+        files.write(workdir / 'table.md', markdown(summary, columns))
     print_summary(summary, columns)

@@ -229,9 +229,14 @@ def run(model: Model, document: Document, questions, controls,
           dataclasses.asdict(q) for q in questions]})
   report_lib.write_report(workdir, report)
   if distributed.is_first():
-    report_lib.plot_report(
-        workdir, report, read_metrics(workdir / 'metrics.jsonl'))
+    _plot(workdir, report)
   return report
+
+
+def _plot(workdir, report):
+  metrics = workdir / 'metrics.jsonl'
+  report_lib.plot_report(
+      workdir, report, read_metrics(metrics) if metrics.exists() else [])
 
 
 def finished(workdir: pathlib.Path, config: dict,
@@ -247,7 +252,11 @@ def finished(workdir: pathlib.Path, config: dict,
   same = (report['document_sha256'] == text_sha256(document)
           if 'document_sha256' in report else
           report.get('document') == document.title)
-  return report if same and theirs == ours else None
+  if not same or theirs != ours:
+    return None
+  if distributed.is_first() and not (workdir / 'report.png').exists():
+    _plot(workdir, report)
+  return report
 
 
 def _score(model, exam, answer, settings):

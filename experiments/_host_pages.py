@@ -7,7 +7,7 @@ training step of SmolLM2-135M. So commands use huge pages, of which there are
 fewer, and keep the pages that they have (`benchmark.md` has both). Where there
 is an accelerator, those buffers are in its memory, and nothing is done.
 
-Imported before a program starts itself once more, so without JAX.
+Imported before a command starts itself once more, so without JAX.
 """
 
 import contextlib
@@ -35,18 +35,17 @@ def computes_on_cpus() -> bool:
   return not any(map(glob.glob, _ACCELERATORS))
 
 
-def restart_with_huge_pages():
-  """Starts this command once more with huge pages switched on in glibc.
+def restart_with_huge_pages() -> None:
+  """Starts this process once more with huge pages switched on in glibc.
 
-  That can only be done before a program starts. Programs that import a command
-  are left alone.
+  That can only be done before a program starts. Called by commands, before they
+  import anything large (`experiments._start`), and by nothing else.
   """
-  is_command = sys.orig_argv[1:2] == ['-m'] and len(sys.orig_argv) > 2 and (
-      sys.orig_argv[2].startswith('experiments.'))
-  if (sys.platform == 'linux' and is_command and _TUNABLES not in os.environ
-      and computes_on_cpus()):
-    os.environ[_TUNABLES] = _HUGE_PAGES
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+  if (sys.platform == 'linux' and sys.executable
+      and _TUNABLES not in os.environ and computes_on_cpus()):
+    environ = {**os.environ, _TUNABLES: _HUGE_PAGES}
+    with contextlib.suppress(OSError):
+      os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
 
 
 def machine_bytes() -> int:

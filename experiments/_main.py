@@ -6,15 +6,14 @@ A command reads
     config = _main.config_from_flags(argv, default='configs/name.py')
     ...
 
-  if __name__ == '__main__':
-    _main.run(main, sys.argv)
-
-and is called as `python -m experiments.name --config.field=value`.
+and begins as `experiments._start` says. It is called as
+`python -m experiments.name --config.field=value`.
 """
 
 import argparse
 import dataclasses
 import difflib
+import errno
 import importlib.util
 import inspect
 import os
@@ -30,14 +29,35 @@ from typing import Any, NoReturn
 from absl import flags
 from ml_collections import config_dict, config_flags
 
-from experiments import _host_pages
+from experiments import _backends, _host_pages, _start
 from sleepjax.errors import UserError
-from sleepjax.runs.session import Saving
-from sleepjax.training import background, checkpoints, preemption
+from sleepjax.training import (
+    background,
+    files,
+    interrupts,
+    preemption,
+)
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _BROKEN_PIPE = 128 + signal.SIGPIPE
+_NO_ROOM = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS
 _OVERRIDE = re.compile(r'--?(no)?config\.([^=]*)')
+
+
+def run_command(name: str, argv: Sequence[str]) -> NoReturn:
+  """Imports a command and runs it; the last part of `experiments._start`."""
+  def main(argv):
+    module = importlib.import_module(f'experiments.{name}')
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+      signal.signal(signal.SIGINT, interrupts.hear)
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:
+      signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if not _start.asks_for_help(argv):
+      _backends.check_xla_flags()
+      _host_pages.keep_pages()
+    return module.main(argv)
+
+  run(main, argv)
 
 
 def run(main: Callable[[Sequence[str]], int | None],
@@ -47,19 +67,20 @@ def run(main: Callable[[Sequence[str]], int | None],
   0, or what `main` returns, when it finishes; 2 after a UserError, printed
   without a traceback; 130 after an interrupt; 143 after SIGTERM, also where the
   run has saved its state first (`sleepjax.training.preemption`); 141 if nobody
-  reads its output any more. Every other exception keeps its traceback: it is a
-  bug, not a wrong input.
+  reads its output any more. What the machine refuses, room on a disk, a backend
+  or another process of the run, is a message and status 2 as well. Every other
+  exception keeps its traceback: it is a bug, not a wrong input.
   """
   try:
-    _host_pages.keep_pages()
     try:
       status = main(argv) or 0
+    except SystemExit as end:  # Help was printed.
+      status = end.code
     finally:
       background.finish()  # A save that is being written is part of the run.
     sys.stdout.flush()
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    status = 2
+  except (UserError, TimeoutError) as error:
+    status = _say(error)
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)
     status = 130
@@ -68,10 +89,32 @@ def run(main: Callable[[Sequence[str]], int | None],
           'goes on from there.', file=sys.stderr)
     status = preemption.EXIT_STATUS
   except BrokenPipeError:
-    # As in `command --help | head`; Python would complain again at its end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_stdout()  # As in `command --help | head`.
     status = _BROKEN_PIPE
+  except OSError as error:
+    if error.errno not in _NO_ROOM:
+      raise
+    if error.filename is None:
+      _drop_stdout()
+    status = _say(files.unwritable(error.filename or 'standard output', error))
+  except (RuntimeError, AssertionError, ValueError) as error:
+    if (message := _backends.explained(error)) is None:
+      raise
+    status = _say(message)
+  if signal.getsignal(signal.SIGINT) is interrupts.hear:
+    # Python's own end would answer with tracebacks.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(interrupts.STATUS))
   sys.exit(status)
+
+
+def _say(error: object) -> int:
+  print(f'error: {_start.as_called(error)}', file=sys.stderr)
+  return 2
+
+
+def _drop_stdout() -> None:
+  """Python would complain at its end of what stdout has not taken."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,9 +127,23 @@ class Parser(argparse.ArgumentParser):
 
   def __init__(self, name: str, description: str):
     super().__init__(
-        prog=f'python -m experiments.{name}', description=description,
+        prog=_start.as_called(f'python -m experiments.{name}'),
+        description=_start.as_called(description),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False)
+
+  def parse_args(self, args: Sequence[str]) -> argparse.Namespace:
+    """As argparse does it, and refuses what was given as nothing."""
+    given = super().parse_args(args)
+    for name, value in vars(given).items():
+      if isinstance(value, str) and _is_empty(value) and (
+          value != self.get_default(name)):
+        self.error(f'{name} is empty: give it a value, or leave it out')
+    return given
+
+  def print_help(self, file=None) -> None:
+    """As argparse does it, but what cannot be printed is an error."""
+    print(self.format_help(), end='', file=file)
 
   def error(self, message: str) -> NoReturn:
     raise UserError(f'{message}. See --help.')
@@ -94,39 +151,42 @@ class Parser(argparse.ArgumentParser):
 
 def model_folder(folder: str) -> pathlib.Path:
   """The model inside the workdir of a run, or the folder itself."""
+  from sleepjax.training import checkpoints
   inside = pathlib.Path(folder).expanduser() / 'model'
   return inside if checkpoints.is_saved(inside) else inside.parent
 
 
 def config_from_flags(
     argv: Sequence[str], default: str | None = None, description: str = '',
-    flag_values: flags.FlagValues = flags.FLAGS,
+    flag_values: flags.FlagValues | None = None,
     needs: Sequence[str] = ()) -> config_dict.ConfigDict:
   """The configuration that a command line asks for, locked.
 
-  `--config=PATH.py` names a file with a function `get_config()`, and
+  `--config=PATH.py` names a file with a function `get_config()`, from the
+  current folder or, such as `configs/quickstart.py`, from those that come with
+  the package, and
   `--config=PATH.py:TEXT` calls `get_config('TEXT')`; `--config.a.b=value`
   replaces one field. Flags that the command has defined itself with absl are
   parsed too. `--help` prints all of it and ends the process.
 
   Args:
     argv: the command line, program name first.
-    default: configuration used without `--config`; a relative path is taken
-      from the root of the checkout.
+    default: configuration used without `--config`, of the package.
     description: text for `--help`, usually the module's docstring.
-    flag_values: where the command's own flags are defined.
+    flag_values: the command's own flags, and no others.
     needs: what has to stand at the top of the configuration.
 
   Raises:
     UserError: no such file, or one of another command; an unknown flag or
       field, a value of another type, or arguments that are no flags.
   """
+  flag_values = flags.FlagValues() if flag_values is None else flag_values
   argv, given = _without_config_path(list(argv))
   path = given or default and str(_ROOT / default)
   if path is None:
     raise UserError('no configuration: expected --config=PATH.py.')
   config = _load_config(path)
-  if {'--help', '-h', '-help'} & set(argv[1:]):
+  if _start.asks_for_help(argv):
     _print_help(description, path, config, flag_values)
     sys.exit(0)
   if missing := [name for name in needs if name not in config]:
@@ -142,7 +202,7 @@ def config_from_flags(
         'config', config, flag_values=values, sys_argv=argv)
     extra = values(argv)[1:]
   except flags.UnrecognizedFlagError as error:
-    names = ['config', *(flag.name for flag in _command_flags(flag_values))]
+    names = ['config', *flag_values]
     raise UserError(
         f'unknown flag --{error.flagname}: '
         f'{_valid_names(error.flagname, names)} Fields of the configuration '
@@ -153,20 +213,40 @@ def config_from_flags(
     raise UserError(
         f'unexpected argument {extra[0]!r}: expected only flags, such as '
         '--config=PATH.py or --config.FIELD=VALUE.')
+  for name in flag_values:
+    if flag_values[name].present and _is_empty(flag_values[name].value):
+      raise UserError(f'--{name} is empty: give it a value, or leave it out.')
   flag_values.mark_as_parsed()
   return values.config
 
 
-def saving_of(config: config_dict.ConfigDict) -> Saving:
+def saving_of(config: config_dict.ConfigDict):
   """How often a run is saved: `config.saving`, which is taken out of it.
 
   It says nothing of what is computed, so a run may go on with another one.
   """
+  from sleepjax.runs.session import Saving  # Not what --help has to wait for.
   saving = to_dataclass(Saving, config.get('saving') or {}, 'config.saving')
   with config.unlocked():
     if 'saving' in config:
       del config['saving']
   return saving
+
+
+def _is_empty(value: Any) -> bool:
+  """Whether nothing was given, such as by `--workdir=$UNSET`."""
+  return value == [] or isinstance(value, str) and not value.strip()
+
+
+def path(flag: flags.FlagHolder) -> pathlib.Path:
+  """The path that a flag was given; `~` is the home folder.
+
+  Raises:
+    UserError: it was not given.
+  """
+  if flag.value is None:
+    raise UserError(f'--{flag.name} is missing; see --help.')
+  return pathlib.Path(flag.value).expanduser()
 
 
 def check_numbers(config: config_dict.ConfigDict, **least: int) -> None:
@@ -300,11 +380,14 @@ def _without_config_path(argv: list[str]) -> tuple[list[str], str | None]:
 
 def _load_config(path: str) -> config_dict.ConfigDict:
   match = re.fullmatch(r'(.*\.py)(?::(.*))?', path)
-  if not match or not pathlib.Path(match[1]).is_file():
+  # As it stands, or as it is called in the package.
+  places = [pathlib.Path(match[1]), _ROOT / match[1]] if match else []
+  file = next(filter(pathlib.Path.is_file, places), None)
+  if file is None:
     raise UserError(
         f'--config={path}: no such file; expected a Python file that defines '
         'get_config(), such as those in configs/.')
-  spec = importlib.util.spec_from_file_location('_run_config', match[1])
+  spec = importlib.util.spec_from_file_location('_run_config', file)
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
@@ -372,18 +455,14 @@ def _own_flags(flag_values: flags.FlagValues) -> flags.FlagValues:
   return values
 
 
-def _command_flags(flag_values: flags.FlagValues) -> list[flags.Flag]:
-  """Flags that the command defines; libraries define others beside them."""
-  return flag_values.get_key_flags_for_module(sys.argv[0])
-
-
 def _print_help(
     description: str, path: str, config: config_dict.ConfigDict,
     flag_values: flags.FlagValues) -> None:
-  print(description.strip() or 'Runs an experiment.')
+  print(_start.as_called(description).strip() or 'Runs an experiment.')
   print(f'\nflags:\n  --config=PATH.py  (now {path})')
-  for flag in _command_flags(flag_values):
-    print(f'  --{flag.name}={flag.default}  {flag.help}')
+  for name in flag_values:
+    flag = flag_values[name]
+    print(f'  --{name}={flag.default}  {flag.help}')
   print('\nfields of the configuration:')
   for name, value in _flat(config, 'config'):
     print(f'  --{name}={value}')

@@ -9,6 +9,10 @@ As `experiments.ablate_seeding`, with the arms of configs/dreaming/arms.py. In
 the table, `tokens` are those that a model read or wrote asleep.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('ablate_dreaming')
+
 from absl import flags
 
 from configs.dreaming.arms import with_arm
@@ -25,11 +29,6 @@ def main(argv):
       argv, default='configs/dreaming/world.py', description=__doc__,
       flag_values=_FLAGS,
       needs=('model', 'sleep', 'scale', 'arms', 'seeds'))
-  _ablation.run(config, _WORKDIR.value,
+  _ablation.run(config, _main.path(_WORKDIR),
                 lambda sleep, arm, config: with_arm(sleep, arm),
                 _ablation.DREAMING_COLUMNS)
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

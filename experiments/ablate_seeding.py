@@ -16,6 +16,10 @@ all arms, so that intervals cover the choice of passages too. What is finished
 is not repeated.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('ablate_seeding')
+
 from absl import flags
 
 from configs.seeding.arms import with_arm
@@ -33,11 +37,6 @@ def main(argv):
       flag_values=_FLAGS,
       needs=('model', 'sleep', 'scale', 'arms', 'seeds', 'rates'))
   _ablation.run(
-      config, _WORKDIR.value,
+      config, _main.path(_WORKDIR),
       lambda sleep, arm, config: with_arm(sleep, arm, config.rates),
       _ablation.SEEDING_COLUMNS)
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

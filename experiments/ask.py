@@ -8,6 +8,10 @@ the model's context, so that what it knows can be compared with what it can
 look up. Only answers go to stdout.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('ask')
+
 import argparse
 import dataclasses
 import pathlib
@@ -152,7 +156,3 @@ def _lines():
     if line in ('', 'exit'):
       return
     yield line
-
-
-if __name__ == '__main__':
-  _main.run(main, sys.argv)

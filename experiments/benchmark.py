@@ -35,6 +35,10 @@ too. Our commands keep freed memory (`_host_pages`), others'
 programs do not; --peers_keep_pages lets them.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('benchmark')
+
 import json
 import os
 import pathlib
@@ -51,6 +55,7 @@ from experiments._work import Sizes
 from sleepjax.errors import UserError
 from sleepjax.model import load_pretrained
 from sleepjax.models import export, layout
+from sleepjax.training import files
 from sleepjax.training.progress import Display
 
 _OURS = 'experiments._phases'
@@ -258,8 +263,8 @@ def main(argv):
     with display.phase('measure', total=len(args.phases)) as phase:
       for name in args.phases:
         reports.append(measure(name, args, source, config))
-        (workdir / 'benchmark.json').write_text(
-            json.dumps(reports, indent=1) + '\n')
+        files.write(workdir / 'benchmark.json',
+                    json.dumps(reports, indent=1) + '\n')
         phase.advance()
   table = table_of(reports)
   console = rich.console.Console()
@@ -268,8 +273,3 @@ def main(argv):
   console.print(table)
   print(f'{args.model}, products in {args.dtype}, {args.repeats} repeats; '
         f'{workdir / "benchmark.json"}')
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

@@ -12,6 +12,10 @@ share of the largest logit, since float32 keeps seven digits of that; exits with
 1 if an answer or a prompt's tokens differ, or that share exceeds --tolerance.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('compare_hf')
+
 import json
 import pathlib
 import time
@@ -27,7 +31,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.evals import questions as questions_lib
 from sleepjax.models import layout, transformer
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, files
 
 
 def _parsed(argv):
@@ -115,10 +119,5 @@ def main(argv):
         f'of a logit {worst:.1e}, {share:.1e} of the largest logit; '
         f'{time.perf_counter() - start:.0f} s')
   if args.out is not None:
-    pathlib.Path(args.out).write_text(json.dumps(rows, indent=1) + '\n')
+    files.write(args.out, json.dumps(rows, indent=1) + '\n')
   return 0 if all(same) and share <= args.tolerance else 1
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

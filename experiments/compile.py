@@ -15,6 +15,10 @@ FLOPs come from formulas (`experiments._programs`), bytes from the compiled
 program, with loops counted as often as they turn (`sleepjax.roofline.hlo`).
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('compile')
+
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -39,12 +43,16 @@ from sleepjax.mesh.sharding import AXES
 from sleepjax.models import transformer
 from sleepjax.roofline import chips as chips_lib
 from sleepjax.roofline import hlo, hlo_memory
+from sleepjax.training import files
 
+# Its own flags, so that one process can import several commands.
+_FLAGS = flags.FlagValues()
 _TOPOLOGY = flags.DEFINE_string(
-    'topology', None, 'slice to compile for, as v5e:8x8')
+    'topology', None, 'slice to compile for, as v5e:8x8', flag_values=_FLAGS)
 _PROGRAMS = flags.DEFINE_list(
-    'programs', [], 'names of programs; all by default')
-_OUT = flags.DEFINE_string('out', None, 'where to write the report, as JSON')
+    'programs', [], 'names of programs; all by default', flag_values=_FLAGS)
+_OUT = flags.DEFINE_string(
+    'out', None, 'where to write the report, as JSON', flag_values=_FLAGS)
 
 
 def topology_devices(slice_: chips_lib.Slice) -> list:
@@ -172,9 +180,10 @@ def table(report: dict) -> rich.table.Table:
 
 
 def main(argv):
-  config = _main.config_from_flags(argv, description=__doc__, needs=(
-      'model', 'slot_rank', 'slots', 'matmul_dtype', 'remat',
-      'attention_queries', 'mesh', 'rollout_mesh', 'seeding', 'dreaming'))
+  config = _main.config_from_flags(
+      argv, description=__doc__, flag_values=_FLAGS, needs=(
+          'model', 'slot_rank', 'slots', 'matmul_dtype', 'remat',
+          'attention_queries', 'mesh', 'rollout_mesh', 'seeding', 'dreaming'))
   if _TOPOLOGY.value is None:
     raise UserError('no slice to compile for: expected --topology=v5e:8x8.')
   slice_ = chips_lib.parse_slice(_TOPOLOGY.value)
@@ -201,13 +210,8 @@ def main(argv):
     report['programs'][name] = compiled_report(
         program, sleep.mesh(program.mesh_config), slice_)
     if _OUT.value:  # What is done is kept, whatever happens to the rest.
-      pathlib.Path(_OUT.value).write_text(json.dumps(report, indent=1) + '\n')
+      files.write(_OUT.value, json.dumps(report, indent=1) + '\n')
   rich.console.Console().print(table(report))
   for name, one in report['programs'].items():
     if 'advice' in one:
       print(f'{name} does not fit: {one["advice"]}')
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

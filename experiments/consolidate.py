@@ -9,14 +9,16 @@ same command continues a run that was interrupted: documents longer than the
 context are read in chunks, and every finished sleep is kept.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('consolidate')
+
 import json
-import pathlib
 
 from absl import flags
 
-from experiments import _document, _main, _mesh
+from experiments import _document, _main, _mesh, _start
 from sleepjax.data import documents
-from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
 from sleepjax.model import load_pretrained
@@ -37,16 +39,14 @@ def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/consolidate/smollm2.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'exam'))
-  for flag in (_DOCUMENT, _WORKDIR):
-    if flag.value is None:
-      raise UserError(f'--{flag.name} is missing; see --help.')
+  document_path, workdir = map(_main.path, (_DOCUMENT, _WORKDIR))
   _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
   exam_settings = _main.to_dataclass(
       _document.ExamConfig, config.exam, 'config.exam')
   saving = _main.saving_of(config)
-  document = documents.read_document(_DOCUMENT.value)
+  document = documents.read_document(document_path)
   questions = (None if _QUESTIONS.value is None
                else documents.read_questions(_QUESTIONS.value))
   enable_compilation_cache()
@@ -55,13 +55,8 @@ def main(argv):
         load_pretrained(config.model), document, questions,
         _document.bundled_controls(),
         json.loads(json.dumps(config.to_dict())), settings, exam_settings,
-        config.seed, pathlib.Path(_WORKDIR.value), saving)
+        config.seed, workdir, saving)
     report_lib.print_table(report)
-    print(f'Wrote {_WORKDIR.value}/report.json and report.png; ask the model '
-          f'with\n  python -m experiments.ask --checkpoint={_WORKDIR.value} '
-          '--question="…"')
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)
+    print(_start.as_called(
+        f'Wrote {workdir}/report.json and report.png; ask the model with\n'
+        f'  python -m experiments.ask --checkpoint={workdir} --question="…"'))

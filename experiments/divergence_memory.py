@@ -19,6 +19,10 @@ counts everything, also what the process would have taken for its first matrix
 product.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('divergence_memory')
+
 import concurrent.futures
 import functools
 import json
@@ -35,6 +39,7 @@ from experiments import _main
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.losses import divergences, from_hidden
+from sleepjax.training import files
 
 FORMS = ('direct', 'chunked')
 
@@ -160,9 +165,4 @@ def main(argv):
   print(f'{args.rows} rows, V = {args.vocab}, D = {args.embed}, chunks of '
         f'{args.chunk_rows}; {report["backend"]}, jax {report["jax"]}')
   if args.out is not None:
-    pathlib.Path(args.out).write_text(json.dumps(report, indent=1) + '\n')
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)
+    files.write(args.out, json.dumps(report, indent=1) + '\n')

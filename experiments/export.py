@@ -8,6 +8,10 @@ load it without code of ours. --checkpoint is a run's workdir or its model
 folder.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('export')
+
 from experiments import _main
 from sleepjax.growth.fold import fold_slots
 from sleepjax.models.export import export_hf
@@ -26,8 +30,3 @@ def main(argv):
   export_hf(config, params, saved.tokenizer, args.out)
   print(f'Wrote {args.out}: intermediate_size {saved.config.mlp_dim} -> '
         f'{config.mlp_dim}, {saved.config.num_slots} slots folded.')
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

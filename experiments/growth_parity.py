@@ -11,10 +11,13 @@ DIR/parity.json and DIR/parity.md after every row; the same command on the same
 folder goes on where it stopped.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('growth_parity')
+
 import dataclasses
 import json
 import os
-import pathlib
 import time
 from collections.abc import Callable
 
@@ -39,6 +42,7 @@ from sleepjax.model import Model, load_pretrained
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.runs import folder as folder_lib
+from sleepjax.training import files
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.progress import Display
 
@@ -322,7 +326,7 @@ def print_report(report: dict) -> None:
 
 def write(workdir, report: dict) -> None:
   report_lib.write_json(workdir / 'parity.json', report)
-  (workdir / 'parity.md').write_text(markdown(report), encoding='utf-8')
+  files.write(workdir / 'parity.md', markdown(report))
 
 
 def started(workdir, fresh: dict) -> dict:
@@ -340,14 +344,12 @@ def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/growth/parity.py', description=__doc__,
       flag_values=_FLAGS, needs=('models', 'shapes'))
-  if _WORKDIR.value is None:
-    raise UserError('--workdir is missing; see --help.')
+  workdir = _main.path(_WORKDIR)
   settings = _main.to_dataclass(
       ParityConfig, {k: v for k, v in config.items() if k != 'shapes'})
   shapes = {
       name: _main.to_dataclass(ModelConfig, shape, f'config.shapes.{name}')
       for name, shape in config.shapes.items()}
-  workdir = pathlib.Path(_WORKDIR.value)
   enable_compilation_cache()
   _claim = folder_lib.claim(workdir)
   source, text = read_text()
@@ -379,8 +381,3 @@ def main(argv):
           phase.advance(tokens=settings.tokens)
       del state
   print_report(report)
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

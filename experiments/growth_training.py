@@ -12,14 +12,16 @@ DIR/report.json and DIR/report.png. The same command on the same folder goes on
 after the last finished seed.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('growth_training')
+
 import dataclasses
 import json
-import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import optax
 import rich.console
@@ -31,6 +33,7 @@ from experiments._scratch import ScratchConfig
 from sleepjax import seeds
 from sleepjax.data import sources
 from sleepjax.errors import UserError
+from sleepjax.evals import pictures
 from sleepjax.evals import report as report_lib
 from sleepjax.evals.interval import interval
 from sleepjax.growth import grow, operators
@@ -230,10 +233,12 @@ def summarise(seeds, losses, config: TrainingConfig) -> dict:
 
 def plot(losses, steps_before, path):
   """Difference of the arms from the one without growth, and its interval."""
-  matplotlib.use('Agg')
-  from matplotlib import pyplot as plt
-  figure, axes = plt.subplots(
-      1, 2, figsize=(10, 3.8), layout='constrained')
+  pictures.draw(path, lambda figure: _draw(figure, losses, steps_before),
+                dpi=110, figsize=(10, 3.8), layout='constrained')
+
+
+def _draw(figure, losses, steps_before):
+  axes = figure.subplots(1, 2)
   for axis, smooth in zip(axes, (1, 10)):
     axis.axhline(0, color='0.6', linewidth=1)
     for colour, arm in zip(('C0', 'C3', 'C2'), ARMS[1:]):
@@ -256,8 +261,6 @@ def plot(losses, steps_before, path):
   axes[0].set_ylabel('training loss minus that without\n'
                      'growth, nats per token')
   axes[0].legend(frameon=False, fontsize=8)
-  figure.savefig(path, dpi=110)
-  plt.close(figure)
 
 
 def print_summary(summary):
@@ -290,9 +293,7 @@ def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/growth/training.py', description=__doc__,
       flag_values=_FLAGS, needs=('scratch', 'pretraining', 'plan', 'seeds'))
-  if _WORKDIR.value is None:
-    raise UserError('--workdir is missing; see --help.')
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = _main.path(_WORKDIR)
   resolved = json.loads(config.to_json())
   shape = _main.to_dataclass(ScratchConfig, config.scratch, 'config.scratch')
   settings = _main.to_dataclass(
@@ -336,8 +337,3 @@ def main(argv):
       'config': resolved})
   plot(losses, settings.steps, workdir / 'report.png')
   print_summary(summary)
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

@@ -10,6 +10,10 @@ every array. All arrays are read and compared with their checksums, unless
 takes.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('inspect_checkpoint')
+
 import argparse
 import json
 import math
@@ -115,8 +119,3 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
       '--no_check', action='store_true',
       help='read the JSON file only, not the arrays')
   return parser.parse_args(argv[1:])
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

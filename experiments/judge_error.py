@@ -15,9 +15,12 @@ charged with a false negative.
 Writes DIR/report.json with all texts and verdicts, and prints a table.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('judge_error')
+
 import dataclasses
 import json
-import pathlib
 import sys
 import time
 
@@ -33,10 +36,12 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError, check_least
 from sleepjax.evals import answers, judges
 from sleepjax.evals import judge_calibration as calibration
+from sleepjax.evals import report as report_lib
 from sleepjax.evals.judge_by_name import KINDS, make_judge
 from sleepjax.evals.judge_calibration import Pair, on_pairs
 from sleepjax.model import load_pretrained
 from sleepjax.models import layout
+from sleepjax.runs import folder as folder_lib
 from sleepjax.sampling import context
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.writing import dreams
@@ -216,14 +221,14 @@ def main(argv):
   resolved = _main.config_from_flags(
       argv, default='configs/judges/smollm2.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'judges', 'yes_no'))
-  if _WORKDIR.value is None:
-    raise UserError('--workdir is missing; see --help.')
+  workdir = _main.path(_WORKDIR)
   settings = _main.to_dataclass(JudgeErrorConfig, resolved)
   for name in settings.judges:
     if name not in KINDS:
       raise UserError(f'config.judges: no judge {name!r}; expected some of '
                       f'{", ".join(KINDS)}.')
   passages = sources.squad_seal('train')
+  _claim = folder_lib.claim(workdir)
   enable_compilation_cache()
   model = load_pretrained(settings.model)
   chat = ChatPrompts(model.tokenizer)
@@ -250,13 +255,5 @@ def main(argv):
       continue
     report['judges'][name] = measure(judge, *pairs)
   report['pairs'] = dict(zip(('calibration', 'report'), pairs))
-  folder = pathlib.Path(_WORKDIR.value)
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / 'report.json').write_text(
-      json.dumps(report, indent=1, ensure_ascii=False) + '\n',
-      encoding='utf-8')
+  report_lib.write_json(workdir / 'report.json', report)
   print_table(report)
-
-
-if __name__ == '__main__':
-  _main.run(main, sys.argv)

@@ -12,8 +12,13 @@ every array of every checkpoint, every safetensors file, in the workdir and the
 folders in it. Writes DIR/kills.json.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('kill_test')
+
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -29,7 +34,7 @@ import numpy as np
 from experiments import _main
 from sleepjax.errors import UserError
 from sleepjax.models.named_leaves import named_leaves
-from sleepjax.training import checkpoints
+from sleepjax.training import checkpoints, files
 
 # Of reports: what depends on the machine, not on the run.
 _TIMES = frozenset(('seconds', 'cpu_seconds', 'tokens_per_second',
@@ -107,8 +112,8 @@ def unfinished_saves(workdir: pathlib.Path) -> set:
   """What is being written there, or was when a run was killed."""
   found = set()
   # Unlike `rglob`, it does not mind folders that vanish meanwhile.
-  for folder, folders, files in os.walk(workdir):
-    for name in (*folders, *files):
+  for folder, *inside in os.walk(workdir):
+    for name in itertools.chain(*inside):
       path = pathlib.Path(folder, name)
       if path.suffix in ('.writing', '.part'):
         with contextlib.suppress(FileNotFoundError):
@@ -166,7 +171,7 @@ def kill_test(command: Sequence[str], kills: int, seed: int,
       duration = min(duration, entry['seconds'])
     entries.append(entry)
     print(json.dumps(entry, ensure_ascii=False), flush=True)
-    (workdir / 'kills.json').write_text(json.dumps(entries, indent=1))
+    files.write(workdir / 'kills.json', json.dumps(entries, indent=1))
     if entry.get('differences'):
       raise AssertionError(
           f'the run that was killed ended differently: {differ}')
@@ -199,8 +204,3 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
   parser.add_argument('command', nargs='+',
                       help='what is run, after --; without --workdir')
   return parser.parse_args(argv[1:])
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

@@ -10,6 +10,10 @@ passed on, so that they save what they have, and a second one ends them. The
 status is 0 if all succeeded, otherwise that of the first that failed.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('launch')
+
 import os
 import re
 import signal
@@ -112,8 +116,9 @@ def launch(command, processes: int, devices: int) -> int:
     if failed:
       print(f'launch: process {failed[0]} {_how(statuses[failed[0]])}; ending '
             f'the other {processes - 1}.', file=sys.stderr, flush=True)
-  finally:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+  finally:  # Another signal would leave them running without us.
+    for number in signal.SIGTERM, signal.SIGINT:
+      signal.signal(number, signal.SIG_IGN)
     _end(children)
     for reader in readers:
       reader.join()
@@ -123,18 +128,15 @@ def launch(command, processes: int, devices: int) -> int:
   return status if status > 0 else 128 - status
 
 
+def _terminated(*_):
+  raise KeyboardInterrupt
+
+
 def main(argv):
+  signal.signal(signal.SIGTERM, _terminated)
   given = parser().parse_args(argv[1:])
   for name in ('processes', 'devices_per_process'):
     if getattr(given, name) < 1:
       raise UserError(f'--{name.replace("_", "-")}={getattr(given, name)} must '
                       'be at least 1.')
   return launch(given.command, given.processes, given.devices_per_process)
-
-
-if __name__ == '__main__':
-  def _terminated(*_):
-    raise KeyboardInterrupt
-
-  signal.signal(signal.SIGTERM, _terminated)
-  _main.run(main, sys.argv)

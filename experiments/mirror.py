@@ -17,6 +17,10 @@ that all of them share, process 0 alone fetches and gives snapshots; the others
 have --no_upload.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('mirror')
+
 import argparse
 import contextlib
 import os
@@ -185,7 +189,3 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                       help='no snapshots: what all hosts but the first do')
   parser.add_argument('command', nargs='+', help='what is run, after --')
   return parser.parse_args(argv[1:])
-
-
-if __name__ == '__main__':
-  _main.run(main, sys.argv)

@@ -11,10 +11,13 @@ the same parameters. config.mesh splits the run over devices, of this process or
 of several (sleepjax/training/README.md).
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('pretrain')
+
 import dataclasses
 import functools
 import json
-import pathlib
 import time
 
 import jax
@@ -130,9 +133,7 @@ def main(argv):
       flag_values=_FLAGS, needs=(
           'seed', 'save_every', 'keep', 'exam_days', 'lookup_start', 'mesh',
           'model', 'pretraining', 'stages'))
-  if _WORKDIR.value is None:
-    raise UserError('--workdir is missing; see --help.')
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = _main.path(_WORKDIR)
   _main.check_numbers(config, seed=0, save_every=1)
   distributed.initialize()
   resolved = json.loads(config.to_json())
@@ -205,8 +206,3 @@ def main(argv):
       print(json.dumps({k: v for k, v in report.items() if k != 'config'},
                        indent=2))
     distributed.barrier('report', timeout=3600)
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

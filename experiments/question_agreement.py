@@ -12,9 +12,10 @@ keeps. Passages as of `experiments.squad_passages`: `train` to choose a
 threshold on, `val` for results. Writes DIR/report.json.
 """
 
-import json
-import pathlib
-import sys
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('question_agreement')
+
 
 import jax
 import numpy as np
@@ -28,9 +29,11 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming.select import rank_correlation
 from sleepjax.errors import UserError
 from sleepjax.evals import answers
+from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
 from sleepjax.model import load_pretrained
 from sleepjax.models import layout
+from sleepjax.runs import folder as folder_lib
 from sleepjax.sampling import context
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.progress import Display
@@ -108,8 +111,7 @@ def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/consolidate/smollm2.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'sleep'))
-  if _WORKDIR.value is None:
-    raise UserError('--workdir is missing; see --help.')
+  workdir = _main.path(_WORKDIR)
   if _PASSAGES.value < 1:
     raise UserError(f'--passages={_PASSAGES.value} must be at least 1.')
   settings = _main.to_dataclass(
@@ -118,6 +120,7 @@ def main(argv):
   if samples < 1:
     raise UserError('config.sleep.dreaming.agreement_samples must be at least '
                     '1: it is what is measured.')
+  _claim = folder_lib.claim(workdir)
   enable_compilation_cache()
   passages, _ = squad_passages.read_passages(
       _SPLIT.value, 0, _PASSAGES.value)
@@ -144,12 +147,7 @@ def main(argv):
                  questions[:len(answered)], segment, samples, asked_key)
       phase.advance(people=len(people), own=len(own))
   summary = summarise(people, own)
-  path = pathlib.Path(_WORKDIR.value) / 'report.json'
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(
-      {'summary': summary, 'people': people, 'own': own}, indent=1) + '\n')
+  report_lib.write_json(
+      workdir / 'report.json',
+      {'summary': summary, 'people': people, 'own': own})
   print_summary(summary)
-
-
-if __name__ == '__main__':
-  _main.run(main, sys.argv)

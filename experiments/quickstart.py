@@ -10,17 +10,19 @@ night i), DIR/report.png and DIR/model, which `experiments.ask` answers from.
 The same command on the same folder goes on after the last finished night.
 """
 
-import json
-import pathlib
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('quickstart')
 
-import matplotlib
+import json
+
 import numpy as np
 import rich.console
 import rich.table
 from absl import flags
 
 from experiments import _main, _mesh
-from sleepjax.errors import UserError
+from sleepjax.evals import pictures
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
@@ -62,12 +64,14 @@ def print_report(report):
 
 def plot_report(report, path):
   """The matrix as a picture, and all of it over the nights."""
-  matplotlib.use('Agg')
-  from matplotlib import pyplot as plt
+  pictures.draw(path, lambda figure: _draw(figure, report), dpi=150,
+                figsize=(11, 4.6), layout='constrained')
+
+
+def _draw(figure, report):
   matrix = np.asarray(report['accuracy_matrix'])
   n = len(matrix)
-  figure, (left, right) = plt.subplots(
-      1, 2, figsize=(11, 4.6), layout='constrained')
+  left, right = figure.subplots(1, 2)
   left.imshow(matrix, vmin=0, vmax=1, cmap='Blues')
   for (i, j), value in np.ndenumerate(matrix):
     left.text(j, i, f'{value:.0%}', ha='center', va='center', fontsize=7,
@@ -86,23 +90,19 @@ def plot_report(report, path):
             title='What is known', xticks=range(n))
   right.spines[['top', 'right']].set_visible(False)
   right.legend(frameon=False)
-  figure.savefig(path, dpi=150)
-  plt.close(figure)
 
 
 def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/quickstart.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'days'))
-  if _WORKDIR.value is None:
-    raise UserError('--workdir is missing; see --help.')
+  workdir = _main.path(_WORKDIR)
   _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
   days = _main.to_dataclass(world.DaysConfig, config.days, 'config.days')
   saving = _main.saving_of(config)
   enable_compilation_cache()
-  workdir = pathlib.Path(_WORKDIR.value)
   with _mesh.devices_of(config):
     report = nights.run(
         world.WorldTask(settings, days, config.seed),
@@ -110,10 +110,5 @@ def main(argv):
         config=json.loads(json.dumps(config.to_dict())), seed=config.seed,
         workdir=workdir, saving=saving)
     if distributed.is_first():
-      plot_report(report, workdir / 'report.png')
       print_report(report)
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)
+      plot_report(report, workdir / 'report.png')

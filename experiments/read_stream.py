@@ -10,13 +10,16 @@ seconds, memory and what was due after each window), DIR/report.json and
 DIR/report.png. The same command on the same folder goes on where it stopped.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('read_stream')
+
 import collections
 import json
 import pathlib
 import time
 
 import jax
-import matplotlib
 import numpy as np
 from absl import flags
 
@@ -24,6 +27,7 @@ from experiments import _main, _scratch
 from sleepjax import seeds
 from sleepjax.data import sources
 from sleepjax.errors import UserError
+from sleepjax.evals import pictures
 from sleepjax.evals import report as report_lib
 from sleepjax.memory import clock, continuum, wake
 from sleepjax.memory.continuum import ContinuumConfig
@@ -88,10 +92,13 @@ def summarise(rows, chunks, tokens):
 
 def plot(rows, path):
   """Loss against context only, seconds a window, and memory."""
-  matplotlib.use('Agg')
-  from matplotlib import pyplot as plt
+  pictures.draw(path, lambda figure: _draw(figure, rows), dpi=150,
+                figsize=(8, 8))
+
+
+def _draw(figure, rows):
   read = np.array([r['tokens_read'] for r in rows]) / 1000
-  figure, axes = plt.subplots(3, 1, figsize=(8, 8), sharex=True)
+  axes = figure.subplots(3, 1, sharex=True)
   smooth = max(len(rows) // 20, 1)
   running = lambda values: np.convolve(
       values, np.ones(smooth) / smooth, mode='valid')
@@ -115,8 +122,6 @@ def plot(rows, path):
   for a in axes:
     a.spines[['top', 'right']].set_visible(False)
   figure.tight_layout()
-  figure.savefig(path, dpi=150)
-  plt.close(figure)
 
 
 def _resident_gib():
@@ -131,9 +136,7 @@ def main(argv):
       argv, default='configs/memory/four_level.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'tokens', 'skip_tokens',
                                  'save_every', 'continuum'))
-  if _WORKDIR.value is None:
-    raise UserError('--workdir is missing; see --help.')
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = _main.path(_WORKDIR)
   resolved = json.loads(config.to_json())
   settings = _main.to_dataclass(
       ContinuumConfig, config.continuum, 'config.continuum')
@@ -166,13 +169,6 @@ def main(argv):
         log.exists()) else []
     rows, handed = ([line for line in lines if line['phase'] == phase]
                     for phase in ('read', 'hand_over'))
-    rewritten = log.with_name(f'{log.name}.part')
-    rewritten.unlink(missing_ok=True)
-    with MetricsWriter(rewritten) as writer:
-      for row in lines:
-        writer.write(row['phase'], row['step'], {
-            k: v for k, v in row.items() if k not in ('phase', 'step')})
-    rewritten.replace(log)
     with display.phase('context only', total=1) as phase:
       still = context_only_losses(
           grown, params, settings, tokens)
@@ -197,6 +193,7 @@ def main(argv):
           rows.append(row)
           for hand_over in heard[0]['hand_overs']:
             line = {'tokens_read': row['tokens_read'], **numbers_of(hand_over)}
+            line['cycle'] = line['sender']  # Several hand-overs a window.
             writer.write('hand_over', n, line)
             handed.append(line)
           phase.advance(tokens=window, loss=row['loss'])
@@ -208,15 +205,11 @@ def main(argv):
           notice.check()
   report = {**summarise(rows, settings.wake.chunks, len(tokens)),
             'hand_overs': [{k: v for k, v in line.items()
-                            if k not in ('phase', 'step')} for line in handed],
+                            if k not in ('phase', 'cycle', 'step')}
+                           for line in handed],
             'peak_memory_bytes': report_lib.peak_memory_bytes(),
             'config': resolved}
   report_lib.write_report(workdir, report)
   plot(rows, workdir / 'report.png')
   print(json.dumps({k: v for k, v in report.items() if k != 'config'},
                    indent=2, ensure_ascii=False))
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

@@ -15,8 +15,11 @@ on a passage's questions before, after and with it in view, nats per token;
 *theirs*, their own texts, in view; *drift* of perplexity.
 """
 
+if __name__ == '__main__':
+  from experiments import _start
+  _start.command('squad_passages')
+
 import json
-import pathlib
 
 import numpy as np
 import rich.box
@@ -174,8 +177,7 @@ def main(argv):
   config = _main.config_from_flags(
       argv, default='configs/consolidate/smollm2.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'exam'))
-  if _WORKDIR.value is None:
-    raise UserError('--workdir is missing; see --help.')
+  workdir = _main.path(_WORKDIR)
   _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
@@ -183,17 +185,17 @@ def main(argv):
       _document.ExamConfig, config.exam, 'config.exam')
   enable_compilation_cache()
   with _mesh.devices_of(config):
-    distributed.make_shared(_WORKDIR.value)
+    distributed.make_shared(workdir)
     passages, controls = read_passages(
         _SPLIT.value, _FIRST.value, _PASSAGES.value)
     _run(load_pretrained(config.model), config, settings, exam, passages,
-         controls)
+         controls, workdir)
 
 
-def _run(model, config, settings, exam, passages, controls):
+def _run(model, config, settings, exam, passages, controls, workdir):
   base, reports = json.loads(json.dumps(config.to_dict())), []
   for n, passage in enumerate(passages, _FIRST.value):
-    folder = pathlib.Path(_WORKDIR.value) / f'{n:03d}'
+    folder = workdir / f'{n:03d}'
     document, questions = to_exam(passage)
     resolved = {**base, 'seed': base['seed'] + n}
     report = finished = _document.finished(folder, resolved, document)
@@ -206,11 +208,5 @@ def _run(model, config, settings, exam, passages, controls):
     reports.append(report)
     if not finished or len(reports) == len(passages):
       summary = {**summarise(reports), 'intervals': intervals(reports)}
-      report_lib.write_json(
-          pathlib.Path(_WORKDIR.value) / 'summary.json', summary)
+      report_lib.write_json(workdir / 'summary.json', summary)
       print_summary(reports, summary)
-
-
-if __name__ == '__main__':
-  import sys
-  _main.run(main, sys.argv)

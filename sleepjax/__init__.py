@@ -1,30 +1,45 @@
-"""Sleep for language models: read, grow, seed, dream (arXiv 2606.03979)."""
+"""Sleep for language models: read, grow, seed, dream (arXiv 2606.03979).
 
-from sleepjax.data.chunks import wake_chunks
-from sleepjax.dreaming.round import dream_round
-from sleepjax.dreaming.settings import DreamingConfig
-from sleepjax.errors import UserError
-from sleepjax.growth.fold import fold_slots
-from sleepjax.growth.grow import ModelState, grow
-from sleepjax.growth.slot_operators import AppendSlot, CloseSlot, OpenSlot
-from sleepjax.growth.slots import append_slot, new_slot
-from sleepjax.lifecycle.config import SleepConfig
-from sleepjax.lifecycle.cycle import Day, Life, live, sleep
-from sleepjax.model import load_pretrained
-from sleepjax.models.config import ModelConfig
-from sleepjax.models.export import export_hf
-from sleepjax.models.layout import for_compute, insert_slot
-from sleepjax.models.transformer import hidden_states, logits
-from sleepjax.sampling.sampler import Sampling, sample
-from sleepjax.seeding.objective import SeedingConfig
-from sleepjax.seeding.update import seeding_step
-from sleepjax.writing.dreams import DreamConfig, write_dreams
+What is public is imported when it is first asked for.
+"""
 
-__all__ = [
-    'AppendSlot', 'CloseSlot', 'Day', 'DreamConfig', 'DreamingConfig',
-    'Life', 'ModelConfig', 'ModelState', 'OpenSlot', 'Sampling',
-    'SeedingConfig', 'SleepConfig', 'UserError', 'append_slot',
-    'dream_round', 'export_hf', 'fold_slots', 'for_compute', 'grow',
-    'hidden_states', 'insert_slot', 'live', 'load_pretrained', 'logits',
-    'new_slot', 'sample', 'seeding_step', 'sleep', 'wake_chunks',
-    'write_dreams']
+import importlib
+from typing import Any
+
+# Module -> what of it is public.
+_PUBLIC = {
+    'data.chunks': ('wake_chunks',),
+    'dreaming.round': ('dream_round',),
+    'dreaming.settings': ('DreamingConfig',),
+    'errors': ('UserError',),
+    'growth.fold': ('fold_slots',),
+    'growth.grow': ('ModelState', 'grow'),
+    'growth.slot_operators': ('AppendSlot', 'CloseSlot', 'OpenSlot'),
+    'growth.slots': ('append_slot', 'new_slot'),
+    'lifecycle.config': ('SleepConfig',),
+    'lifecycle.cycle': ('Life', 'live', 'sleep'),
+    'lifecycle.written': ('Day',),
+    'model': ('Model', 'load_pretrained'),
+    'models.config': ('ModelConfig',),
+    'models.export': ('export_hf',),
+    'models.layout': ('for_compute', 'insert_slot'),
+    'models.transformer': ('hidden_states', 'logits'),
+    'sampling.sampler': ('Sampling', 'sample'),
+    'seeding.objective': ('SeedingConfig',),
+    'seeding.update': ('seeding_step',),
+    'writing.dreams': ('DreamConfig', 'write_dreams'),
+}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items()
+              for name in names}
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+  if name not in _MODULE_OF:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  module = importlib.import_module(f'{__name__}.{_MODULE_OF[name]}')
+  return globals().setdefault(name, getattr(module, name))
+
+
+def __dir__() -> list[str]:
+  return sorted({*globals(), *__all__})

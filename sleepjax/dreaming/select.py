@@ -13,7 +13,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
 from sleepjax.dreaming import loss
 from sleepjax.models.config import ModelConfig
@@ -92,4 +91,5 @@ def rank_correlation(predicted, true) -> float | None:
   predicted, true = np.asarray(predicted), np.asarray(true)
   if len(predicted) < 3 or np.ptp(predicted) == 0 or np.ptp(true) == 0:
     return None
+  import scipy.stats
   return float(scipy.stats.spearmanr(predicted, true).statistic)

@@ -1,7 +1,6 @@
 """Means over seeds and how far they can be trusted."""
 
 import numpy as np
-import scipy.special
 
 
 def interval(values) -> dict:
@@ -14,6 +13,7 @@ def interval(values) -> dict:
     mean, half_width and the values. One value has no interval: half_width is
     None.
   """
+  import scipy.special
   values = np.asarray(values, np.float64)
   n, half = len(values), None
   if n > 1:

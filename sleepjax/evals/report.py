@@ -19,7 +19,9 @@ from typing import Any
 import rich.console
 import rich.table
 
+from sleepjax.evals import pictures
 from sleepjax.mesh import distributed
+from sleepjax.training import files
 from sleepjax.training.metrics import plain_scalar
 
 # The three columns of the table and bars of a group, in this order.
@@ -44,6 +46,9 @@ def write_report(folder: str | os.PathLike, report: Mapping[str, Any]) -> None:
   Numbers may be numpy or jax scalars. JSON has no NaN or infinity; a number
   that is not finite is written as null. Of several processes the first one
   writes.
+
+  Raises:
+    UserError: the file system refuses it.
   """
   write_json(pathlib.Path(folder) / 'report.json', _plain(report), False)
 
@@ -51,15 +56,13 @@ def write_report(folder: str | os.PathLike, report: Mapping[str, Any]) -> None:
 def write_json(path: str | os.PathLike, contents: Any,
                allow_nan: bool = True) -> None:
   """Writes a JSON file, whole or not at all; of several processes the first.
+
+  Raises:
+    UserError: the file system refuses it.
   """
-  if not distributed.is_first():
-    return
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'{path.name}.part')
-  text = json.dumps(contents, indent=2, allow_nan=allow_nan)
-  temporary.write_text(text + '\n', encoding='utf-8')
-  os.replace(temporary, path)
+  if distributed.is_first():
+    files.write(
+        path, json.dumps(contents, indent=2, allow_nan=allow_nan) + '\n')
 
 
 def print_table(
@@ -95,12 +98,18 @@ def plot_report(
     report: the numbers of the run.
     metrics: lines as `read_metrics` returns them; those of phase `seed` with
       `divergence` and `reward` are drawn.
-  """
-  # Figure draws to a file without the global state, and window, of pyplot.
-  from matplotlib.figure import Figure
-  from matplotlib.patches import Patch
 
-  figure = Figure(figsize=(13, 4.2), layout='constrained')
+  Raises:
+    UserError: the file system refuses it.
+  """
+  pictures.draw(
+      pathlib.Path(folder) / 'report.png',
+      lambda figure: _draw_report(figure, report, metrics), dpi=130,
+      figsize=(13, 4.2), layout='constrained')
+
+
+def _draw_report(figure, report, metrics):
+  from matplotlib.patches import Patch
   figure.get_layout_engine().set(wspace=0.06, w_pad=0.1, h_pad=0.06)
   losses, answers, seeding = figure.subplots(1, 3)
   _draw_bars(
@@ -118,9 +127,6 @@ def plot_report(
       handles=[Patch(color=colour, label=name)
                for name, colour in _COLOURS.items()],
       loc='outside lower center', ncols=3, frameon=False)
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  figure.savefig(folder / 'report.png', dpi=130)
 
 
 def peak_memory_bytes() -> int:
@@ -241,10 +247,7 @@ def _draw_seeding(axes: Any, metrics: Sequence[Mapping[str, Any]]) -> None:
   """
   axes.set(title='Seeding', xlabel='step')
   _clean(axes)
-  # A resumed run measures some steps twice; the later line counts.
-  lines = {(line.get('cycle', 0), line['step']): line
-           for line in metrics if line.get('phase') == 'seed'}
-  lines = [lines[place] for place in sorted(lines)]
+  lines = [line for line in metrics if line.get('phase') == 'seed']
   if not lines:
     _say(axes, 'no seeding steps')
     return

@@ -10,14 +10,16 @@ import glob
 import importlib.util
 import itertools
 import logging
+import math
 import os
 import pathlib
+import queue
 import secrets
 import sys
+import threading
 from collections.abc import Mapping
 
 import jax
-import orbax.checkpoint as ocp
 
 from sleepjax.errors import UserError
 
@@ -26,11 +28,13 @@ COORDINATOR, PROCESSES, PROCESS = (
 _SLURM = ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_PROCID',
           'SLURM_LOCALID', 'SLURM_NTASKS')
 _HEARTBEAT = 30  # Seconds after which a silent process counts as dead.
+_PATIENCE = 'SLEEPJAX_PEER_SECONDS'  # How long to wait for the first time.
+_DAY = 24 * 3600
 _QUESTIONS = itertools.count()
 
 
 def initialize(environ: Mapping[str, str] = os.environ,
-               timeout: int = 120) -> bool:
+               timeout: float | None = None) -> bool:
   """Joins the other processes of this run, if the environment names any.
 
   To be called before anything asks for a device. In this order:
@@ -40,29 +44,86 @@ def initialize(environ: Mapping[str, str] = os.environ,
   * A step of SLURM (`srun`) with several tasks: one process a task.
   * A host with TPUs: all hosts of its slice. libtpu knows them.
 
-  A process that stops answering ends all others within half a minute. Called
-  again, it does nothing.
+  Before it waits, a process says on stderr for whom and where. One that stops
+  answering ends all others within half a minute. Called again, it does nothing.
 
   Args:
     environ: where to look.
-    timeout: seconds to wait for the others.
+    timeout: seconds to wait for the others; None for SLEEPJAX_PEER_SECONDS, or
+      120.
 
   Returns:
     Whether there are others: false where nothing was found.
 
   Raises:
-    UserError: some of the three variables are missing or wrong.
+    UserError: some of the three variables are missing or wrong, or the others
+      did not come.
   """
   if jax.distributed.is_initialized():
     return jax.process_count() > 1
   how = _explicit(environ) or _slurm(environ) or _tpu(environ)
   if how is None:
     return False
-  jax.distributed.initialize(
-      **how, initialization_timeout=timeout,
-      heartbeat_timeout_seconds=_HEARTBEAT,
-      shutdown_timeout_seconds=2 * _HEARTBEAT)
+  _meet(how, _who(environ), _patience(environ) if timeout is None else timeout)
   return jax.process_count() > 1
+
+
+def _meet(how, who, timeout):
+  """Joins the others, or gives up with a message.
+
+  JAX waits in a call that nothing interrupts and that ends the process with a
+  stack of C++. So it waits in a thread of its own, and for longer.
+  """
+  print(f'{who}: waiting for the others, up to {timeout:g} s.',
+        file=sys.stderr, flush=True)
+  outcome = queue.SimpleQueue()
+
+  def join():
+    try:
+      jax.distributed.initialize(
+          **how, initialization_timeout=int(timeout) + _DAY,
+          heartbeat_timeout_seconds=_HEARTBEAT,
+          shutdown_timeout_seconds=2 * _HEARTBEAT)
+      outcome.put(None)
+    except BaseException as error:  # Handed to whoever waits.
+      outcome.put(error)
+
+  threading.Thread(target=join, name='join', daemon=True).start()
+  try:
+    error = outcome.get(timeout=timeout)
+  except queue.Empty:
+    raise UserError(
+        f'{who}: the others did not come in {timeout:g} s. Start all of them '
+        f'at about the same time ({_PATIENCE} allows more); to run alone, '
+        'unset the variables that are named.') from None
+  if error is not None:
+    raise error
+
+
+def _who(environ) -> str:
+  """Which process this is, of how many, where they meet, and who says so."""
+  named = lambda *names: ' '.join(
+      f'{name}={environ[name]}' for name in names if environ.get(name))
+  if environ.get(PROCESSES):
+    return (f'process {environ[PROCESS]} of {environ[PROCESSES]}, at '
+            f'{environ[COORDINATOR]} '
+            f'({named(PROCESSES, PROCESS, COORDINATOR)})')
+  if _slurm(environ):
+    return (f'process {environ["SLURM_PROCID"]} of {environ["SLURM_NTASKS"]}, '
+            'at the first host of the step '
+            f'({named("SLURM_NTASKS", "SLURM_PROCID", "SLURM_STEP_NODELIST")})')
+  return 'a host of a TPU slice, at the first host of the slice'
+
+
+def _patience(environ) -> float:
+  try:
+    seconds = float(environ.get(_PATIENCE) or 120)
+  except ValueError:
+    seconds = math.nan
+  if not 0 < seconds < _DAY:
+    raise UserError(f'{_PATIENCE}={environ[_PATIENCE]!r}: expected a number of '
+                    'seconds, at most a day.')
+  return seconds
 
 
 def _explicit(environ):
@@ -134,6 +195,7 @@ def barrier(name: str, timeout: float = 600) -> None:
   """
   if jax.process_count() == 1:
     return
+  import orbax.checkpoint as ocp
   log(f'barrier {name}')
   try:
     ocp.multihost.get_barrier_sync_fn()(
@@ -166,6 +228,7 @@ def agreed(value: bool, timeout: float = 600) -> bool:
 
 def _from_first(text: str, timeout: float) -> str:
   """The text of process 0."""
+  import orbax.checkpoint as ocp
   client = ocp.multihost.get_jax_distributed_client()
   key = f'sleepjax_{next(_QUESTIONS)}'
   if is_first():

@@ -11,6 +11,7 @@ from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.models import hf
 from sleepjax.models.config import ModelConfig
+from sleepjax.training import files
 
 _MODEL_TYPES = {'LlamaForCausalLM': 'llama', 'Qwen2ForCausalLM': 'qwen2',
                 'Qwen3ForCausalLM': 'qwen3'}
@@ -88,7 +89,8 @@ def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,
     folder: must not exist, or be empty.
 
   Raises:
-    UserError: the folder is in use, or no family has this architecture.
+    UserError: the folder is in use or cannot be written, or no family has this
+      architecture.
   """
   folder = pathlib.Path(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -97,11 +99,15 @@ def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,
   tensors = hf.to_hf_tensors(config, params)
   part = folder.with_name(folder.name + '.part')
   shutil.rmtree(part, ignore_errors=True)
-  part.mkdir(parents=True)
-  tokenizer.save(part)
-  (part / 'config.json').write_text(json.dumps(settings, indent=2) + '\n')
-  safetensors.numpy.save_file(
-      tensors, part / 'model.safetensors', metadata={'format': 'pt'})
-  if folder.exists():
-    folder.rmdir()
-  os.replace(part, folder)
+  try:
+    part.mkdir(parents=True)
+    tokenizer.save(part)
+    (part / 'config.json').write_text(json.dumps(settings, indent=2) + '\n')
+    safetensors.numpy.save_file(
+        tensors, part / 'model.safetensors', metadata={'format': 'pt'})
+    if folder.exists():
+      folder.rmdir()
+    os.replace(part, folder)
+  except (OSError, safetensors.SafetensorError) as error:
+    shutil.rmtree(part, ignore_errors=True)
+    raise files.unwritable(folder, error) from error

@@ -9,8 +9,6 @@ collective, nothing is left to a thread.
 import threading
 from collections.abc import Callable
 
-import jax
-
 _running: threading.Thread | None = None
 _failed: list[BaseException] = []
 
@@ -22,6 +20,7 @@ def start(work: Callable[[], None]) -> None:
     Whatever that raised.
   """
   global _running
+  import jax
   finish()
   if jax.process_count() > 1:
     work()

@@ -22,6 +22,7 @@ import numpy as np
 
 from sleepjax.errors import UserError
 from sleepjax.mesh import distributed
+from sleepjax.training import files
 
 NONFINITE = '_nonfinite'
 
@@ -42,23 +43,35 @@ def plain_scalar(value: Any) -> bool | int | float:
   return float(array.item())  # item() of bfloat16 is no Python float.
 
 
+def place(line: Mapping[str, Any]) -> tuple[str, int, int]:
+  """Where in a run a line was measured: phase, cycle, step."""
+  return line['phase'], int(line.get('cycle', 0)), int(line['step'])
+
+
 class MetricsWriter:
   """Appends metrics to a file, one line per call of `write`, flushed at once.
 
-  Opening a file that already has lines continues it. A last line without its
-  newline is what a killed run leaves behind; it is dropped, since the run that
-  resumes from a checkpoint measures that step again. Of several processes the
-  first one writes.
+  Opening a file that already has lines continues it. A run that resumes from a
+  save measures the steps after it again: its first line replaces the one of the
+  same place, if there is one, and all that followed. A last line without its
+  newline is what a killed run leaves behind; it is dropped. Of several
+  processes the first one writes.
+
+  Raises:
+    UserError: the file cannot be written.
   """
 
   def __init__(self, path: str | os.PathLike):
-    self.path = pathlib.Path(path)
+    self.path, self._places = pathlib.Path(path), {}
     if not distributed.is_first():
       self._file = open(os.devnull, 'w')
       return
-    self.path.parent.mkdir(parents=True, exist_ok=True)
-    _drop_unfinished_line(self.path)
-    self._file = self.path.open('a', encoding='utf-8')
+    try:
+      self.path.parent.mkdir(parents=True, exist_ok=True)
+      self._places = _places(self.path)
+      self._file = self.path.open('a', encoding='utf-8')
+    except OSError as error:
+      raise files.unwritable(self.path, error) from error
 
   def write(self, phase: str, step: int, scalars: Mapping[str, Any]) -> None:
     """Writes one line; reading a scalar off a device waits for it.
@@ -89,14 +102,16 @@ class MetricsWriter:
       line[NONFINITE] = nonfinite
     text = json.dumps(line, allow_nan=False) + '\n'
     try:
+      again = self._places.get(place(line))
+      if again is not None:
+        self._file.truncate(again)
+      self._places = {}  # Only the first line may be one that was there.
       self._file.write(text)
       self._file.flush()
     except OSError as error:
       with contextlib.suppress(OSError):
         self._file.close()  # Tries once more to write what is left.
-      raise UserError(
-          f'{self.path}: cannot be written ({error.strerror or error}). Make '
-          'room or grant access, then run the same command again.') from error
+      raise files.unwritable(self.path, error) from error
 
   def close(self) -> None:
     self._file.close()
@@ -111,9 +126,9 @@ class MetricsWriter:
 def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
   """The lines of a metrics file, in order, non-finite numbers restored.
 
-  An unfinished last line is left out, so a running experiment can be read. A
-  resumed run writes again the steps after its last checkpoint; both lines are
-  returned, the later one is the one that counts.
+  An unfinished last line is left out, so a running experiment can be read. Of
+  lines of the same place, which resumed runs of earlier versions wrote, the
+  last one is returned.
 
   Raises:
     UserError: there is no such file, or a finished line is not a JSON object.
@@ -125,25 +140,33 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
         'writes into its output folder.')
   text = path.read_text(encoding='utf-8', errors='replace')
   finished, _, _ = text.rpartition('\n')
-  lines = []
+  lines = {}
   for number, text in enumerate(finished.split('\n') if finished else (), 1):
     try:
       line = json.loads(text)
     except json.JSONDecodeError:
       line = None
-    if not isinstance(line, dict):
+    if not isinstance(line, dict) or not {'phase', 'step'} <= line.keys():
       raise UserError(
-          f'{path}, line {number}: expected a JSON object, got {text[:40]!r}; '
-          'delete the line to read the rest.')
+          f'{path}, line {number}: expected a JSON object with phase and step, '
+          f'got {text[:40]!r}; delete the line to read the rest.')
     for name, value in line.pop(NONFINITE, {}).items():
       line[name] = float(value)
-    lines.append(line)
-  return lines
+    lines[place(line)] = line
+  return list(lines.values())
 
 
-def _drop_unfinished_line(path: pathlib.Path) -> None:
+def _places(path: pathlib.Path) -> dict[tuple[str, int, int], int]:
+  """Where each place's first line begins; drops an unfinished last line."""
   if not path.exists():
-    return
+    return {}
+  places, offset = {}, 0
   with path.open('rb+') as file:
-    content = file.read()
-    file.truncate(content.rfind(b'\n') + 1)
+    for text in file:
+      if not text.endswith(b'\n'):
+        file.truncate(offset)
+        break
+      with contextlib.suppress(ValueError, KeyError, TypeError):
+        places.setdefault(place(json.loads(text)), offset)
+      offset += len(text)
+  return places

@@ -21,9 +21,6 @@ import signal
 import threading
 from collections.abc import Iterator
 
-import jax
-import orbax.checkpoint as ocp
-
 # The runtime tells all hosts to end at the same number, which never repeats.
 _ASKED = itertools.count(1)
 EXIT_STATUS = 128 + signal.SIGTERM  # As a shell reports an ended process.
@@ -64,7 +61,9 @@ class Notice:
 
   def came(self) -> bool:
     """True from the notice on; with several hosts, at the same call on all."""
+    import jax
     if jax.process_count() > 1 and not self._came:
+      import orbax.checkpoint as ocp
       self._came = ocp.utils.reached_preemption(next(_ASKED))
     return self._came
 
@@ -81,6 +80,7 @@ class Notice:
 @contextlib.contextmanager
 def listen() -> Iterator[Notice]:
   """Listens to SIGTERM for as long as the block lasts."""
+  import jax
   notice = Notice()
   if (jax.process_count() > 1
       or threading.current_thread() is not threading.main_thread()):

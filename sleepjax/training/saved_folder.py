@@ -23,12 +23,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from sleepjax.errors import UserError
 from sleepjax.models import finite
 from sleepjax.models.named_leaves import named_leaves, nested
-from sleepjax.training import background
+from sleepjax.training import background, interrupts
 
 FORMAT_VERSION = 1
 
@@ -71,8 +70,9 @@ def write(folder: str | os.PathLike, manifest_name: str, tree,
   text = json.dumps(manifest, indent=2) + '\n'
   work = lambda: _write(folder, manifest_name, arrays, text, add_files)
   if then is None:
-    background.finish()
-    work()
+    with interrupts.held():
+      background.finish()
+      work()
   else:
     background.start(lambda: (work(), then()))
 
@@ -106,6 +106,7 @@ def _replace(folder, manifest_name, arrays, text, add_files):
   # Orbax refuses arrays without elements; the manifest says all about them.
   stored = {name: leaf for name, leaf in arrays.items() if leaf.size}
   if stored:
+    import orbax.checkpoint as ocp
     with ocp.PyTreeCheckpointer() as checkpointer:
       checkpointer.save(writing / _ARRAYS, nested(stored))
   if first:
@@ -221,6 +222,7 @@ def read_arrays(folder: pathlib.Path, manifest: Mapping[str, Any],
             for name, (dtype, shape) in specs.items() if 0 in shape}
   stored = [name for name in specs if name not in arrays]
   if stored:
+    import orbax.checkpoint as ocp
     as_numpy = nested({
         name: ocp.RestoreArgs(restore_type=np.ndarray) for name in stored})
     try:
@@ -307,5 +309,6 @@ def _checksum(array) -> int | None:
 def _barrier():
   """Waits until all hosts are here."""
   if jax.process_count() > 1:
+    import orbax.checkpoint as ocp
     # Every barrier of a process needs a name of its own.
     ocp.multihost.sync_global_processes(f'sleepjax_save_{next(_BARRIERS)}')

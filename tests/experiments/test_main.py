@@ -13,11 +13,16 @@ from experiments import (
     _main,
     ablate_dreaming,
     ablate_seeding,
+    ask,
     compile,
     consolidate,
+    export,
     growth_parity,
     growth_training,
+    inspect_checkpoint,
     judge_error,
+    kill_test,
+    mirror,
     pretrain,
     question_agreement,
     quickstart,
@@ -124,6 +129,42 @@ def test_argument_for_a_config_that_takes_none(tmp_path):
     parse(f'--config={file}:large')
 
 
+def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
+  """In the package, whatever the current folder is; a local file wins."""
+  monkeypatch.chdir(tmp_path)
+  name = 'configs/scale/small.py'
+  assert 'slot_rank' in parse(f'--config={name}')
+  (tmp_path / 'configs/scale').mkdir(parents=True)
+  (tmp_path / name).write_text(CONFIG)
+  assert parse(f'--config={name}').name == 'plain'
+
+
+@pytest.mark.parametrize('command, arguments, message', [
+    (consolidate, ['--workdir='], '--workdir is empty'),
+    (consolidate, ['--workdir=x', '--document= '], '--document is empty'),
+    (consolidate, ['--questions='], '--questions is empty'),
+    (quickstart, ['--workdir', ''], '--workdir is empty'),
+    (quickstart, [], '--workdir is missing; see --help'),
+    (ablate_seeding, ['--workdir='], '--workdir is empty'),
+    (ablate_dreaming, [], '--workdir is missing'),
+    (compile, ['--config=configs/scale/small.py', '--out='], '--out is empty'),
+    (compile, ['--config=configs/scale/small.py', '--programs='],
+     '--programs is empty'),
+    (ask, ['--checkpoint='], 'checkpoint is empty'),
+    (ask, ['--checkpoint=x', '--document='], 'document is empty'),
+    (export, ['--checkpoint=x', '--out='], 'out is empty'),
+    (inspect_checkpoint, [''], 'folder is empty'),
+    (kill_test, ['--workdir=', '--', 'true'], 'workdir is empty'),
+    (mirror, ['--remote=x', '--local=', '--', 'true'], 'local is empty')])
+def test_a_path_that_was_given_as_nothing(
+    command, arguments, message, tmp_path, monkeypatch):
+  """As by --workdir=$UNSET: the current folder is not meant."""
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError, match=message):
+    command.main(['x', *arguments])
+  assert not list(tmp_path.iterdir())
+
+
 def test_no_config_and_no_default():
   with pytest.raises(UserError, match='expected --config=PATH.py'):
     parse()
@@ -211,6 +252,23 @@ def test_run_ends_with_the_status_that_fits(
     _main.run(scope['main'], [])
   assert end.value.code == status
   assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize('error, message', [
+    (OSError(28, 'No space left on device'),
+     'standard output: cannot be written (No space left on device). Make '),
+    (OSError(28, 'No space left on device', 'a.npz'),
+     'a.npz: cannot be written (No space left on device). Make room or grant '),
+    (TimeoutError('process 0 waited'), 'process 0 waited\n')])
+def test_what_the_machine_refuses_has_no_traceback(
+    error, message, capsys, monkeypatch):
+  monkeypatch.setattr(_main, '_drop_stdout', lambda: None)
+  def main(argv):
+    raise error
+  with pytest.raises(SystemExit) as end:
+    _main.run(main, [])
+  assert end.value.code == 2
+  assert capsys.readouterr().err.startswith(f'error: {message}')
 
 
 def test_run_keeps_the_traceback_of_a_bug():

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,51 @@ def test_variables_are_checked():
 def test_a_batch_script_of_slurm_is_no_step():
   outside = {'SLURM_JOB_ID': '7', 'SLURM_NTASKS': '4', 'SLURM_PROCID': '0'}
   assert distributed.initialize(outside) is False
+
+
+_ALONE = """
+import sys
+from experiments import _main
+from sleepjax.training import distributed
+_main.run(lambda argv: distributed.initialize(), [])
+"""
+
+
+@pytest.mark.parametrize('environ, who', [
+    ({'JAX_COORDINATOR_ADDRESS': '127.0.0.1:{port}', 'JAX_NUM_PROCESSES': '2',
+      'JAX_PROCESS_ID': '1'},
+     'process 1 of 2, at 127.0.0.1:{port} (JAX_NUM_PROCESSES=2 JAX_PROCESS_ID=1'
+     ' JAX_COORDINATOR_ADDRESS=127.0.0.1:{port})'),
+    ({'SLURM_JOB_ID': '7', 'SLURM_STEP_NODELIST': '127.0.0.1',
+      'SLURM_NTASKS': '2', 'SLURM_PROCID': '0', 'SLURM_LOCALID': '0'},
+     'process 0 of 2, at the first host of the step (SLURM_NTASKS=2 '
+     'SLURM_PROCID=0 SLURM_STEP_NODELIST=127.0.0.1)')])
+def test_peers_that_never_come(environ, who):
+  """Variables that are left over in a shell: said at once, and then refused."""
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  who = who.format(port=port)
+  done = subprocess.run(
+      [sys.executable, '-c', _ALONE], text=True, capture_output=True,
+      timeout=120, check=False, env={
+          **os.environ, 'JAX_PLATFORMS': 'cpu', 'SLEEPJAX_PEER_SECONDS': '0.5',
+          **{name: value.format(port=port) for name, value in environ.items()}})
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.startswith(
+      f'{who}: waiting for the others, up to 0.5 s.\n'
+      f'error: {who}: the others did not come in 0.5 s. Start all of them at '
+      'about the same time (SLEEPJAX_PEER_SECONDS allows more); to run alone, '
+      'unset the variables that are named.\n')
+  assert 'Traceback' not in done.stderr and 'stack trace' not in done.stderr
+
+
+def test_how_long_to_wait_is_a_number():
+  for given in 'soon', '0', '-1', '1e9':
+    with pytest.raises(UserError, match=f"PEER_SECONDS='{given}': expected a"):
+      distributed.initialize({
+          distributed.COORDINATOR: '127.0.0.1:9', distributed.PROCESSES: '2',
+          distributed.PROCESS: '1', 'SLEEPJAX_PEER_SECONDS': given})
 
 
 def test_one_process_has_nobody_to_wait_for():

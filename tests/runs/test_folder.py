@@ -6,14 +6,13 @@ import sys
 
 import pytest
 
-from experiments import _workdir
 from sleepjax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
 HOLDER = """
 import sys, time
-from experiments import _workdir
-claim = _workdir.claim(sys.argv[1])
+from sleepjax.runs import folder as folder_lib
+claim = folder_lib.claim(sys.argv[1])
 print('claimed', flush=True)
 time.sleep(float(sys.argv[2]))
 """
@@ -27,13 +26,13 @@ def test_a_folder_is_one_process_at_a_time(tmp_path):
   try:
     assert other.stdout.readline() == 'claimed\n'
     with pytest.raises(UserError, match='another process is at work there'):
-      _workdir.claim(folder)
-    _workdir.claim(tmp_path / 'runs' / 'b')
+      folder_lib.claim(folder)
+    folder_lib.claim(tmp_path / 'runs' / 'b')
   finally:
     other.kill()
     other.wait()
-  claim = _workdir.claim(folder)
-  assert _workdir.claim(folder) is claim  # This process has it already.
+  claim = folder_lib.claim(folder)
+  assert folder_lib.claim(folder) is claim  # This process has it already.
   assert refused(folder)
   del claim
   assert not refused(folder)
@@ -47,7 +46,7 @@ def test_a_folder_that_cannot_be_is_refused(folder, reason, tmp_path):
   (tmp_path / 'locked/.lock').mkdir(parents=True)
   with pytest.raises(UserError, match=(
       f'{folder}: cannot be used as a work directory .{reason}.*--workdir')):
-    _workdir.claim(tmp_path / folder)
+    folder_lib.claim(tmp_path / folder)
 
 
 def refused(folder):

@@ -64,6 +64,40 @@ def test_reopening_drops_only_a_line_that_was_cut_off(path):
     assert [line['step'] for line in lines] == [0, 1][:finished] + [9]
 
 
+def test_a_resumed_run_measures_steps_again(path):
+  """It goes on from a save before the last lines; each step stands once."""
+  def write(places, loss):
+    with metrics.MetricsWriter(path) as writer:
+      for phase, cycle, step in places:
+        writer.write(phase, step, {'cycle': cycle, 'loss': loss})
+  night = [('seed', 0, 0), ('seed', 0, 1), ('seed', 0, 2), ('dream', 0, 0)]
+  write([*night, ('seed', 1, 0), ('seed', 1, 1)], 1.0)
+  write([*night[2:], ('seed', 1, 0)], 2.0)
+  lines = metrics.read_metrics(path)
+  assert [metrics.place(line) for line in lines] == [*night, ('seed', 1, 0)]
+  assert [line['loss'] for line in lines] == [1.0, 1.0, 2.0, 2.0, 2.0]
+  assert path.read_text().count('\n') == 5
+  write([('seed', 1, 1)], 3.0)  # The next step replaces nothing.
+  assert path.read_text().count('\n') == 6
+  with metrics.MetricsWriter(path):
+    pass
+  assert path.read_text().count('\n') == 6
+
+
+def test_of_a_file_with_steps_twice_the_last_ones_are_read(path):
+  with metrics.MetricsWriter(path) as writer:
+    for step, loss in ((0, 1.0), (1, 1.0), (0, 2.0), (1, 2.0)):
+      writer.write('seed', step, {'loss': loss})
+  assert [(line['step'], line['loss'])
+          for line in metrics.read_metrics(path)] == [(0, 2.0), (1, 2.0)]
+
+
+def test_a_file_that_cannot_be_opened(tmp_path):
+  (tmp_path / 'run').touch()
+  with pytest.raises(UserError, match='metrics.jsonl: cannot be written'):
+    metrics.MetricsWriter(tmp_path / 'run' / 'metrics.jsonl')
+
+
 @pytest.mark.parametrize('scalars, message', [
     ({'loss': np.zeros(2)}, r"'loss': expected a real scalar, .*\(2,\)"),
     ({'loss': 'low'}, "'loss': expected a real scalar"),
@@ -104,6 +138,7 @@ def test_reading_explains_what_is_wrong(path):
   with pytest.raises(UserError, match='no metrics here'):
     metrics.read_metrics(path)
   path.parent.mkdir()
-  path.write_text('{"step": 1}\nnot json\n{"step": 2}\n')
+  line = '{"phase": "seed", "step": 1}\n'
+  path.write_text(f'{line}not json\n{line}')
   with pytest.raises(UserError, match="line 2: expected a JSON object"):
     metrics.read_metrics(path)
