@@ -127,9 +127,9 @@ def run(model: Model, document: Document, questions, controls,
   chunks = wake_chunks(
       chat, document, settings.context_tokens,
       model.config.max_context - settings.reply_tokens)
-  lineage = {'base': model.name, 'base_architecture':
-             model.config.architecture(), 'answer_prompt':
-             settings.answer_prompt, 'config': config,
+  lineage = {'base': model.name, 'base_files': str(model.files),
+             'base_architecture': model.config.architecture(),
+             'answer_prompt': settings.answer_prompt, 'config': config,
              'document_sha256': text_sha256(document), 'sleeps': 0,
              'seconds': {}, 'tokens': {}}
   model = current = model.with_params(

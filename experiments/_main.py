@@ -16,6 +16,7 @@ import difflib
 import errno
 import importlib.util
 import inspect
+import logging
 import os
 import pathlib
 import re
@@ -31,6 +32,7 @@ from ml_collections import config_dict, config_flags
 
 from experiments import _backends, _host_pages, _start
 from sleepjax.errors import UserError
+from sleepjax.mesh import distributed
 from sleepjax.training import (
     background,
     files,
@@ -71,6 +73,7 @@ def run(main: Callable[[Sequence[str]], int | None],
   or another process of the run, is a message and status 2 as well. Every other
   exception keeps its traceback: it is a bug, not a wrong input.
   """
+  _show_log()
   try:
     try:
       status = main(argv) or 0
@@ -105,6 +108,18 @@ def run(main: Callable[[Sequence[str]], int | None],
     # Python's own end would answer with tracebacks.
     signal.signal(signal.SIGINT, lambda *_: os._exit(interrupts.STATUS))
   sys.exit(status)
+
+
+def _show_log() -> None:
+  """Prints what the package logs, such as the files that a model came from."""
+  def emit(record):
+    if distributed.is_first():
+      print(record.getMessage(), file=sys.stderr)
+
+  handler, logger = logging.Handler(), logging.getLogger('sleepjax')
+  handler.emit = emit
+  logger.handlers, logger.propagate = [handler], False
+  logger.setLevel(logging.INFO)
 
 
 def _say(error: object) -> int:

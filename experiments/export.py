@@ -14,7 +14,11 @@ if __name__ == '__main__':
 
 from experiments import _main
 from sleepjax.growth.fold import fold_slots
-from sleepjax.models.export import export_hf
+from sleepjax.models.export import (
+    check_exportable,
+    check_new_folder,
+    export_hf,
+)
 from sleepjax.training import checkpoints
 
 
@@ -25,7 +29,11 @@ def main(argv):
   parser.add_argument('--out', required=True, metavar='HF_DIR',
                       help='new folder')
   args = parser.parse_args(argv[1:])
-  saved = checkpoints.load_model(_main.model_folder(args.checkpoint))
+  folder = _main.model_folder(args.checkpoint)
+  check_new_folder(args.out)
+  if (config := checkpoints.describe(folder).config) is not None:
+    check_exportable(config)  # Before its arrays are read.
+  saved = checkpoints.load_model(folder)
   config, params = fold_slots(saved.config, saved.params)
   export_hf(config, params, saved.tokenizer, args.out)
   print(f'Wrote {args.out}: intermediate_size {saved.config.mlp_dim} -> '

@@ -30,6 +30,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import world_scores
+from sleepjax.growth.fold import fold_slots
 from sleepjax.mesh import distributed, sharding
 from sleepjax.mesh.sharding import MeshConfig
 from sleepjax.models import export, finite, transformer
@@ -141,6 +142,7 @@ def main(argv):
     del resolved[name]
   keep = _main.to_dataclass(kept.KeepConfig, config.keep, 'config.keep')
   model = _main.to_dataclass(ModelConfig, config.model, 'config.model')
+  export.check_exportable(model)
   settings = _main.to_dataclass(
       PretrainingConfig, config.pretraining, 'config.pretraining')
   stages = [_main.to_dataclass(Stage, stage, f'config.stages.{name}')
@@ -195,7 +197,8 @@ def main(argv):
     params = jax.tree.map(sharding.to_host, params)
     if distributed.is_first():
       if not (workdir / 'hf').exists():
-        export.export_hf(model, params, tokenizer, workdir / 'hf')
+        export.export_hf(
+            *fold_slots(model, params), tokenizer, workdir / 'hf')
       with display.phase('exam'):
         exam = examine(model, params, ChatPrompts(tokenizer), config.exam_days)
       size = (workdir / 'hf/model.safetensors').stat().st_size

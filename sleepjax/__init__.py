@@ -21,7 +21,7 @@ _PUBLIC = {
     'lifecycle.written': ('Day',),
     'model': ('Model', 'load_pretrained'),
     'models.config': ('ModelConfig',),
-    'models.export': ('export_hf',),
+    'models.export': ('check_exportable', 'export_hf'),
     'models.layout': ('for_compute', 'insert_slot'),
     'models.transformer': ('hidden_states', 'logits'),
     'sampling.sampler': ('Sampling', 'sample'),

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +16,12 @@ from sleepjax.data import model_files
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
-from sleepjax.models import gguf, hf, layout
+from sleepjax.models import export, gguf, hf, hf_files, layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
+
+_log = logging.getLogger(__name__)
 
 # Models that come as Python packages: (package, file in it, how to get it).
 PACKAGED = {
@@ -33,6 +36,8 @@ BUNDLED = {
         pathlib.Path(__file__).resolve().parent / 'assets/tiny_world',
 }
 
+
+_PARTS_OF_FOLDERS = ('.safetensors', '.json', '.bin', '.pth', '.pt')
 
 # Questions of up to this many tokens, or a multiple of it, share a program.
 _PROMPT_BUCKET = 64
@@ -53,6 +58,8 @@ class Model:
     name: short name, for reports.
     lineage: where it comes from, JSON types: what its sleeps have saved of
       themselves.
+    files: which files hold its weights, and which others lie beside them; of a
+      model that came from no file, none.
   """
 
   config: ModelConfig
@@ -60,6 +67,7 @@ class Model:
   tokenizer: Tokenizer
   name: str = ''
   lineage: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  files: hf_files.WeightFiles = hf_files.WeightFiles()
 
   @property
   def chat(self) -> ChatPrompts:
@@ -134,13 +142,13 @@ class Model:
 
   def tree_flatten(self):
     return (self.params,), (
-        self.config, self.tokenizer, self.name, _ById(self.lineage))
+        self.config, self.tokenizer, self.name, _ById(self.lineage),
+        _ById(self.files))
 
   @classmethod
   def tree_unflatten(cls, static, leaves):
-    *rest, lineage = static
-    config, tokenizer, name = rest
-    return cls(config, *leaves, tokenizer, name, lineage.value)
+    config, tokenizer, name, lineage, files = static
+    return cls(config, *leaves, tokenizer, name, lineage.value, files.value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,8 +164,11 @@ class _ById:
     return id(self.value)
 
 
-def load_pretrained(source: str, mesh: Mesh | None = None) -> Model:
+def load_pretrained(source: str, mesh: Mesh | None = None,
+                    enable_thinking: bool | None = None) -> Model:
   """Loads a model and its tokenizer.
+
+  Which files it has read is part of what it returns, and logged as information.
 
   >>> model = load_pretrained('smollm2-135m-instruct')
   >>> model.tokenizer.encode('The capital of France is')
@@ -167,6 +178,8 @@ def load_pretrained(source: str, mesh: Mesh | None = None) -> Model:
     source: a name in `PACKAGED` or `BUNDLED`, a .gguf file, or a Hugging Face
       folder.
     mesh: devices that get their parts of each leaf straight from the file.
+    enable_thinking: whether answers begin with a thought, if the chat template
+      can do both. None: as tokenizer_config.json says under this name, or not.
 
   Raises:
     UserError: saying what is missing or not supported, and what to do.
@@ -183,12 +196,20 @@ def load_pretrained(source: str, mesh: Mesh | None = None) -> Model:
   else:
     path = pathlib.Path(source).expanduser()
     name = path.resolve().stem if path.is_file() else path.resolve().name
+  # What is refused by a few lines of a file goes before what takes seconds.
   if path.is_dir():
-    tokenizer = Tokenizer.from_folder(path)
+    _check_can_leave(source, hf.read_config(path))
+    tokenizer = Tokenizer.from_folder(path, enable_thinking)
+    files = hf_files.weight_files(path)
     config, params = hf.load_hf(path, mesh)
+  elif path.suffix in _PARTS_OF_FOLDERS and path.is_file():
+    raise UserError(f'{path}: is one file of a Hugging Face model; name its '
+                    f'folder, {path.parent}.')
   elif path.is_file():
     file = model_files.open_gguf(path)
-    tokenizer = Tokenizer.from_gguf(file)
+    _check_can_leave(source, gguf.config_from_gguf(file))
+    tokenizer = Tokenizer.from_gguf(file, bool(enable_thinking))
+    files = hf_files.WeightFiles((path,))
     config, params = gguf.load_gguf(file, mesh)
   else:
     raise UserError(
@@ -197,12 +218,18 @@ def load_pretrained(source: str, mesh: Mesh | None = None) -> Model:
         'config.json, tokenizer.json and *.safetensors. To use a model of the '
         'Hugging Face hub, download it first: hf download <owner>/<model> '
         '--local-dir <folder>.')
-  if tokenizer.vocab_size > config.vocab_size:
+  _log.info('Read %s', files)
+  return Model(config, params, tokenizer.within(config.vocab_size, source),
+               name, files=files)
+
+
+def _check_can_leave(source, config):
+  try:
+    export.check_exportable(config)
+  except UserError as e:
     raise UserError(
-        f'{source}: the tokenizer has ids up to {tokenizer.vocab_size - 1}, '
-        f'but the embedding only {config.vocab_size} rows. Use the tokenizer '
-        'of this model.')
-  return Model(config, params, tokenizer, name)
+        f'{source}: this model could not be exported after its sleep. {e}'
+        ) from e
 
 
 def packaged_file(name: str) -> pathlib.Path:

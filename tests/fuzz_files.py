@@ -35,6 +35,7 @@ from sleepjax.training import checkpoints
 
 TIME_LIMIT = 20  # Seconds; a case takes milliseconds on an idle machine.
 MEMORY_LIMIT = 512 * 2**20  # Bytes; the files have some tens of kB.
+SHARD = 'model-00001-of-00001.safetensors'
 CONFIG = ModelConfig(
     vocab_size=300, num_layers=2, embed_dim=8, mlp_dim=12, num_heads=2,
     num_kv_heads=1, head_dim=4, max_context=32)
@@ -51,27 +52,36 @@ def parameters(config):
       np.float32), transformer.abstract_params(config))
 
 
-def write_originals(folder: pathlib.Path) -> None:
-  """One small, valid example of everything that is read."""
-  from tests.test_gguf import write_gguf
-  tokenizer = Tokenizer.trained_on(
+def _tokenizer():
+  return Tokenizer.trained_on(
       'a tower, a lighthouse, another tower\n' * 9, CONFIG.vocab_size)
-  params = parameters(CONFIG)
-  export.export_hf(CONFIG, params, tokenizer, folder / 'hf')
-  index = {name: 'model.safetensors' for name in (
-      'model.norm.weight', 'model.embed_tokens.weight')}
-  (folder / 'hf/model.safetensors.index.json').write_text(
-      json.dumps({'weight_map': index}))
-  (folder / 'gguf').mkdir()
+
+
+def write_gguf_model(path: pathlib.Path, metadata=()) -> None:
+  """A file with its tokenizer; metadata as `test_gguf.write_gguf` takes it."""
+  from tests.test_gguf import write_gguf
+  tokenizer = _tokenizer()
   vocabulary = tokenizer.backend.get_vocab()
   tokens = sorted(vocabulary, key=vocabulary.get)
   merges = json.loads(tokenizer.backend.to_str())['model']['merges']
-  write_gguf(folder / 'gguf/model.gguf', CONFIG, params, [
+  write_gguf(path, CONFIG, parameters(CONFIG), [
       ('add_tokenizer_model', 'gpt2'), ('add_tokenizer_pre', 'smollm'),
       ('add_token_list', tokens),
       ('add_token_merges', [' '.join(merge) for merge in merges]),
       ('add_token_types', [3] + [1] * (len(tokens) - 1)),
-      ('add_eos_token_id', 0), ('add_chat_template', tokenizer.chat_template)])
+      ('add_eos_token_id', 0), ('add_chat_template', tokenizer.chat_template),
+      *metadata])
+
+
+def write_originals(folder: pathlib.Path) -> None:
+  """One small, valid example of everything that is read."""
+  tokenizer, params = _tokenizer(), parameters(CONFIG)
+  export.export_hf(CONFIG, params, tokenizer, folder / 'hf')
+  (folder / 'hf/model.safetensors').rename(folder / 'hf' / SHARD)
+  (folder / 'hf/model.safetensors.index.json').write_text(
+      json.dumps({'weight_map': {'model.norm.weight': SHARD}}))
+  (folder / 'gguf').mkdir()
+  write_gguf_model(folder / 'gguf/model.gguf')
   checkpoints.save_model(
       folder / 'checkpoint', CONFIG, params, tokenizer, {'nights': 1})
   (folder / 'questions').mkdir()
@@ -89,7 +99,7 @@ def _read_model(path):
 READERS = {
     'gguf': (('model.gguf',), lambda folder: _read_model(
         folder / 'model.gguf')),
-    'hf': (('config.json', 'model.safetensors', 'tokenizer.json',
+    'hf': (('config.json', SHARD, 'tokenizer.json',
             'tokenizer_config.json', 'generation_config.json',
             'model.safetensors.index.json'), _read_model),
     'checkpoint': (('model.json', 'tokenizer_config.json'),
@@ -166,13 +176,10 @@ def run_case(originals: pathlib.Path, scratch: pathlib.Path, seed: int,
   folder = scratch / kind
   if not folder.exists():
     shutil.copytree(originals / kind, folder)
-    if kind == 'hf':  # There only while it is the one that is damaged.
-      (folder / 'model.safetensors.index.json').unlink()
   original = (originals / kind / name).read_bytes()
   damage = damaged_bytes
   if name.endswith('.json') and chance.random() < 0.8:
     damage = damaged_json
-  present = (folder / name).exists()
   (folder / name).write_bytes(damage(chance, original))
   signal.alarm(TIME_LIMIT)
   try:
@@ -182,10 +189,7 @@ def run_case(originals: pathlib.Path, scratch: pathlib.Path, seed: int,
     return 'refused'
   finally:
     signal.alarm(0)
-    if present:
-      (folder / name).write_bytes(original)
-    else:
-      (folder / name).unlink()
+    (folder / name).write_bytes(original)
 
 
 def _too_long(*_):

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 import gguf
@@ -18,6 +19,10 @@ import safetensors
 from sleepjax.errors import UserError
 
 _MOST_ELEMENTS = 2**24  # Of a list in a GGUF header: larger than vocabularies.
+_POINTER = b'version https://git-lfs.github.com/spec/'
+_FIRST_PART = re.compile(r'-\d{5}-of-(\d{5})\.gguf$')
+# Names of files that were cut into pieces of bytes.
+_PIECE = re.compile(r'(part-?\d+of\d+|-split-[a-z])$')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,15 +93,29 @@ def open_gguf(path: str | os.PathLike) -> GgufFile:
   """Opens a GGUF file and checks that all it declares is inside it.
 
   Raises:
-    UserError: no such file, not GGUF, or cut short.
+    UserError: no such file, not GGUF, cut short, or a part of a split model.
   """
   path = pathlib.Path(path)
   if not path.is_file():
     raise UserError(f'{path}: no such file; expected a GGUF file.')
+  check_is_no_pointer(path)
   try:
-    return GgufFile(path, BoundedGgufReader(path))
+    file = GgufFile(path, BoundedGgufReader(path))
+    number, parts = (
+        field.contents() if (field := file.reader.get_field(key)) else 0
+        for key in ('split.no', 'split.count'))
   except Exception as e:  # The parser fails in many ways on a damaged file.
     raise _unreadable(path, e, 'GGUF') from e
+  if parts not in (0, 1):
+    first = path.with_name(_FIRST_PART.sub(r'-00001-of-\1.gguf', path.name))
+    whole = _FIRST_PART.sub('.gguf', path.name)
+    whole = 'merged.gguf' if whole == path.name else whole
+    raise UserError(
+        f'{path}: is one of {parts} files (split.no={number}) that a model was '
+        'split into. Merge them with llama.cpp, '
+        f'`llama-gguf-split --merge {first} {path.with_name(whole)}`, and load '
+        'the result, or load the Hugging Face folder of this model.')
+  return file
 
 
 def open_safetensors(path: pathlib.Path) -> safetensors.safe_open:
@@ -105,6 +124,7 @@ def open_safetensors(path: pathlib.Path) -> safetensors.safe_open:
   Raises:
     UserError: not safetensors, or cut short.
   """
+  check_is_no_pointer(path)
   try:
     return safetensors.safe_open(path, framework='np')
   except (safetensors.SafetensorError, OSError, ValueError) as e:
@@ -117,6 +137,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: no such file, or it holds something else.
   """
+  check_is_no_pointer(path)
   try:
     contents = json.loads(path.read_text(encoding='utf-8'))
   except FileNotFoundError:
@@ -131,8 +152,30 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
   return contents
 
 
+def check_is_no_pointer(path: pathlib.Path) -> None:
+  """Checks that a file is itself, not what Git keeps in place of a large one.
+
+  Raises:
+    UserError: it is a Git LFS pointer.
+  """
+  try:
+    with path.open('rb') as file:
+      start = file.read(len(_POINTER))
+  except OSError:
+    return  # Whoever reads it says so.
+  if start == _POINTER:
+    raise UserError(
+        f'{path}: is a Git LFS pointer, a few lines in place of the file. Run '
+        f'`git lfs pull` in {path.parent}, or download the model with '
+        '`hf download <owner>/<model> --local-dir <folder>`.')
+
+
 def _unreadable(path, error, kind) -> UserError:
+  advice = 'Download it again.'
+  if _PIECE.search(path.name):
+    advice = ('Its name is that of one piece of a larger file: join all pieces '
+              'in their order, `cat PIECES > model.gguf`.')
   return UserError(
       f'{path} ({path.stat().st_size:,} bytes) cannot be read as {kind}: it '
-      'is damaged, cut short or of another kind. Download it again. '
+      f'is damaged, cut short or of another kind. {advice} '
       f'({type(error).__name__}: {error})')

@@ -10,8 +10,8 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.export import check_foldable
 
 
 def fold_slots(config: ModelConfig, params):
@@ -36,14 +36,7 @@ def fold_slots(config: ModelConfig, params):
   """
   if not config.num_slots:
     return config, params
-  if config.slot_routing != 'none':
-    raise UserError(
-        f'slot_routing={config.slot_routing!r}: routed slots do not fold into '
-        "a dense MLP; train them with slot_routing='none' to export them.")
-  if config.slot_form != 'swiglu':
-    raise UserError(
-        f'slot_form={config.slot_form!r}: only slots of form \'swiglu\' fold '
-        "into a SwiGLU MLP; train them with slot_form='swiglu' to export them.")
+  check_foldable(config)
   layers = dict(params['layers'])
   pool = layers.pop('slots')
   opened = np.asarray(pool['open'])  # [L, N]

@@ -41,12 +41,33 @@ REMAT_POLICIES = ('none', 'full')
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
-  """Llama-3 frequency scaling: long wavelengths are stretched by `factor`."""
+  """The scaling of rotary frequencies, which stretches a model's context.
+
+  `factor` alone divides all frequencies (linear scaling: positions divided by
+  the factor). With the other three fields it divides those of long wavelengths
+  only, as Llama 3 does.
+  """
 
   factor: float
-  low_freq_factor: float
-  high_freq_factor: float
-  original_max_context: int
+  low_freq_factor: float | None = None
+  high_freq_factor: float | None = None
+  original_max_context: int | None = None
+
+  def __post_init__(self):
+    bounds = (self.low_freq_factor, self.high_freq_factor,
+              self.original_max_context)
+    if self.is_linear and bounds != (None,) * 3:
+      raise ValueError(f'{self}: give all of low_freq_factor, high_freq_factor '
+                       'and original_max_context, or none of them.')
+    if not self.is_linear and not self.low_freq_factor < self.high_freq_factor:
+      raise ValueError(
+          f'low_freq_factor={self.low_freq_factor} must be below '
+          f'high_freq_factor={self.high_freq_factor}.')
+
+  @property
+  def is_linear(self) -> bool:
+    return None in (self.low_freq_factor, self.high_freq_factor,
+                    self.original_max_context)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +123,7 @@ class ModelConfig:
   def __post_init__(self):
     for name in ('level_dims', 'level_slots'):  # Lists, if read from JSON.
       object.__setattr__(self, name, tuple(getattr(self, name)))
-    if self.num_heads % self.num_kv_heads:
+    if self.num_kv_heads < 1 or self.num_heads % self.num_kv_heads:
       raise ValueError(
           f'num_heads={self.num_heads} must be a multiple of '
           f'num_kv_heads={self.num_kv_heads}: every key/value head serves a '

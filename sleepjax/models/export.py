@@ -13,8 +13,36 @@ from sleepjax.models import hf
 from sleepjax.models.config import ModelConfig
 from sleepjax.training import files
 
-_MODEL_TYPES = {'LlamaForCausalLM': 'llama', 'Qwen2ForCausalLM': 'qwen2',
-                'Qwen3ForCausalLM': 'qwen3'}
+
+def check_exportable(config: ModelConfig) -> None:
+  """Checks that a model, its slots folded, has a form outside of this package.
+
+  Whatever can be loaded or trained for hours is checked before: see
+  `load.load_pretrained`. With a model that passes, `growth.fold.fold_slots` and
+  `export_hf` do not refuse.
+
+  Raises:
+    UserError: naming what no supported family computes.
+  """
+  if config.num_slots:
+    check_foldable(config)
+  hf_config(config)
+
+
+def check_foldable(config: ModelConfig) -> None:
+  """Checks that slots of this kind are hidden units of a dense SwiGLU MLP.
+
+  Raises:
+    UserError: they are routed, or of another form.
+  """
+  if config.slot_routing != 'none':
+    raise UserError(
+        f'slot_routing={config.slot_routing!r}: routed slots do not fold into '
+        "a dense MLP; train them with slot_routing='none' to export them.")
+  if config.slot_form != 'swiglu':
+    raise UserError(
+        f'slot_form={config.slot_form!r}: only slots of form \'swiglu\' fold '
+        "into a SwiGLU MLP; train them with slot_form='swiglu' to export them.")
 
 
 def hf_config(config: ModelConfig) -> dict:
@@ -31,14 +59,9 @@ def hf_config(config: ModelConfig) -> dict:
         f'no Hugging Face family has qkv_bias={config.qkv_bias} with '
         f'qk_norm={config.qk_norm}: expected one of {", ".join(hf.FAMILIES)}.')
   family = families[0]
-  if (family == 'Qwen2ForCausalLM'
-      and config.head_dim * config.num_heads != config.embed_dim):
-    raise UserError(
-        f'Qwen2 derives its head size as {config.embed_dim} / '
-        f'{config.num_heads} and has no field for head_dim={config.head_dim}.')
-  _check_expressible(config)
+  _check_expressible(config, family)
   settings = {
-      'architectures': [family], 'model_type': _MODEL_TYPES[family],
+      'architectures': [family], 'model_type': hf.MODEL_TYPES[family],
       'vocab_size': config.vocab_size, 'hidden_size': config.embed_dim,
       'intermediate_size': config.mlp_dim,
       'num_hidden_layers': config.num_layers,
@@ -49,18 +72,18 @@ def hf_config(config: ModelConfig) -> dict:
       'tie_word_embeddings': config.tie_embeddings, 'hidden_act': 'silu',
       'attention_bias': False, 'mlp_bias': False, 'torch_dtype': 'float32'}
   if config.rope_scaling is not None:
-    scaling = config.rope_scaling
-    settings['rope_scaling'] = {
-        'rope_type': 'llama3', 'factor': scaling.factor,
-        'low_freq_factor': scaling.low_freq_factor,
-        'high_freq_factor': scaling.high_freq_factor,
-        'original_max_position_embeddings': scaling.original_max_context}
+    settings['rope_scaling'] = _rope_settings(config.rope_scaling)
   return settings
 
 
-def _check_expressible(config):
+def _check_expressible(config, family):
   """Refuses what no Hugging Face family computes."""
   K = config.head_dim
+  if family == 'LlamaForCausalLM' and config.embed_dim % config.num_heads:
+    raise UserError(
+        f'embed_dim={config.embed_dim} is no multiple of num_heads='
+        f'{config.num_heads}: transformers refuses such a Llama. Give each '
+        'group more query heads, or the model more hidden units.')
   if config.value_dim not in (None, K):
     raise UserError(
         f'value_dim={config.value_dim} differs from head_dim={K}: no Hugging '
@@ -74,6 +97,27 @@ def _check_expressible(config):
     raise UserError(
         f'level_dims={config.level_dims}: no Hugging Face family has extra MLP '
         'levels; export a model with one MLP level per block.')
+
+
+def _rope_settings(scaling):
+  if scaling.is_linear:
+    return {'rope_type': 'linear', 'factor': scaling.factor}
+  return {'rope_type': 'llama3', 'factor': scaling.factor,
+          'low_freq_factor': scaling.low_freq_factor,
+          'high_freq_factor': scaling.high_freq_factor,
+          'original_max_position_embeddings': scaling.original_max_context}
+
+
+def check_new_folder(folder: str | os.PathLike) -> pathlib.Path:
+  """Checks that nothing is in a folder yet, and returns its path.
+
+  Raises:
+    UserError: it holds something, or is a file.
+  """
+  folder = pathlib.Path(folder)
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise UserError(f'{folder} is not empty: give a new folder.')
+  return folder
 
 
 def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,
@@ -92,9 +136,7 @@ def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,
     UserError: the folder is in use or cannot be written, or no family has this
       architecture.
   """
-  folder = pathlib.Path(folder)
-  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-    raise UserError(f'{folder} is not empty: give a new folder.')
+  folder = check_new_folder(folder)
   settings = hf_config(config)
   tensors = hf.to_hf_tensors(config, params)
   part = folder.with_name(folder.name + '.part')

@@ -8,8 +8,48 @@ from jax.sharding import Mesh
 
 from sleepjax.data import model_files
 from sleepjax.errors import UserError
-from sleepjax.models import weight_map
-from sleepjax.models.config import ModelConfig
+from sleepjax.models import hf, weight_map
+from sleepjax.models.config import ModelConfig, RopeScaling
+
+_ADVICE = {name: f'Load its Hugging Face folder: {family} is supported.'
+           for name, family in (('qwen2', 'Qwen2ForCausalLM'),
+                                ('qwen3', 'Qwen3ForCausalLM'))}
+
+# Keys under 'llama.' that `config_from_gguf` reads.
+_COMPUTED = {
+    'context_length', 'embedding_length', 'block_count', 'feed_forward_length',
+    'attention.head_count', 'attention.head_count_kv', 'attention.key_length',
+    'attention.layer_norm_rms_epsilon', 'rope.freq_base', 'rope.scale_linear',
+    'rope.scaling.factor'}
+_EXPERTS = (
+    'expert_used_count', 'expert_shared_count', 'expert_feed_forward_length',
+    'expert_shared_feed_forward_length', 'expert_weights_scale',
+    'expert_weights_norm', 'expert_gating_func', 'interleave_moe_layer_step',
+    'moe_every_n_layers', 'leading_dense_block_count')
+
+# The other keys under 'llama.', and the values by which they change nothing;
+# None where no value does. What is not here is refused.
+_NEUTRAL = {
+    'vocab_size': None, 'tensor_data_layout': None, 'pooling_type': None,
+    'attention.layer_norm_epsilon': None,
+    # They describe how the model was trained, or belong to a type of scaling
+    # that is refused.
+    'rope.scaling.original_context_length': None,
+    'rope.scaling.finetuned': None, 'rope.scaling.yarn_beta_fast': None,
+    'rope.scaling.yarn_beta_slow': None,
+    'rope.scaling.type': ('none', 'linear'), 'rope.scaling.alpha': (0,),
+    'rope.scaling.attn_factor': (1,), 'rope.scaling.yarn_attn_factor': (1,),
+    'rope.scaling.yarn_ext_factor': (0, -1),
+    'rope.scaling.yarn_log_multiplier': (0,),
+    'rope.dimension_sections': ([0, 0, 0, 0],),
+    'attention.causal': (True,), 'attention.sliding_window': (0,),
+    'attention.clamp_kqv': (0,), 'attention.max_alibi_bias': (0,),
+    'attention.output_scale': (0, 1), 'attn_logit_softcapping': (0,),
+    'final_logit_softcapping': (0,), 'logit_scale': (0, 1),
+    'residual_scale': (0, 1), 'embedding_scale': (0, 1),
+    'use_parallel_residual': (False,), 'nextn_predict_layers': (0,),
+    'expert_count': (0,), 'expert_group_count': (0,),
+}
 
 
 def load_gguf(
@@ -46,7 +86,7 @@ def load_gguf(
           'a file of type F16, Q8_0, Q4_K or the like.') from e
     if weight.rotated:
       array = half_rotation_rows(array, config.head_dim)
-    return array
+    return weight_map.finite_float32(array, name, file.path)
 
   params = weight_map.stacked_params(
       config, {name: _shape(t) for name, t in tensors.items()}, read,
@@ -58,37 +98,36 @@ def config_from_gguf(file: model_files.GgufFile) -> ModelConfig:
   """Reads the architecture from the metadata of an open file.
 
   Raises:
-    UserError: not a Llama, or a Llama with parts that we do not compute
-      (rotary scaling, experts).
+    UserError: not a Llama, or a Llama with parts that we do not compute.
   """
+  kind = file.metadata.get('general.type', 'model')
+  if kind != 'model':
+    raise UserError(
+        f'{file.path}: general.type={kind!r}; expected a whole language model. '
+        'An adapter is merged into its base model with llama-export-lora.')
   architecture = file.need('general.architecture', str)
   if architecture != 'llama':
+    advice = _ADVICE.get(architecture, (
+        'No other file of this model would help: from Hugging Face folders, '
+        f'{", ".join(hf.FAMILIES)} are supported.'))
     raise UserError(
         f'{file.path}: architecture {architecture!r} is not supported from '
-        "GGUF; expected 'llama'. Load Qwen models from their Hugging Face "
-        'folder.')
+        f"GGUF; expected 'llama'. {advice}")
   tensors = {t.name: t for t in file.reader.tensors}
-  scaling = file.metadata.get('llama.rope.scaling.type', 'none')
-  if scaling != 'none' or 'rope_freqs.weight' in tensors:
+  if 'rope_freqs.weight' in tensors:
     raise UserError(
         f'{file.path}: scaled rotary frequencies cannot be read from GGUF, '
         'which stores their values without the setting that made them. Load '
         'the Hugging Face folder of this model.')
-  if file.metadata.get('llama.expert_count'):
-    raise UserError(
-        f'{file.path}: mixture-of-experts models are not supported.')
   if 'token_embd.weight' not in tensors:
-    raise UserError(f'{file.path}: has no tensor token_embd.weight.')
+    raise UserError(f'{file.path}: has no tensor token_embd.weight; expected a '
+                    'whole language model.')
 
   embed_dim = file.positive('llama.embedding_length')
   num_heads = file.positive('llama.attention.head_count')
   head_dim = file.positive(
       'llama.attention.key_length', embed_dim // num_heads)
-  rotated = file.metadata.get('llama.rope.dimension_count', head_dim)
-  if rotated != head_dim:
-    raise UserError(
-        f'{file.path}: rotates {rotated} of {head_dim} features per head; '
-        'only full rotation is supported.')
+  _refuse_unsupported(file, head_dim)
   try:
     return ModelConfig(
         vocab_size=_shape(tensors['token_embd.weight'])[0],
@@ -102,6 +141,7 @@ def config_from_gguf(file: model_files.GgufFile) -> ModelConfig:
         max_context=file.positive('llama.context_length'),
         rope_theta=_decimal(
             file.metadata.get('llama.rope.freq_base', 10_000.0)),
+        rope_scaling=_rope_scaling(file),
         rms_eps=_decimal(
             file.need('llama.attention.layer_norm_rms_epsilon', float)),
         tie_embeddings='output.weight' not in tensors)
@@ -109,6 +149,44 @@ def config_from_gguf(file: model_files.GgufFile) -> ModelConfig:
     if isinstance(e, UserError):
       raise
     raise UserError(f'{file.path}: {e}') from e
+
+
+def _refuse_unsupported(file, head_dim):
+  """Metadata that changes what the model computes, by its key."""
+  neutral = {**_NEUTRAL, 'rope.dimension_count': (head_dim,),
+             'attention.value_length': (head_dim,),
+             'attention.scale': (0, _decimal(head_dim ** -0.5))}
+  if not file.metadata.get('llama.expert_count'):
+    neutral.update({key: None for key in _EXPERTS})
+  asked = {}
+  for name, value in file.metadata.items():
+    key = name.removeprefix('llama.')
+    if key == name or key in _COMPUTED:
+      continue
+    allowed = neutral.get(key, ())
+    if isinstance(value, float) and 0 < value < float('inf'):
+      value = _decimal(value)
+    if allowed is not None and value not in allowed:
+      asked[name] = value
+  if asked:
+    what = ', '.join(f'{k}={str(v)[:60]}' for k, v in asked.items())
+    raise UserError(
+        f'{file.path}: its metadata asks for what this decoder does not '
+        f'compute, or does not know: {what}. Supported are Llamas with full '
+        'attention, one dense MLP per layer (no mixture of experts), and '
+        'rotary embedding of all features, without scaling or with a linear '
+        "one. From a Hugging Face folder Llama 3's scaling can be read, too.")
+
+
+def _rope_scaling(file) -> RopeScaling | None:
+  """Linear scaling; as in llama.cpp, a factor without a type is linear."""
+  if file.metadata.get('llama.rope.scaling.type', 'linear') == 'none':
+    return None
+  factor = file.metadata.get('llama.rope.scaling.factor', file.metadata.get(
+      'llama.rope.scale_linear', 0.0))
+  if factor in (0.0, 1.0):
+    return None
+  return RopeScaling(_decimal(factor))
 
 
 def half_rotation_rows(array: np.ndarray, head_dim: int) -> np.ndarray:

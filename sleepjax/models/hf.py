@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from sleepjax.data import model_files
 from sleepjax.errors import UserError
-from sleepjax.models import weight_map
+from sleepjax.models import hf_files, weight_map
 from sleepjax.models.config import ModelConfig, RopeScaling
 
 FAMILIES = {
@@ -23,10 +23,33 @@ FAMILIES = {
     'Qwen2ForCausalLM': {'qkv_bias': True},
     'Qwen3ForCausalLM': {'qk_norm': True},
 }
+MODEL_TYPES = {'LlamaForCausalLM': 'llama', 'Qwen2ForCausalLM': 'qwen2',
+               'Qwen3ForCausalLM': 'qwen3'}
 _FLOATS = ('F64', 'F32', 'F16', 'BF16')
 _LARGEST = 1e300  # JSON has integers that no float holds.
-_LONGEST_NAME = 200  # Of a file.
-_INDEX = 'model.safetensors.index.json'
+
+# What asks for another function, or another way to read the weights, and the
+# values by which it does not. The classes of transformers ignore some of these;
+# whoever wrote one into a config.json meant it.
+_NEUTRAL = {
+    'hidden_act': ('silu', 'swish'), 'attention_bias': (False,),
+    'mlp_bias': (False,), 'use_sliding_window': (False,),
+    'attention_chunk_size': (0,), 'is_causal': (True,),
+    'is_encoder_decoder': (False,), 'quantization_config': ({},),
+    'compression_config': ({},), 'transformers_weights': (),
+    'partial_rotary_factor': (1,), 'no_rope_layer_interval': (0,),
+    'use_mrope': (False,), 'rope_ratio': (1,), 'alibi': (False,),
+    'use_dynamic_ntk': (False,), 'use_logn_attn': (False,),
+    'logit_scale': (1,), 'logits_scaling': (1,), 'residual_multiplier': (1,),
+    'embedding_multiplier': (1,), 'attention_multiplier': (),
+    'scale_emb': (1,), 'scale_depth': (), 'dim_model_base': (),
+    'attn_logit_softcapping': (0,), 'final_logit_softcapping': (0,),
+    'query_pre_attn_scalar': (), 'clip_qkv': (), 'attn_output_gate': (False,),
+    'use_qk_norm': (False,), 'qk_layernorm': (False,),
+    'use_parallel_residual': (False,), 'parallel_residual': (False,),
+    'num_experts': (0,), 'num_local_experts': (0,), 'n_routed_experts': (0,),
+    'pruned_heads': ({},),
+}
 
 
 def load_hf(folder: str | os.PathLike,
@@ -46,29 +69,41 @@ def load_hf(folder: str | os.PathLike,
       supported, or tensors do not fit config.json.
   """
   folder = pathlib.Path(folder)
-  config = config_from_hf(
-      model_files.read_json(folder / 'config.json'), str(folder))
-  handles = map(model_files.open_safetensors, _weight_files(folder))
-  owner = {name: handle for handle in handles for name in handle.keys()}
+  config = read_config(folder)
+  tensors = hf_files.Tensors(hf_files.weight_files(folder).read)
   shapes = {}
-  for name, handle in owner.items():
-    view = handle.get_slice(name)
-    if view.get_dtype() not in _FLOATS:
+  for name in tensors:
+    dtype, shapes[name] = tensors.spec(name)
+    if dtype not in _FLOATS:
       raise UserError(
-          f'{folder}: tensor {name} has type {view.get_dtype()}; expected one '
-          f'of {", ".join(_FLOATS)}. Quantised checkpoints are not supported.')
-    shapes[name] = tuple(view.get_shape())
+          f'{tensors.file_of(name)}: tensor {name} has type {dtype}; expected '
+          f'one of {", ".join(_FLOATS)}. Quantised checkpoints are not '
+          'supported: take the model they were made from.')
 
   # Files of older versions keep this buffer, which the configuration fixes.
   shapes = {n: s for n, s in shapes.items()
             if not n.endswith('rotary_emb.inv_freq')}
   if config.tie_embeddings and 'lm_head.weight' in shapes:
-    _check_head_is_tied(owner, folder)
+    _check_head_is_tied(tensors, shapes, folder)
     del shapes['lm_head.weight']
+  read = lambda name, _: weight_map.finite_float32(
+      tensors.read(name), name, tensors.file_of(name))
   params = weight_map.stacked_params(
-      config, shapes, lambda name, _: owner[name].get_tensor(name),
-      names='hf', where=str(folder), mesh=mesh)
+      config, shapes, read, names='hf', where=str(folder), mesh=mesh)
   return config, params
+
+
+def read_config(folder: str | os.PathLike) -> ModelConfig:
+  """The architecture of a Hugging Face folder; no weights are read.
+
+  Raises:
+    UserError: the folder is not that of one whole model, or its architecture
+      is not supported.
+  """
+  folder = pathlib.Path(folder)
+  hf_files.check_folder(folder)
+  return config_from_hf(
+      model_files.read_json(folder / 'config.json'), str(folder))
 
 
 def to_hf_tensors(
@@ -116,25 +151,19 @@ def config_from_hf(hf: Mapping[str, Any], where: str) -> ModelConfig:
     raise UserError(
         f'{where}: architectures={names} is not supported; expected one of '
         f'{", ".join(FAMILIES)}.')
-  _refuse_unsupported(hf, where)
-
-  def integer(key, default=None):
-    value = hf.get(key)
-    if value is None:
-      value = default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-      raise UserError(
-          f'{where}: config.json has {key}={value!r}; expected a positive '
-          'integer.')
-    return value
-
+  _refuse_unsupported(hf, family, where)
+  integer = lambda key, default=None: _integer(hf, key, where, default)
+  tied = hf.get('tie_word_embeddings')
+  if not isinstance(tied, bool | None):
+    raise UserError(f'{where}: config.json has tie_word_embeddings={tied!r}; '
+                    'expected true or false.')
   embed_dim = integer('hidden_size')
   num_heads = integer('num_attention_heads')
   # Qwen3 heads are wider than D/H, so its files must say how wide.
   head_dim = integer('head_dim', None if family == 'Qwen3ForCausalLM' else
                      embed_dim // num_heads)
-  rope_theta, rope_scaling = _rope(hf, where)
   try:
+    rope_theta, rope_scaling = _rope(hf, where)
     return ModelConfig(
         vocab_size=integer('vocab_size'),
         num_layers=integer('num_hidden_layers'),
@@ -147,30 +176,41 @@ def config_from_hf(hf: Mapping[str, Any], where: str) -> ModelConfig:
         rope_theta=rope_theta,
         rope_scaling=rope_scaling,
         rms_eps=_number(hf, 'rms_norm_eps', where),
-        tie_embeddings=bool(hf.get('tie_word_embeddings', False)),
+        tie_embeddings=bool(tied),
         **FAMILIES[family])
   except ValueError as e:
     raise e if isinstance(e, UserError) else UserError(f'{where}: {e}') from e
 
 
-def _refuse_unsupported(hf, where):
-  sliding = hf.get('use_sliding_window') or any(
-      kind != 'full_attention' for kind in hf.get('layer_types') or ())
-  problems = {
-      'hidden_act': hf.get('hidden_act', 'silu') != 'silu',
-      'attention_bias': bool(hf.get('attention_bias')),
-      'mlp_bias': bool(hf.get('mlp_bias')),
-      'use_sliding_window': bool(sliding),
-      'quantization_config': bool(hf.get('quantization_config')),
-      'partial_rotary_factor': hf.get('partial_rotary_factor', 1) != 1,
-  }
-  found = [k for k, wrong in problems.items() if wrong]
-  if found:
-    what = ', '.join(f'{k}={str(hf.get(k))[:60]}' for k in found)
+def _refuse_unsupported(hf, family, where):
+  kind = hf.get('model_type')
+  if kind not in (None, MODEL_TYPES[family]):
+    raise UserError(
+        f'{where}: config.json has model_type={kind!r} with architectures='
+        f'[{family!r}]; expected {MODEL_TYPES[family]!r}. Use the config.json '
+        'that came with the weights.')
+  asked = {key: hf[key] for key, neutral in _NEUTRAL.items()
+           if hf.get(key) is not None and hf[key] not in neutral}
+  # 1 marks a layer that is rotated.
+  for key, plain in (('layer_types', 'full_attention'), ('no_rope_layers', 1)):
+    kinds = hf.get(key) or []
+    if not isinstance(kinds, list) or any(kind != plain for kind in kinds):
+      asked[key] = kinds
+  # Qwen's files have it whether or not they use it.
+  unused = (family != 'LlamaForCausalLM'
+            or hf.get('use_sliding_window') is False)
+  if hf.get('sliding_window') and not unused:
+    asked['sliding_window'] = hf['sliding_window']
+  if 'AutoModelForCausalLM' in str(hf.get('auto_map')):
+    asked['auto_map'] = hf['auto_map']  # Code of its own.
+  if asked:
+    what = ', '.join(f'{k}={str(v)[:60]}' for k, v in asked.items())
     raise UserError(
         f'{where}: config.json asks for what this decoder does not compute: '
         f'{what}. Supported are SwiGLU (hidden_act=silu) without biases other '
-        "than Qwen2's on q, k, v, and full attention.")
+        "than Qwen2's on q, k, v, and full attention. Take another model; or "
+        'delete a setting from config.json if the weights were trained without '
+        'it.')
 
 
 def _rope(hf, where) -> tuple[float, RopeScaling | None]:
@@ -181,21 +221,38 @@ def _rope(hf, where) -> tuple[float, RopeScaling | None]:
     raise UserError(f'{where}: rotary settings {rope!r} are not an object.')
   theta = _number({'rope_theta': 10_000.0, **hf, **rope}, 'rope_theta', where)
   kind = rope.get('rope_type', rope.get('type', 'default'))
-  if (kind not in ('default', 'llama3')
-      or rope.get('partial_rotary_factor', 1) != 1
+  if (kind not in ('default', 'linear', 'llama3')
+      or rope.get('partial_rotary_factor') not in (None, 1)
       or any(isinstance(value, Mapping) for value in rope.values())):
     raise UserError(
         f'{where}: rotary settings {dict(rope)} are not supported; expected '
-        "rope_type 'default' or 'llama3', the same in all layers and on all "
-        'features of a head.')
+        "rope_type 'default', 'linear' or 'llama3', the same in all layers and "
+        'on all features of a head.')
   if kind == 'default':
     return theta, None
+  factor = _number(rope, 'factor', where)
+  if kind == 'linear':
+    return theta, RopeScaling(factor)
+  # Beside the other settings of rotation it goes before the one among them.
+  original = {'original_max_position_embeddings': hf.get(
+      'max_position_embeddings'), **rope, **hf}
   return theta, RopeScaling(
-      factor=_number(rope, 'factor', where),
+      factor=factor,
       low_freq_factor=_number(rope, 'low_freq_factor', where),
       high_freq_factor=_number(rope, 'high_freq_factor', where),
-      original_max_context=int(
-          _number(rope, 'original_max_position_embeddings', where)))
+      original_max_context=_integer(
+          original, 'original_max_position_embeddings', where))
+
+
+def _integer(settings, key, where, default=None) -> int:
+  value = settings.get(key)
+  if value is None:
+    value = default
+  if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    raise UserError(
+        f'{where}: config.json has {key}={value!r}; expected a positive '
+        'integer.')
+  return value
 
 
 def _number(settings, key, where) -> float:
@@ -208,39 +265,13 @@ def _number(settings, key, where) -> float:
   return float(value)
 
 
-def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
-  if (folder / _INDEX).is_file():
-    shards = model_files.read_json(folder / _INDEX).get('weight_map')
-    if not isinstance(shards, dict) or not shards:
-      raise UserError(
-          f"{folder / _INDEX}: has no 'weight_map' from tensor to file.")
-    names = sorted(set(map(str, shards.values())))
-    for name in names:
-      if pathlib.PurePath(name).name != name or len(name) > _LONGEST_NAME:
-        raise UserError(
-            f'{folder / _INDEX}: names the file {name[:80]!r}; expected a file '
-            'of the same folder.')
-  else:
-    names = ['model.safetensors']
-  missing = [name for name in names if not (folder / name).is_file()]
-  if missing:
-    hint = ''
-    if list(folder.glob('*.bin')) or list(folder.glob('*.pth')):
-      hint = ' Convert the PyTorch files there to safetensors.'
-    raise UserError(
-        f'{folder}: has no {", ".join(missing)}. Download all of the model: '
-        f'config.json, tokenizer files and *.safetensors.{hint}')
-  return [folder / name for name in names]
-
-
-def _check_head_is_tied(owner, folder):
+def _check_head_is_tied(tensors, shapes, folder):
   """A head saved beside a tied embedding must repeat it."""
-  embed = owner.get('model.embed_tokens.weight')
-  if embed is None:
+  if 'model.embed_tokens.weight' not in shapes:
     return  # Reported with the other missing tensors.
-  embed = embed.get_tensor('model.embed_tokens.weight')
-  head = owner['lm_head.weight'].get_tensor('lm_head.weight')
-  if not np.array_equal(embed, head):
+  # NaN is no difference between them: it is refused when it is read.
+  if not np.array_equal(tensors.read('model.embed_tokens.weight'),
+                        tensors.read('lm_head.weight'), equal_nan=True):
     raise UserError(
         f'{folder}: config.json says tie_word_embeddings=true, but '
         'lm_head.weight differs from model.embed_tokens.weight. Set '

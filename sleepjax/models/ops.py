@@ -113,13 +113,16 @@ def rms_norm(x, scale, eps):
 def rope_frequencies(head_dim, theta, scaling: RopeScaling | None = None):
   """Angular frequencies [K/2] of rotary embedding (RoFormer, 2104.09864).
 
-  With Llama-3 `scaling`, frequencies whose wavelength exceeds the original
-  context are divided by `factor`, short ones kept, those between blended.
+  Linear `scaling` divides all of them by `factor`. Llama 3's divides those
+  whose wavelength exceeds the original context; short ones are kept, those
+  between blended.
   """
   exponents = jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim
   frequencies = 1.0 / (theta ** exponents)
   if scaling is None:
     return frequencies
+  if scaling.is_linear:
+    return frequencies / scaling.factor
   turns = scaling.original_max_context * frequencies / (2 * jnp.pi)
   blend = (turns - scaling.low_freq_factor) / (
       scaling.high_freq_factor - scaling.low_freq_factor)

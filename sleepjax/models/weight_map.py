@@ -152,7 +152,8 @@ def stacked_params(
   Args:
     config: the architecture.
     stored_shapes: shape of every tensor in the source, by its stored name.
-    read: gives a tensor of any float type in its stored shape.
+    read: gives a tensor of any float type in its stored shape; see
+      `finite_float32`.
     names: the naming in use, 'hf' or 'gguf'.
     where: the source, for messages.
     mesh: devices that get their parts of each leaf, see
@@ -177,7 +178,7 @@ def stacked_params(
     name = getattr(weight, names)
     for layer in range(config.num_layers) if weight.stacked else (None,):
       plan[name.format(layer)] = (weight, layer)
-  _check_names_and_shapes(plan, stored_shapes, sizes, where)
+  _check_names_and_shapes(plan, stored_shapes, sizes, names, where)
 
   def part(weight, index):
     """A leaf's entries at an index of slices; one stored tensor at a time."""
@@ -205,6 +206,33 @@ def stacked_params(
   return nested(leaves)
 
 
+def finite_float32(array: np.ndarray, name: str, file) -> np.ndarray:
+  """The tensor as float32, checked to hold numbers only.
+
+  Args:
+    array: of any float type.
+    name, file: where it was read, for messages.
+
+  Raises:
+    UserError: an entry is NaN or infinite, also because it is too large for
+      float32.
+  """
+  with np.errstate(all='ignore'):
+    array = np.asarray(array, np.float32)
+    # A sum costs a part of what `isfinite` does and is not finite if an entry
+    # is not; that it may overflow by itself costs time alone.
+    if np.isfinite(array.sum()):
+      return array
+  wrong = np.argwhere(~np.isfinite(array))
+  if wrong.size:
+    raise UserError(
+        f'{file}: tensor {name} has {len(wrong):,} of {array.size:,} entries '
+        f'that are NaN or infinite in float32, the first at '
+        f'{wrong[0].tolist()}. Download it again; if that is what was saved, '
+        'the training that made it has diverged: take an earlier checkpoint.')
+  return array
+
+
 def leaf_at(params: Mapping, path: str) -> np.ndarray:
   """The array at 'a/b/c' of a nested dict."""
   for key in path.split('/'):
@@ -212,7 +240,7 @@ def leaf_at(params: Mapping, path: str) -> np.ndarray:
   return params
 
 
-def _check_names_and_shapes(plan, stored_shapes, sizes, where):
+def _check_names_and_shapes(plan, stored_shapes, sizes, names, where):
   misfits = []
   for name, (weight, _) in plan.items():
     want, have = weight.stored_shape(sizes), stored_shapes.get(name)
@@ -232,7 +260,27 @@ def _check_names_and_shapes(plan, stored_shapes, sizes, where):
   raise UserError(
       f'{where}: {len(misfits)} tensor(s) do not fit the architecture that '
       'its configuration describes. Use the weights and the configuration of '
-      f'one model.\n{table}')
+      f'one model.{_likely_causes(stored_shapes, sizes, names)}\n{table}')
+
+
+def _likely_causes(stored_shapes, sizes, names):
+  """What one wrong number of the configuration would explain."""
+  vocabulary, depth = {
+      'hf': ('vocab_size', 'num_hidden_layers'),
+      'gguf': ('the vocabulary', 'llama.block_count')}[names]
+  causes = ''
+  table = tuple(stored_shapes.get(getattr(WEIGHTS[0], names), ()))
+  if table[1:] == (sizes['D'],) and table[0] != sizes['V']:
+    causes += (f' {vocabulary} is {sizes["V"]}, but the embedding has '
+               f'{table[0]} rows.')
+  prefix = {'hf': _HF, 'gguf': _GGUF}[names].format(r'(\d+)').replace(
+      '.', r'\.')
+  layers = [int(found[1]) for name in stored_shapes
+            if (found := re.match(prefix, name)) and len(found[1]) < 7]
+  if layers and max(layers) + 1 != sizes['L']:
+    causes += (f' {depth} is {sizes["L"]}, but there are tensors of '
+               f'{max(layers) + 1} layers.')
+  return causes
 
 
 def _layers_together(misfits):

@@ -69,7 +69,8 @@ def run(task: Task, model: Model, settings: SleepConfig, *,
           life.cycle - 1, life.model, settings.for_compute(life.model), report,
           progress, observer)
       current = session.save(life.model, {
-          'sleeps': life.cycle, 'progress': progress, 'measure': measure,
+          'base_files': str(model.files), 'sleeps': life.cycle,
+          'progress': progress, 'measure': measure,
           'memories': [dataclasses.asdict(m) for m in life.memories]},
                              life.cycle - 1, measure)
     summary = task.summary(progress, current)

@@ -5,6 +5,7 @@ every night it is asked about all days, closed book.
 """
 
 import dataclasses
+import logging
 from typing import Any
 
 import jax
@@ -23,10 +24,12 @@ from sleepjax.lifecycle.written import Day
 from sleepjax.memory import continuum
 from sleepjax.memory import day as day_memory
 from sleepjax.model import Model
+from sleepjax.models import export
 from sleepjax.runs.nights import remembered
 from sleepjax.runs.task import Progress
 from sleepjax.training.observer import Observer
 
+_log = logging.getLogger(__name__)
 _REHEARSAL_SEED = 1_000_000  # Of days that are nobody's exam.
 _KNOWN = 128  # Long-known facts that are asked about.
 
@@ -163,6 +166,10 @@ class WorldTask:
       config, params = continuum.newborn_levels(
           config, params, (c.level_dim,),
           jax.random.fold_in(seeds.key_of(self.seed), c.days))
+      try:
+        export.check_exportable(config)
+      except UserError as error:
+        _log.warning('note: the slept model cannot be exported. %s', error)
     if s.trained == 'slot':
       config, params = slots.allocate_pool(config, params, c.days, s.slot_rank)
     slots.layer_mask(config, s.slot_layers)  # Refused before any night.

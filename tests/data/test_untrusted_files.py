@@ -51,7 +51,7 @@ def test_lengths_that_gguf_files_only_declare(tmp_path, contents):
 def test_weights_of_other_folders_are_not_read(tmp_path):
   fuzz_files.write_originals(tmp_path)
   secret = tmp_path / 'secret.safetensors'
-  (tmp_path / 'hf/model.safetensors').rename(secret)
+  (tmp_path / 'hf' / fuzz_files.SHARD).rename(secret)
   for name in ('../secret.safetensors', str(secret), 'a/b', '..', ''):
     (tmp_path / 'hf/model.safetensors.index.json').write_text(
         json.dumps({'weight_map': {'model.norm.weight': name}}))

@@ -29,6 +29,7 @@ from experiments import (
     read_stream,
 )
 from sleepjax.errors import UserError
+from sleepjax.model import load_pretrained
 
 CONFIG = '''
 from ml_collections import config_dict
@@ -269,6 +270,15 @@ def test_what_the_machine_refuses_has_no_traceback(
     _main.run(main, [])
   assert end.value.code == 2
   assert capsys.readouterr().err.startswith(f'error: {message}')
+
+
+def test_run_says_which_files_a_model_came_from(capsys):
+  folder = _main._ROOT / 'tests/golden/qwen2'
+  with pytest.raises(SystemExit):
+    _main.run(lambda argv: load_pretrained(str(folder)) and None, [])
+  assert capsys.readouterr() == (
+      '', f'Read {folder}: model-00001-of-00002.safetensors, '
+      'model-00002-of-00002.safetensors\n')
 
 
 def test_run_keeps_the_traceback_of_a_bug():

@@ -8,11 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import export as export_command
 from sleepjax.errors import UserError
 from sleepjax.growth import fold, slots
 from sleepjax.model import load_pretrained
 from sleepjax.models import export, transformer
-from tests.conftest import random_params
+from sleepjax.models.config import RopeScaling
+from sleepjax.training import checkpoints
+from tests import fuzz_files
+from tests.conftest import CONFIG, random_params
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 FAMILIES = ('llama', 'qwen2', 'qwen3')
@@ -92,12 +96,110 @@ def test_export_refuses_what_no_family_has(tmp_path):
   both = dataclasses.replace(model.config, qkv_bias=True, qk_norm=True)
   with pytest.raises(UserError, match='family'):
     export.hf_config(both)
-  odd = dataclasses.replace(model.config, qkv_bias=True, head_dim=6)
-  with pytest.raises(UserError, match='head_dim'):
-    export.hf_config(odd)
   (tmp_path / 'full').mkdir()
   (tmp_path / 'full/file').write_text('x')
   with pytest.raises(UserError, match='not empty'):
     export.export_hf(
         model.config, model.params, model.tokenizer, tmp_path / 'full')
   assert [p.name for p in tmp_path.iterdir()] == ['full']
+
+
+LLAMA3 = RopeScaling(8.0, 1.0, 4.0, 16)
+# What changes in the small Llama of `conftest`, and whether it can be exported.
+VARIANTS = {
+    'llama': ({}, True),
+    'untied': ({'tie_embeddings': False}, True),
+    'one group': ({'num_kv_heads': 1}, True),
+    'wide heads': ({'head_dim': 12}, True),
+    'heads that do not divide': ({'num_heads': 3, 'num_kv_heads': 3}, False),
+    'qwen2': ({'qkv_bias': True}, True),
+    'qwen2, wide heads': ({'qkv_bias': True, 'head_dim': 12}, True),
+    'qwen2, three heads': (
+        {'qkv_bias': True, 'num_heads': 3, 'num_kv_heads': 3}, True),
+    'qwen3': ({'qk_norm': True, 'tie_embeddings': False}, True),
+    'qwen3, one eps': ({'qk_norm': True, 'qk_norm_eps': 1e-5}, True),
+    'qwen3, two eps': ({'qk_norm': True, 'qk_norm_eps': 1e-3}, False),
+    'bias and norm': ({'qkv_bias': True, 'qk_norm': True}, False),
+    'linear scaling': ({'rope_scaling': RopeScaling(4.0)}, True),
+    'llama3 scaling': ({'rope_scaling': LLAMA3}, True),
+    'values as wide as keys': ({'value_dim': 8}, True),
+    'narrow values': ({'value_dim': 6}, False),
+    'slots': ({'num_slots': 2}, True),
+    'slots, qwen2': ({'num_slots': 2, 'qkv_bias': True}, True),
+    'slots, linear scaling': (
+        {'num_slots': 2, 'rope_scaling': RopeScaling(4.0)}, True),
+    'silu slots': ({'num_slots': 2, 'slot_form': 'silu'}, False),
+    'linear slots': ({'num_slots': 2, 'slot_form': 'linear'}, False),
+    'routed slots': ({'num_slots': 2, 'slot_routing': 'sigmoid'}, False),
+    'routed slots, top 1': (
+        {'num_slots': 2, 'slot_routing': 'sigmoid', 'slot_top_k': 1}, False),
+    'levels': ({'level_dims': (12,)}, False),
+    'levels with slots': ({'level_dims': (12,), 'level_slots': (2,)}, False)}
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_what_passes_the_check_can_be_exported(name, byte_tokenizer, tmp_path):
+  changes, exportable = VARIANTS[name]
+  config = dataclasses.replace(
+      CONFIG, vocab_size=byte_tokenizer.vocab_size, slot_rank=4, **changes)
+  params = random_params(config)
+
+  def exported():
+    export.export_hf(*fold.fold_slots(config, params), byte_tokenizer,
+                     tmp_path / 'out')
+
+  if not exportable:
+    with pytest.raises(UserError) as reason:
+      export.check_exportable(config)
+    with pytest.raises(UserError) as error:
+      exported()
+    assert str(error.value) == str(reason.value)
+    return
+  export.check_exportable(config)
+  exported()
+  back = load_pretrained(str(tmp_path / 'out'))
+  np.testing.assert_allclose(
+      logits(back.config, back.params), logits(config, params), atol=2e-5)
+
+
+@pytest.mark.parametrize('origin', [*FAMILIES, 'gguf', 'gguf, linear scaling'])
+def test_what_loads_can_leave(origin, tmp_path):
+  """A model and its tokenizer, with a slot that it has grown."""
+  source = GOLDEN / origin
+  if origin.startswith('gguf'):
+    source = tmp_path / 'm.gguf'
+    fuzz_files.write_gguf_model(source, [
+        ('add_rope_scaling_factor', 4.0)] if 'linear' in origin else [])
+  model = load_pretrained(str(source))
+  slot = slots.new_slot(model.config, jax.random.key(0), 5)
+  slot['down'] = slot['down'] + 0.3
+  grown = slots.append_slot(
+      model.config, jax.tree.map(jnp.asarray, model.params), slot,
+      (True,) * model.config.num_layers)
+  export.check_exportable(grown[0])
+  export.export_hf(
+      *fold.fold_slots(*grown), model.tokenizer, tmp_path / 'out')
+  back = load_pretrained(str(tmp_path / 'out'))
+  np.testing.assert_allclose(
+      logits(back.config, back.params), logits(*grown), atol=2e-5, rtol=1e-5)
+  message = [{'role': 'user', 'content': 'Who? 12'}]
+  rendered = model.tokenizer.render_chat(message)
+  assert back.tokenizer.render_chat(message) == rendered
+  assert (back.tokenizer.encode(rendered)
+          == model.tokenizer.encode(rendered))
+  assert back.tokenizer.stop_ids == model.tokenizer.stop_ids
+
+
+def test_export_is_refused_before_arrays_are_read(byte_tokenizer, tmp_path,
+                                                  monkeypatch):
+  config = dataclasses.replace(
+      CONFIG, vocab_size=byte_tokenizer.vocab_size, level_dims=(12,))
+  checkpoints.save_model(
+      tmp_path / 'model', config, random_params(config), byte_tokenizer, {})
+  monkeypatch.setattr(checkpoints, 'load_model', None)
+  command = lambda out: export_command.main(
+      ['export', f'--checkpoint={tmp_path}', f'--out={out}'])
+  with pytest.raises(UserError, match='level_dims'):
+    command(tmp_path / 'out')
+  with pytest.raises(UserError, match='not empty'):
+    command(tmp_path)

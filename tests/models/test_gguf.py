@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 
 import gguf as gguf_package
@@ -8,7 +9,7 @@ import pytest
 
 from sleepjax.errors import UserError
 from sleepjax.models import gguf, load, transformer, weight_map
-from sleepjax.models.config import ModelConfig
+from sleepjax.models.config import ModelConfig, RopeScaling
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 CONFIG = ModelConfig(
@@ -58,8 +59,8 @@ def write_gguf(path, config, params, metadata=(), change=lambda tensors: None,
   writer.add_head_count_kv(config.num_kv_heads)
   writer.add_rope_freq_base(config.rope_theta)
   writer.add_layer_norm_rms_eps(config.rms_eps)
-  for method, value in metadata:
-    getattr(writer, method)(value)
+  for method, *values in metadata:
+    getattr(writer, method)(*values)
   for name, array in tensors.items():
     writer.add_tensor(name, np.ascontiguousarray(array))
   writer.write_header_to_file()
@@ -152,10 +153,35 @@ def replaced(name, *shape):
 @pytest.mark.parametrize('settings, named', [
     (dict(architecture='gemma'), "'gemma' is not supported"),
     (dict(metadata=[('add_rope_scaling_type',
-                     gguf_package.RopeScalingType.YARN)]), 'rotary'),
+                     gguf_package.RopeScalingType.YARN)]),
+     'llama.rope.scaling.type=yarn'),
     (dict(change=replaced('rope_freqs.weight', 2)), 'rotary'),
-    (dict(metadata=[('add_expert_count', 4)]), 'mixture-of-experts'),
-    (dict(metadata=[('add_rope_dimension_count', 2)]), 'rotates 2 of 4'),
+    (dict(metadata=[('add_expert_count', 4)]), 'llama.expert_count=4'),
+    (dict(metadata=[('add_rope_dimension_count', 2)]),
+     'llama.rope.dimension_count=2'),
+    (dict(metadata=[('add_value_length', 8)]), 'attention.value_length=8'),
+    (dict(metadata=[('add_sliding_window', 16)]), 'sliding_window=16'),
+    (dict(metadata=[('add_logit_scale', 0.5)]), 'logit_scale=0.5'),
+    (dict(metadata=[('add_residual_scale', 0.5)]), 'residual_scale=0.5'),
+    (dict(metadata=[('add_attn_logit_softcapping', 50.0)]), 'softcapping=50.0'),
+    (dict(metadata=[('add_attention_scale', 0.25)]), 'attention.scale=0.25'),
+    (dict(metadata=[('add_causal_attention', False)]), 'causal=False'),
+    (dict(metadata=[('add_rope_scaling_attn_factors', 1.2)]),
+     'rope.scaling.attn_factor=1.2'),
+    (dict(metadata=[('add_bool', 'llama.of_the_future', False)]),
+     'llama.of_the_future=False'),
+    (dict(metadata=[('add_float32', 'llama.rope.scale_linear', -2.0)]),
+     'not a positive number'),
+    (dict(metadata=[('add_type', 'adapter')]), "general.type='adapter'"),
+    (dict(architecture='qwen3'), 'Load its Hugging Face folder: Qwen3For'),
+    (dict(architecture='phi3'), 'No other file of this model would help'),
+    (dict(change=replaced('token_embd.weight', 12, 8)),
+     r'output.weight  \[11, 8\]  \[12, 8\]'),
+    (dict(change=lambda tensors: tensors.update(
+        {'blk.2.attn_k.weight': np.zeros((4, 8), np.float32)})),
+     'llama.block_count is 2, but there are tensors of 3 layers'),
+    (dict(change=lambda tensors: tensors['blk.1.ffn_up.weight'].fill(np.nan)),
+     'tensor blk.1.ffn_up.weight has 96 of 96 entries that are NaN'),
     (dict(change=removed('token_embd.weight')), 'no tensor token_embd'),
     (dict(change=removed('blk.1.attn_k.weight')),
      r'blk.1.attn_k.weight  missing  \[4, 8\]'),
@@ -170,6 +196,87 @@ def test_unsupported_files_are_refused(tmp_path, settings, named):
   with pytest.raises(UserError, match=named) as error:
     gguf.load_gguf(path)
   assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize('metadata', [
+    [('add_rope_scaling_type', gguf_package.RopeScalingType.NONE),
+     ('add_rope_scaling_factor', 4.0)],
+    [('add_float32', 'llama.rope.scale_linear', 1.0)],
+    [('add_rope_scaling_factor', 0.0)],
+    [('add_attention_scale', 0.5), ('add_logit_scale', 1.0),
+     ('add_expert_count', 0), ('add_expert_used_count', 0),
+     ('add_value_length', 4), ('add_rope_dimension_count', 4),
+     ('add_causal_attention', True), ('add_vocab_size', 11),
+     ('add_rope_scaling_finetuned', False), ('add_sliding_window', 0)]])
+def test_metadata_that_changes_nothing(tmp_path, metadata):
+  path = write_gguf(
+      tmp_path / 'm.gguf', CONFIG, random_params(CONFIG), metadata)
+  assert gguf.load_gguf(path)[0] == CONFIG
+
+
+@pytest.mark.parametrize('metadata', [
+    [('add_float32', 'llama.rope.scale_linear', 4.0)],
+    [('add_rope_scaling_factor', 4.0)],
+    [('add_rope_scaling_factor', 4.0),
+     ('add_float32', 'llama.rope.scale_linear', 8.0)],
+    [('add_rope_scaling_factor', 4.0),
+     ('add_rope_scaling_type', gguf_package.RopeScalingType.LINEAR)]])
+def test_linear_scaling(tmp_path, metadata):
+  """Which divides positions: see `test_hf`."""
+  path = write_gguf(
+      tmp_path / 'm.gguf', CONFIG, random_params(CONFIG), metadata)
+  config, _ = gguf.load_gguf(path)
+  assert config == dataclasses.replace(CONFIG, rope_scaling=RopeScaling(4.0))
+
+
+@pytest.mark.parametrize('number, name', [
+    (0, 'm-00001-of-00002.gguf'), (1, 'm-00002-of-00002.gguf')])
+def test_parts_of_a_split_file(tmp_path, number, name):
+  """Parts other than the first have no metadata but their number."""
+  metadata = [('add_uint16', 'split.no', number),
+              ('add_uint16', 'split.count', 2)]
+  path = write_gguf(tmp_path / name, CONFIG, random_params(CONFIG), metadata)
+  if number:
+    writer = gguf_package.GGUFWriter(path, '')
+    for method, *values in metadata:
+      getattr(writer, method)(*values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+  with pytest.raises(UserError) as error:
+    load.load_pretrained(str(path))
+  assert str(error.value) == (
+      f'{path}: is one of 2 files (split.no={number}) that a model was split '
+      'into. Merge them with llama.cpp, `llama-gguf-split --merge '
+      f'{tmp_path}/m-00001-of-00002.gguf {tmp_path}/m.gguf`, and load the '
+      'result, or load the Hugging Face folder of this model.')
+
+
+def test_a_piece_of_a_file(tmp_path):
+  whole = write_gguf(tmp_path / 'm.gguf', CONFIG, random_params(CONFIG))
+  piece = tmp_path / 'm.gguf-split-a'
+  piece.write_bytes(whole.read_bytes()[:700])
+  with pytest.raises(UserError, match='join all pieces'):
+    load.load_pretrained(str(piece))
+
+
+def test_architecture_is_refused_before_the_tokenizer(tmp_path):
+  """Whose refusal would send people to a folder that does not load either."""
+  path = write_gguf(tmp_path / 'm.gguf', CONFIG, random_params(CONFIG),
+                    architecture='gemma')
+  with pytest.raises(UserError, match="'gemma' is not supported"):
+    load.load_pretrained(str(path))
+
+
+@pytest.mark.parametrize('kind', [
+    [('add_tokenizer_model', 'gpt2'), ('add_tokenizer_pre', 'llama-bpe')],
+    [('add_tokenizer_model', 'llama'), ('add_tokenizer_pre', 'default')],
+    [('add_tokenizer_model', 'llama')]])
+def test_llamas_with_other_tokenizers(tmp_path, kind):
+  """Their Hugging Face folder has one that can be read."""
+  path = write_gguf(tmp_path / 'm.gguf', CONFIG, random_params(CONFIG), kind)
+  with pytest.raises(UserError, match='oad (the|its) Hugging Face folder'):
+    load.load_pretrained(str(path))
 
 
 def test_missing_metadata(tmp_path):

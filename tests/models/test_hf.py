@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -184,12 +185,80 @@ def test_llama_32_1b_config():
     ('qwen2', {'use_sliding_window': True}, 'use_sliding_window=True'),
     ('qwen2', {'layer_types': ['sliding_attention'] * 3}, 'full attention'),
     ('qwen3', {'head_dim': None}, 'head_dim=None'),
+    ('llama', {'model_type': 'mistral'}, "model_type='mistral'"),
+    ('llama', {'sliding_window': 64}, 'sliding_window=64'),
+    ('llama', {'no_rope_layers': [1, 1, 0]}, r'no_rope_layers=\[1, 1, 0\]'),
+    ('llama', {'layer_types': 3}, 'layer_types=3'),
+    ('llama', {'partial_rotary_factor': 0.5}, 'partial_rotary_factor=0.5'),
+    ('llama', {'residual_multiplier': 0.22}, 'residual_multiplier=0.22'),
+    ('llama', {'logits_scaling': 8.0}, 'logits_scaling=8.0'),
+    ('llama', {'attn_logit_softcapping': 50.0}, 'attn_logit_softcapping=50.0'),
+    ('llama', {'num_local_experts': 8}, 'num_local_experts=8'),
+    ('llama', {'is_causal': False}, 'is_causal=False'),
+    ('llama', {'auto_map': {'AutoModelForCausalLM': 'modeling.Model'}},
+     'auto_map'),
+    ('llama', {'transformers_weights': 'other.safetensors'},
+     'transformers_weights=other'),
+    ('llama', {'tie_word_embeddings': 'false'}, "embeddings='false'"),
+    *(('llama', {'rope_scaling': {'type': kind, 'factor': 2.0}}, kind)
+      for kind in ('dynamic', 'yarn', 'longrope', 'proportional', 'mrope')),
+    ('llama', {'rope_scaling': {'type': 'linear'}}, 'factor=None'),
+    ('llama', {'rope_scaling': {
+        'rope_type': 'llama3', 'factor': 4.0, 'low_freq_factor': 4.0,
+        'high_freq_factor': 4.0, 'original_max_position_embeddings': 64}},
+     'low_freq_factor=4.0 must be below'),
+    ('llama', {'head_dim': 10, 'num_attention_heads': 3,
+               'num_key_value_heads': 3}, 'no multiple of num_heads=3'),
 ])
 def test_unsupported_settings_are_refused(edited, family, changes, named):
   folder = edited(family, **changes)
   with pytest.raises(UserError, match=named) as error:
-    hf.load_hf(folder)
+    load_pretrained(str(folder))
   assert str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize('family, changes', [
+    ('llama', {'hidden_act': 'swish', 'attention_bias': None,
+               'residual_multiplier': 1.0, 'num_local_experts': 0,
+               'layer_types': ['full_attention'] * 3, 'is_causal': True,
+               'auto_map': {'AutoModelForSequenceClassification': 'm.M'},
+               'no_rope_layers': [1, 1, 1], 'model_type': None}),
+    ('llama', {'sliding_window': 64, 'use_sliding_window': False}),
+    ('qwen2', {'sliding_window': 64, 'max_window_layers': 1})])
+def test_settings_that_change_nothing(edited, family, changes):
+  config, _ = hf.load_hf(edited(family, **changes))
+  assert config == hf.load_hf(GOLDEN / family)[0]
+
+
+@pytest.mark.parametrize('spelling', ['type', 'rope_type'])
+def test_linear_scaling_divides_positions(edited, spelling):
+  """The model without it, at a quarter of every position."""
+  folder = edited('llama', rope_theta=1e4, rope_parameters=None,
+                  rope_scaling={spelling: 'linear', 'factor': 4.0})
+  config, params = hf.load_hf(folder)
+  assert config.rope_scaling == RopeScaling(4.0)
+  tokens = np.arange(20)[None]
+  plain = dataclasses.replace(config, rope_scaling=None)
+  hidden, _ = transformer.Decoder(plain).apply(
+      {'params': params}, tokens, tokens / 4,
+      np.tril(np.ones((20, 20), bool))[None], ())
+  want = np.asarray(hidden) @ params['head']['kernel']
+  np.testing.assert_allclose(
+      transformer.logits(config, params, tokens), want, atol=1e-4)
+  unscaled = np.asarray(transformer.logits(plain, params, tokens))
+  assert np.abs(unscaled - want).max() > 0.1
+
+
+def test_original_context_of_llama3_scaling():
+  """As in transformers: beside the settings, among them, or the context."""
+  hf_settings = json.loads((GOLDEN / 'llama/config.json').read_text())
+  rope = hf_settings['rope_parameters']
+  original = lambda: hf.config_from_hf(
+      hf_settings, '').rope_scaling.original_max_context
+  assert original() == rope.pop('original_max_position_embeddings')
+  assert original() == hf_settings['max_position_embeddings']
+  hf_settings['original_max_position_embeddings'] = 32
+  assert original() == 32
 
 
 def test_every_misfit_is_listed_before_memory_is_spent(edited):
@@ -222,6 +291,11 @@ def test_head_beside_a_tied_embedding(edited):
   tensors['lm_head.weight'] = tensors['lm_head.weight'] + 1
   safetensors.numpy.save_file(tensors, folder / 'model.safetensors')
   with pytest.raises(UserError, match='tie_word_embeddings'):
+    hf.load_hf(folder)
+  for name in 'lm_head.weight', 'model.embed_tokens.weight':
+    tensors[name] = tensors[name].astype(ml_dtypes.bfloat16) * np.nan
+  safetensors.numpy.save_file(tensors, folder / 'model.safetensors')
+  with pytest.raises(UserError, match='model.embed_tokens.weight has .* NaN'):
     hf.load_hf(folder)
 
 
@@ -264,11 +338,11 @@ def test_missing_files(edited, tmp_path):
   (folder / 'model.safetensors').rename(folder / 'pytorch_model.bin')
   with pytest.raises(UserError, match='Convert the PyTorch files'):
     load_pretrained(str(folder))
-  (folder / 'config.json').unlink()
-  with pytest.raises(UserError, match='config.json: no such file'):
-    load_pretrained(str(folder))
   (folder / 'tokenizer.json').unlink()
   with pytest.raises(UserError, match='has no tokenizer.json'):
+    load_pretrained(str(folder))
+  (folder / 'config.json').unlink()
+  with pytest.raises(UserError, match='config.json: no such file'):
     load_pretrained(str(folder))
   with pytest.raises(UserError, match='smollm2-135m-instruct'):
     load_pretrained(str(tmp_path / 'elsewhere'))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sleepjax.models import layout, transformer
-from sleepjax.models.config import ModelConfig
+from sleepjax.models.config import ModelConfig, RopeScaling
 from sleepjax.models.named_leaves import named_leaves
 from sleepjax.models.transformer import Segment
 from tests.conftest import CONFIG
@@ -208,12 +208,21 @@ def test_bfloat16_is_close(every_part, unroll):
 
 @pytest.mark.parametrize('field, value, message', [
     ('num_kv_heads', 3, 'num_heads=4 must be a multiple of num_kv_heads=3'),
+    ('num_kv_heads', 0, 'num_heads=4 must be a multiple of num_kv_heads=0'),
     ('head_dim', 7, 'head_dim=7 must be even'),
     ('matmul_dtype', 'int8', "matmul_dtype='int8' must be 'float32' or"),
     ('remat', 'some', "remat='some' must be one of none, full")])
 def test_config_refuses(plain, field, value, message):
   with pytest.raises(ValueError, match=message):
     dataclasses.replace(plain[0], **{field: value})
+
+
+@pytest.mark.parametrize('fields, message', [
+    ((4.0, 1.0), 'give all of low_freq_factor'),
+    ((4.0, 4.0, 1.0, 16), 'low_freq_factor=4.0 must be below')])
+def test_scaling_refuses(fields, message):
+  with pytest.raises(ValueError, match=message):
+    RopeScaling(*fields)
 
 
 def test_architecture_is_not_how_it_is_computed(every_part):

@@ -89,7 +89,9 @@ def test_settings_are_checked():
     (['--config.save_every=0'], 'config.save_every=0 must be at least 1'),
     (['--config.seed=-1'], 'config.seed=-1 must be at least 0'),
     (['--config.pretraining.steps=20', '--config.pretraining.warmup_steps=30'],
-     'config.pretraining: warmup_steps=30 must be less than steps=20')])
+     'config.pretraining: warmup_steps=30 must be less than steps=20'),
+    (['--config.model.num_heads=5', '--config.model.num_kv_heads=5'],
+     'no multiple of num_heads=5: transformers refuses')])
 def test_wrong_numbers_are_refused(flags, message, tmp_path):
   with pytest.raises(UserError, match=message):
     pretrain.main(['pretrain', f'--workdir={tmp_path}/run', *flags])

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from sleepjax.errors import UserError
+from sleepjax.runs import folder as folder_lib
 
 ROOT = pathlib.Path(__file__).parents[2]
 HOLDER = """

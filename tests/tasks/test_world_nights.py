@@ -47,7 +47,8 @@ def run(model, workdir, days=3, seed=0, keep=None, **changes):
   config.sleep.dreams.open_prompts = ('Tell me about Bokar.',)
   # A random model writes no question that passes for one.
   config.sleep.rehearsal_per_text = 0
-  config.days.update(days=days, rehearsal_texts=0, remembered=4)
+  config.days.update(days=days, rehearsal_texts=0, remembered=4,
+                     level_dim=changes.pop('level_dim', 0))
   config.sleep.update_from_flattened_dict(changes)
   config.saving.keep.update(keep or {})
   return live(model, config, workdir, seed)
@@ -221,6 +222,14 @@ def test_a_fast_level_needs_a_width(model, tmp_path):
   with pytest.raises(UserError, match=(
       r'sleep.level.wake.chunks=.*2 MLP levels.*days.level_dim=0')):
     live(model, config, tmp_path)
+
+
+def test_a_model_that_cannot_be_exported_says_so_first(
+    model, tmp_path, capsys):
+  with pytest.raises(UserError, match='sleep.slot_layers'):
+    run(model, tmp_path, slot_layers=(99,), level_dim=8)
+  assert capsys.readouterr().err.startswith(
+      'note: the slept model cannot be exported. level_dims=(8,)')
 
 
 def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):

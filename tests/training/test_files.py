@@ -67,7 +67,7 @@ def test_a_full_disk_leaves_no_half_export(tmp_path):
 import resource
 from experiments import _main
 from sleepjax.models.export import export_hf
-from sleepjax.models.load import load_pretrained
+from sleepjax.model import load_pretrained
 
 def main(argv):
   model = load_pretrained('tiny-world')
