@@ -44,7 +44,7 @@ setuptools.setup(
         # tensorflow-datasets imports it without declaring it.
         'importlib_resources',
         'jax>=0.10',
-        'jinja2',
+        'jinja2>=3.1.6',  # Older ones let templates out of the sandbox.
         'matplotlib',
         'ml-collections',
         'numpy',

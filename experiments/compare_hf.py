@@ -81,9 +81,9 @@ def compare(saved, folder, asked, max_new_tokens):
   for question, ours in zip(asked, answers, strict=True):
     message = settings.prompt.format(question=question.question)
     ids = chat.closed_book(message)
-    their_ids = tokenizer.apply_chat_template(
-        [{'role': 'user', 'content': message}], add_generation_prompt=True,
-        return_dict=False)
+    # The same text: a template may ask for today's date, or begin a thought.
+    their_ids = tokenizer.encode(saved.tokenizer.render_chat(
+        [{'role': 'user', 'content': message}]), add_special_tokens=False)
     generated = theirs.generate(
         torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)),
         max_new_tokens=max_new_tokens, do_sample=False,

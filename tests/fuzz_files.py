@@ -25,11 +25,12 @@ import tempfile
 import jax
 import numpy as np
 
+from sleepjax import model as load
 from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
-from sleepjax.models import export, load, transformer
+from sleepjax.models import export, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.training import checkpoints
 
@@ -84,6 +85,18 @@ def write_originals(folder: pathlib.Path) -> None:
   write_gguf_model(folder / 'gguf/model.gguf')
   checkpoints.save_model(
       folder / 'checkpoint', CONFIG, params, tokenizer, {'nights': 1})
+  # What models of older and newer tools have beside tokenizer.json.
+  end = tokenizer.special_tokens['eos_token']
+  token = {'content': end, 'lstrip': False, 'special': True}
+  for name, more in (
+      ('hf/special_tokens_map.json', {
+          'eos_token': token, 'additional_special_tokens': [end]}),
+      ('hf/added_tokens.json', {end: 0}),
+      ('checkpoint/tokenizer_config.json', {
+          'added_tokens_decoder': {'0': token}})):
+    path = folder / name
+    contents = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**contents, **more}))
   (folder / 'questions').mkdir()
   (folder / 'questions/questions.json').write_text(json.dumps(
       [{'question': f'Who built tower {i}?', 'answer': 'Ann'}
@@ -101,6 +114,7 @@ READERS = {
         folder / 'model.gguf')),
     'hf': (('config.json', SHARD, 'tokenizer.json',
             'tokenizer_config.json', 'generation_config.json',
+            'special_tokens_map.json', 'added_tokens.json',
             'model.safetensors.index.json'), _read_model),
     'checkpoint': (('model.json', 'tokenizer_config.json'),
                    lambda folder: (checkpoints.describe(folder),

@@ -9,37 +9,18 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import jinja2
-import jinja2.sandbox
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
-from sleepjax.data import model_files
+from sleepjax.data import chat_templates, model_files, special_tokens
+from sleepjax.data.chat_templates import PLAIN_TEMPLATE
+from sleepjax.data.unicode_text import whole_characters
 from sleepjax.errors import UserError
 
-# The form of a conversation for models that were never taught one. A system
-# message, or a passage, stands as a paragraph of its own.
-PLAIN_TEMPLATE = """\
-{% for message in messages %}
-{% if message['role'] == 'user' %}
-{{ 'Question: ' + message['content'] + '\n' }}
-{%- elif message['role'] == 'assistant' %}
-{{ 'Answer: ' + message['content'] + '\n\n' }}
-{%- else %}
-{{ message['content'] + '\n\n' }}
-{%- endif %}
-{% endfor %}
-{% if add_generation_prompt %}
-{{ 'Answer:' }}
-{%- endif %}
-"""
-
-# End of a turn, in the chat forms of Qwen and SmolLM2, and of Llama 3. Base
-# models of these families list only the end of a text as their `eos`.
-_TURN_ENDS = ('<|im_end|>', '<|eot_id|>')
-
 _MOST_TOKENS = 2**31  # Ids are int32.
-_CONTROL = 3  # The type of special tokens in GGUF files.
+# Types of tokens in GGUF files. What is unused has a name that no text means.
+_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5
+_MARK = '\u241f'  # Never in a real conversation.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,13 +30,16 @@ class Tokenizer:
   Attributes:
     backend: the byte-pair encoder.
     chat_template: a Jinja template over `messages`.
-    special_tokens: texts by role ('bos_token', 'eos_token', 'pad_token'), for
-      those that exist; the template may name them.
-    text_start: ids that stand in front of a text by itself, such as Llama's
-      <|begin_of_text|>; most tokenizers have none.
-    stop_ids: any of these ends a generated text.
+    special_tokens: texts by role ('bos_token', 'eos_token', 'pad_token' and
+      others), for those that exist; the template may name them.
+    stop_ids: any of these ends a generated text; the first is the one that
+      the vocabulary names, if it names one.
     pad_id: fills rows of a batch. Some models have no token for it; an end
       token then stands in, and masks tell the difference.
+    text_start: ids that stand in front of a text by itself, such as Llama's
+      <|begin_of_text|>; most tokenizers have none.
+    enable_thinking: whether an answer begins with a thought, in chat templates
+      of models that can do both (`chat_templates.render`).
   """
 
   backend: tokenizers.Tokenizer
@@ -64,46 +48,51 @@ class Tokenizer:
   stop_ids: tuple[int, ...]
   pad_id: int
   text_start: tuple[int, ...] = ()
+  enable_thinking: bool = False
 
   @classmethod
-  def from_folder(cls, folder: str | os.PathLike) -> 'Tokenizer':
+  def from_folder(cls, folder: str | os.PathLike,
+                  enable_thinking: bool | None = None) -> 'Tokenizer':
     """Reads tokenizer.json and the settings beside it.
 
+    Special tokens, the chat template and what ends a text are looked for where
+    transformers does (`special_tokens.add_declared`,
+    `chat_templates.folder_template`, `special_tokens.model_ends`).
+
     Args:
-      folder: a Hugging Face model folder, or what `save` wrote. Its chat
-        template is chat_template.jinja, or the one in tokenizer_config.json,
-        or, with neither, `PLAIN_TEMPLATE`.
+      folder: a Hugging Face model folder, or what `save` wrote.
+      enable_thinking: None takes what tokenizer_config.json says under this
+        name, and False if it says nothing.
 
     Raises:
-      UserError: no tokenizer.json, or a damaged file.
+      UserError: no tokenizer.json, a damaged file, files that contradict each
+        other, or none says what ends a text.
     """
     folder = pathlib.Path(folder)
     path = folder / 'tokenizer.json'
     if not path.is_file():
       raise UserError(
           f'{folder}: has no tokenizer.json. Download the tokenizer files of '
-          'the model into this folder, too.')
+          'the model into this folder, too. Older forms (tokenizer.model, '
+          'vocab.json) are converted by AutoTokenizer.from_pretrained(folder)'
+          '.save_pretrained(folder) of transformers.')
     with _library_errors(f'{path}: cannot be read as a tokenizer'):
       backend = tokenizers.Tokenizer.from_file(str(path))
-    settings, generation = (
-        model_files.read_json(folder / name) if (folder / name).exists() else {}
-        for name in ('tokenizer_config.json', 'generation_config.json'))
-    special = {}
-    for role in ('bos_token', 'eos_token', 'pad_token'):
-      token = settings.get(role)
-      if isinstance(token, dict):
-        token = token.get('content')
-      if token and isinstance(token, str):
-        special[role] = token
-    ends = generation.get('eos_token_id')
-    ends = ends if isinstance(ends, list) else [ends]
+    settings = special_tokens.optional_json(folder / 'tokenizer_config.json')
+    if enable_thinking is None:
+      enable_thinking = settings.get('enable_thinking', False)
+    if not isinstance(enable_thinking, bool):
+      raise UserError(f'{folder}: enable_thinking={enable_thinking!r:.80} in '
+                      'tokenizer_config.json is neither true nor false.')
+    with _library_errors(f'{folder}: its special tokens cannot be read'):
+      roles = special_tokens.add_declared(backend, folder, settings)
     return _finished(
-        backend, _folder_template(folder, settings), special,
-        [i for i in ends if type(i) is int], str(folder))
+        backend, chat_templates.folder_template(folder, settings), roles,
+        special_tokens.model_ends(folder), str(folder), enable_thinking)
 
   @classmethod
-  def from_gguf(
-      cls, source: str | os.PathLike | model_files.GgufFile) -> 'Tokenizer':
+  def from_gguf(cls, source: str | os.PathLike | model_files.GgufFile,
+                enable_thinking: bool = False) -> 'Tokenizer':
     """Builds the tokenizer that a GGUF file describes.
 
     Only the splitting rule of SmolLM2 (single digits, then GPT-2 words) is
@@ -111,9 +100,11 @@ class Tokenizer:
 
     Args:
       source: a path, or a file that is already open.
+      enable_thinking: see `Tokenizer`.
 
     Raises:
-      UserError: a damaged file or another kind of tokenizer.
+      UserError: a damaged file, another kind of tokenizer, or nothing says what
+        ends a text.
     """
     file = source
     if not isinstance(file, model_files.GgufFile):
@@ -128,27 +119,37 @@ class Tokenizer:
     tokens = file.need('tokenizer.ggml.tokens', list)
     merges = file.need('tokenizer.ggml.merges', list)
     types = file.need('tokenizer.ggml.token_type', list)
+    ids = {key: file.metadata.get(f'tokenizer.ggml.{key}_token_id')
+           for key in ('bos', 'eos', 'unknown', 'padding', 'eot', 'eom')}
+    ids = {key: index for key, index in ids.items()
+           if type(index) is int and 0 <= index < min(len(tokens), len(types))
+           and types[index] != _UNUSED}
     with _library_errors(f'{file.path}: its vocabulary is damaged'):
-      control = [token for token, kind in zip(tokens, types, strict=True)
-                 if kind == _CONTROL]
       backend = tokenizers.Tokenizer(models.BPE(
-          vocab={token: i for i, token in enumerate(tokens)},
+          vocab={token: i for i, token in enumerate(tokens)
+                 if types[i] != _UNUSED},
           merges=[tuple(merge.split(' ')) for merge in merges]))
       backend.pre_tokenizer = pre_tokenizers.Sequence([
           pre_tokenizers.Digits(individual_digits=True),
           pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
       backend.decoder = decoders.ByteLevel()
-      backend.add_special_tokens([
-          tokenizers.AddedToken(token, special=True, normalized=False)
-          for token in control])
-    special = {}
-    for role, key in (('bos_token', 'bos'), ('eos_token', 'eos'),
-                      ('pad_token', 'padding')):
-      index = file.metadata.get(f'tokenizer.ggml.{key}_token_id')
-      if type(index) is int and 0 <= index < len(tokens):
-        special[role] = tokens[index]
+      backend.add_tokens([
+          tokenizers.AddedToken(
+              token, normalized=False, special=kind != _USER_DEFINED)
+          for token, kind in zip(tokens, types, strict=True)
+          if kind in (_UNKNOWN, _CONTROL, _USER_DEFINED)])
+      if file.metadata.get('tokenizer.ggml.add_bos_token') and 'bos' in ids:
+        start = tokens[ids['bos']]
+        backend.post_processor = processors.TemplateProcessing(
+            single=[start, '$A'], special_tokens=[(start, ids['bos'])])
+    roles = {role: tokens[ids[key]] for role, key in (
+        ('bos_token', 'bos'), ('eos_token', 'eos'), ('unk_token', 'unknown'),
+        ('pad_token', 'padding')) if key in ids}
     template = file.metadata.get('tokenizer.chat_template', PLAIN_TEMPLATE)
-    return _finished(backend, template, special, [], str(file.path))
+    return _finished(
+        backend, template, roles,
+        [ids[key] for key in ('eot', 'eom') if key in ids], str(file.path),
+        enable_thinking)
 
   @classmethod
   def trained_on(cls, text: str, vocab_size: int) -> 'Tokenizer':
@@ -187,10 +188,11 @@ class Tokenizer:
     """Token ids of a text; names of special tokens in it become these.
 
     Nothing is added: where a model wants a first token, its chat template
-    writes it, or `encode_stream`. Bytes that the vocabulary lacks are dropped
-    (SmolLM2 lacks some control characters).
+    writes it, or `encode_stream`. Half characters become U+FFFD. Bytes that the
+    vocabulary lacks are dropped (SmolLM2 lacks some control characters).
     """
-    return self.backend.encode(text, add_special_tokens=False).ids
+    return self.backend.encode(
+        whole_characters(text), add_special_tokens=False).ids
 
   def encode_stream(self, text: str) -> list[int]:
     """Token ids of a text that is no part of a conversation."""
@@ -216,14 +218,50 @@ class Tokenizer:
     Raises:
       UserError: the template refuses these messages.
     """
-    try:
-      return _compiled(self.chat_template).render(
-          messages=messages, add_generation_prompt=add_generation_prompt,
-          tools=None, documents=None, **self.special_tokens)
-    except Exception as e:  # A template computes: it may fail in any way.
+    return chat_templates.render(
+        self.chat_template, messages, add_generation_prompt,
+        self.special_tokens, self.enable_thinking)
+
+  def within(self, rows: int, where: str) -> 'Tokenizer':
+    """This tokenizer for an embedding of so many rows.
+
+    Fine-tuning tools often add a token, such as [PAD], and leave the embedding
+    as it was. A special token without a row that no text of this model has is
+    taken out, so that its name is ordinary text.
+
+    Args:
+      rows: of the embedding; may be more than tokens.
+      where: the model, for messages.
+
+    Raises:
+      UserError: a token without a row is needed.
+    """
+    beyond = {token: i for token, i in self.backend.get_vocab(True).items()
+              if i >= rows}
+    stops = tuple(i for i in self.stop_ids if i < rows)
+    if not beyond and stops == self.stop_ids:
+      return self
+    special = special_tokens.added_texts(self.backend, only_special=True)
+    written = '\n'.join([self.chat_template, *_samples(
+        self.chat_template, self.special_tokens, self.enable_thinking)])
+    needed = [token for token, i in beyond.items()
+              if token not in special or token in written
+              or i in (*self.stop_ids, *self.text_start)]
+    if needed or not stops:
+      names = ', '.join(map(repr, needed[:5])) or f'the ends {self.stop_ids}'
       raise UserError(
-          f'the chat template cannot render these messages: {e}. It got '
-          f'{str(messages)[:200]}') from e
+          f'{where}: the tokenizer has ids up to '
+          f'{max([*beyond.values(), *self.stop_ids])}, but the embedding only '
+          f'{rows} rows: none for {names}. If these were added in fine-tuning, '
+          'save the model again after model.resize_token_embeddings('
+          'len(tokenizer)). Else use the tokenizer of this model.')
+    with _library_errors(f'{where}: its tokenizer needs {[*beyond]}'):
+      backend = special_tokens.without(self.backend, beyond)
+    return dataclasses.replace(
+        self, backend=backend, stop_ids=stops,
+        pad_id=self.pad_id if self.pad_id < rows else stops[0],
+        special_tokens={role: token for role, token
+                        in self.special_tokens.items() if token not in beyond})
 
   def save(self, folder: str | os.PathLike) -> None:
     """Writes what `from_folder` (and transformers) needs.
@@ -239,6 +277,7 @@ class Tokenizer:
         'clean_up_tokenization_spaces': False,
         **self.special_tokens,
         'chat_template': self.chat_template,
+        **({'enable_thinking': True} if self.enable_thinking else {}),
     })
     _write_json(folder / 'generation_config.json', {
         'eos_token_id': list(self.stop_ids),
@@ -246,33 +285,55 @@ class Tokenizer:
     })
 
 
-def _finished(backend, template, special, ends, where) -> Tokenizer:
+def _finished(backend, template, roles, ends, where,
+              enable_thinking=False) -> Tokenizer:
   """Derives the ids and checks the parts against each other."""
+  try:
+    template.encode()
+    chat_templates.compiled(template)
+  except Exception as e:  # Whatever the compiler makes of it.
+    raise UserError(f'{where}: its chat template is not valid: {e}') from e
   with _library_errors(f'{where}: its tokenizer cannot read a text'):
     backend.no_truncation()
     backend.no_padding()
     backend.encode('A text.\n')
-    ids = {role: backend.token_to_id(token) for role, token in special.items()}
-  for role, index in ids.items():
-    if index is None:
-      raise UserError(
-          f'{where}: {role} {special[role]!r} is not in the vocabulary.')
-  turn_ends = [backend.token_to_id(token) for token in _TURN_ENDS]
-  stops = [ids.get('eos_token'), *ends, *turn_ends]
+    named = [backend.id_to_token(i) for i in ends if 0 <= i < _MOST_TOKENS]
+    samples = _samples(template, roles, enable_thinking)
+    special_tokens.add_written(backend, '\n'.join(
+        [*filter(None, named), *roles.values(), template, *samples]))
+    ids = {role: backend.token_to_id(token) for role, token in roles.items()}
+    start = _text_start(backend)
+    turn_end = special_tokens.turn_end(
+        backend, samples[1].rsplit(_MARK, 1)[-1])
+  stops = [ids.get('eos_token'), *ends, turn_end]
   stops = tuple(dict.fromkeys(i for i in stops if i is not None))
   for i in stops:
     if not 0 <= i < _MOST_TOKENS:
       raise UserError(f'{where}: eos_token_id={i} is no token.')
-  try:
-    template.encode()
-    _compiled(template)
-  except Exception as e:  # Whatever the compiler makes of it.
-    raise UserError(f'{where}: its chat template is not valid: {e}') from e
-  pad = ids.get('pad_token', stops[0] if stops else 0)
-  start = _text_start(backend)
+  if not stops:
+    raise UserError(
+        f'{where}: nothing says which token ends a text. Name it: "eos_token" '
+        'in tokenizer_config.json, or "eos_token_id" in generation_config.json '
+        'or config.json (in GGUF: tokenizer.ggml.eos_token_id).')
+  special_tokens.make_special(backend, {*map(backend.id_to_token, stops)})
+  pad = ids.get('pad_token', stops[0])
   if template == PLAIN_TEMPLATE and start and start == [ids.get('bos_token')]:
     template = '{{ bos_token }}' + template
-  return Tokenizer(backend, template, special, stops, pad, tuple(start))
+  return Tokenizer(backend, template, roles, stops, pad, tuple(start),
+                   enable_thinking)
+
+
+def _samples(template, roles, enable_thinking):
+  """The prompt for an answer, and a turn with its answer; '' where refused."""
+  turns = [{'role': role, 'content': _MARK} for role in ('user', 'assistant')]
+  texts = []
+  for messages, prompt in ((turns[:1], True), (turns, False)):
+    try:
+      texts.append(chat_templates.render(
+          template, messages, prompt, roles, enable_thinking))
+    except UserError:
+      texts.append('')
+  return texts
 
 
 def _text_start(backend):
@@ -283,51 +344,17 @@ def _text_start(backend):
                if bare and whole[i:i + len(bare)] == bare), [])
 
 
-def _folder_template(folder: pathlib.Path, settings: dict[str, Any]) -> str:
-  path = folder / 'chat_template.jinja'
-  if path.is_file():
-    try:
-      return path.read_text(encoding='utf-8')
-    except UnicodeDecodeError as e:
-      raise UserError(f'{path}: not UTF-8 text: {e}') from e
-  template = settings.get('chat_template')
-  if isinstance(template, list):  # Several, by name.
-    template = {str(t.get('name')): t.get('template') for t in template
-                if isinstance(t, dict)}.get('default')
-  return template if isinstance(template, str) else PLAIN_TEMPLATE
-
-
 @contextlib.contextmanager
 def _library_errors(what: str):
   """The tokenizers library raises plain Exception, and panics beside them."""
   try:
     yield
+  except UserError:
+    raise
   except BaseException as e:
     if not isinstance(e, Exception) and 'Panic' not in type(e).__name__:
       raise
     raise UserError(f'{what}: {e}') from e
-
-
-@functools.lru_cache(maxsize=8)
-def _compiled(template: str) -> jinja2.Template:
-  """Compiles a template as those who wrote it expect.
-
-  Templates come with models from anywhere, so they run sandboxed. There is
-  no clock: a template that would write today's date into the prompt uses the
-  date of its own fallback, and a run does not change overnight.
-  """
-  def raise_exception(message):
-    raise jinja2.TemplateError(message)
-
-  def tojson(value, indent=None):
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-  environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-      trim_blocks=True, lstrip_blocks=True,
-      extensions=['jinja2.ext.loopcontrols'])
-  environment.globals['raise_exception'] = raise_exception
-  environment.filters['tojson'] = tojson
-  return environment.from_string(template)
 
 
 def _write_json(path: pathlib.Path, contents: dict[str, Any]) -> None:

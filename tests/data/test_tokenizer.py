@@ -4,7 +4,9 @@ import shutil
 
 import pytest
 
+from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
+from sleepjax.data.unicode_text import whole_characters
 from sleepjax.errors import UserError
 from sleepjax.model import packaged_file
 
@@ -132,6 +134,7 @@ def test_template_with_a_mistake(tmp_path):
 ])
 def test_templates_run_in_a_sandbox(tmp_path, template):
   shutil.copy(GOLDEN / 'llama/tokenizer.json', tmp_path)
+  (tmp_path / 'tokenizer_config.json').write_text('{"eos_token": "</s>"}')
   (tmp_path / 'chat_template.jinja').write_text(template)
   tokenizer = Tokenizer.from_folder(tmp_path)
   with pytest.raises(UserError, match='cannot render'):
@@ -148,9 +151,21 @@ def test_damaged_files(tmp_path):
   (tmp_path / 'tokenizer_config.json').write_text('[]')
   with pytest.raises(UserError, match='tokenizer_config.json: holds a list'):
     Tokenizer.from_folder(tmp_path)
-  (tmp_path / 'tokenizer_config.json').write_text('{"eos_token": "<end>"}')
-  with pytest.raises(UserError, match="eos_token '<end>' is not in the voc"):
+  (tmp_path / 'tokenizer_config.json').write_text('{"eos_token": {"a": 1}}')
+  with pytest.raises(UserError, match="{'a': 1} describes no token"):
     Tokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize('text, same', [
+    ('Who smiled \ud83d?', 'Who smiled \ufffd?'),  # Half of a smile.
+    ('\udce9t\udce9', '\ufffdt\ufffd'),  # Arguments in Latin-1.
+    ('\ud83d\ude00', '\U0001f600'),  # Both halves, apart.
+    ('plain', 'plain')])
+def test_half_characters(smollm2, text, same):
+  assert whole_characters(text) == same
+  assert smollm2.encode(text) == smollm2.encode(same)
+  assert ChatPrompts(smollm2).closed_book(text) == (
+      ChatPrompts(smollm2).closed_book(same))
 
 
 def test_trained_on_a_text(tmp_path):
