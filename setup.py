@@ -38,6 +38,7 @@ setuptools.setup(
     install_requires=[
         'absl-py',
         'bm25s',
+        'charset-normalizer',
         'flax',
         'gguf',
         'grain',

@@ -13,16 +13,17 @@ import pathlib
 import rich.console
 import rich.table
 
-from experiments import _document, _main, _mesh
+from experiments import _main, _mesh
 from experiments.squad_passages import read_passages, summarise, to_exam
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
+from sleepjax.evals import sleep_scores
 from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
 from sleepjax.runs import nights
-from sleepjax.tasks import world
+from sleepjax.tasks import document, world
 from sleepjax.training import files
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
@@ -103,9 +104,8 @@ def run_world(model, config, settings, seed, folder, number):
   """The report of days and nights, with what the table needs."""
   del number
   days = _main.to_dataclass(world.DaysConfig, config['days'], 'config.days')
-  report = nights.run(
-      world.WorldTask(settings, days, seed), model, settings, config=config,
-      seed=seed, workdir=folder)
+  report = nights.run(world.WorldTask(settings, days, seed), model, settings,
+                      nights.Run(folder, config, seed))
   return {**report, 'known_after': report['known_accuracy'][-1],
           'seed_tokens': _tokens([report], 'seed'),
           'sleep_tokens': _sleep_tokens([report]),
@@ -124,14 +124,15 @@ def _sleep_tokens(reports):
 def run_squad(model, config, settings, seed, folder, number):
   """The mean over the seed's own passages, with what the table needs."""
   exam = _main.to_dataclass(
-      _document.ExamConfig, config['exam'], 'config.exam')
+      document.ExamConfig, config['exam'], 'config.exam')
   passages, controls = read_passages(config['split'], seed * number, number)
   reports = []
   for n, passage in enumerate(passages):
-    own, (document, questions) = folder / f'{n:03d}', to_exam(passage)
-    reports.append(_document.finished(own, config, document) or _document.run(
-        model, document, questions, controls, config, settings, exam, seed,
-        own))
+    task = document.DocumentTask(
+        model, document.Reading(*to_exam(passage), controls), settings, exam,
+        seed)
+    reports.append(document.slept_on(task, model, nights.Run(
+        folder / f'{n:03d}', config, seed))[0])
   summary = summarise(reports)
   rates = [night for r in reports for night in r.get('dream_success_rates', ())
            if night]  # A night without a verified question has no round.
@@ -156,7 +157,8 @@ def collect(results, columns) -> dict:
     values = [[r.get(k) for r in reports] for k in keys]
     if any(value is None for each in values for value in each):
       return None
-    return ratio_interval(*values) if len(keys) > 1 else interval(*values)
+    return ratio_interval(
+        *values, sleep_scores.LEAST_GAP) if len(keys) > 1 else interval(*values)
 
   return {arm: {column: entry(reports, key)
                 for column, (key, _) in columns.items()}

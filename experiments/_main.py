@@ -248,6 +248,19 @@ def saving_of(config: config_dict.ConfigDict):
   return saving
 
 
+def check_no_best(saving) -> None:
+  """Refuses to keep the best sleep where no measure says which one it is."""
+  if saving.keep.best:
+    raise UserError(
+        'saving.keep.best: sleeps on one document have no measure by which one '
+        'is best. Set saving.keep.latest.')
+
+
+def tell(line: str) -> None:
+  """Prints a line at once."""
+  print(line, flush=True)
+
+
 def _is_empty(value: Any) -> bool:
   """Whether nothing was given, such as by `--workdir=$UNSET`."""
   return value == [] or isinstance(value, str) and not value.strip()

@@ -14,7 +14,6 @@ if __name__ == '__main__':
 
 import argparse
 import dataclasses
-import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +21,7 @@ import jax
 import numpy as np
 
 from experiments import _main
+from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.model import Model
@@ -39,7 +39,9 @@ _PROMPT_BUCKET = 64
 def main(argv: Sequence[str]) -> None:
   args = _parse(argv)
   enable_compilation_cache()
-  text = None if args.document is None else _read_text(args.document)
+  # As a sleep reads it: without its title.
+  text = (None if args.document is None else
+          documents.read_document(args.document).text)
   folder = _main.model_folder(args.checkpoint)
   print(f'loading {folder}', file=sys.stderr)
   ask = _asker(checkpoints.load_model(folder), args, text)
@@ -75,18 +77,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
   if not 0 <= args.temperature < float('inf'):
     raise UserError(f'--temperature={args.temperature}: expected 0 or more.')
   return args
-
-
-def _read_text(path: str) -> str:
-  try:
-    text = pathlib.Path(path).expanduser().read_text(encoding='utf-8').strip()
-  except (OSError, UnicodeDecodeError) as e:
-    raise UserError(
-        f'--document={path}: cannot be read; expected a UTF-8 text file '
-        f'({e}).') from e
-  if not text:
-    raise UserError(f'--document={path}: the file is empty.')
-  return text
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,7 +47,14 @@ def _parsed(argv):
       help='longest answer, in tokens (default 32)')
   add('--tolerance', type=float, default=1e-5, metavar='X',
       help='largest difference of a logit as a share (default 1e-5)')
-  return parser.parse_args(argv[1:])
+  args = parser.parse_args(argv[1:])
+  if args.max_new_tokens < 1:
+    raise UserError(
+        f'--max_new_tokens={args.max_new_tokens}: expected at least 1.')
+  if not (pathlib.Path(args.hf) / 'config.json').exists():
+    raise UserError(f'--hf={args.hf}: no config.json; write the folder with '
+                    'python -m experiments.export.')
+  return args
 
 
 def _loaded_by_transformers(folder):
@@ -58,23 +65,22 @@ def _loaded_by_transformers(folder):
     raise UserError(
         f'{error}: this comparison needs pip install torch transformers.'
     ) from None
-  if not (pathlib.Path(folder) / 'config.json').exists():
-    raise UserError(f'--hf={folder}: no config.json; write the folder with '
-                    'python -m experiments.export.')
   torch.set_grad_enabled(False)
   model = transformers.AutoModelForCausalLM.from_pretrained(
       folder, dtype=torch.float32, trust_remote_code=False)
   return torch, model.eval(), transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def compare(saved, folder, asked, max_new_tokens):
+def compare(saved, folder, asked, max_new_tokens, source='the questions'):
   """One row per question: answers, same tokens, max |Δlogit|."""
-  torch, theirs, tokenizer = _loaded_by_transformers(folder)
   config, params = layout.for_compute(
       saved.config, saved.params, 'float32', unroll=False)
   chat = ChatPrompts(saved.tokenizer)
   settings = questions_lib.AnswerConfig(
       saved.lineage.get('answer_prompt', '{question}'), max_new_tokens)
+  questions_lib.check_scorable(
+      chat, asked, source, settings, config.max_context)
+  torch, theirs, tokenizer = _loaded_by_transformers(folder)
   answers = questions_lib.greedy_answers(config, params, chat, asked, settings)
   logits = jax.jit(transformer.logits, static_argnums=0)
   rows = []
@@ -105,7 +111,8 @@ def main(argv):
   start = time.perf_counter()
   asked = documents.read_questions(args.questions)
   saved = checkpoints.load_model(_main.model_folder(args.checkpoint))
-  rows = compare(saved, args.hf, asked, args.max_new_tokens)
+  rows = compare(
+      saved, args.hf, asked, args.max_new_tokens, args.questions)
   table = rich.table.Table('question', 'here', 'in transformers', '|Δlogit|')
   for row in rows:
     table.add_row(row['question'], row['answer'], row['answer_by_transformers'],

@@ -17,11 +17,20 @@ import json
 
 from absl import flags
 
-from experiments import _document, _main, _mesh, _start
+from experiments import _host_pages, _main, _mesh, _start
 from sleepjax.data import documents
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
 from sleepjax.model import load_pretrained
+from sleepjax.runs import nights
+from sleepjax.runs.announce import announcement
+from sleepjax.tasks.document import (
+    DocumentTask,
+    ExamConfig,
+    Reading,
+    bundled_controls,
+    slept_on,
+)
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.
@@ -43,19 +52,23 @@ def main(argv):
   _main.check_numbers(config, seed=0)
   settings = _main.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
-  exam_settings = _main.to_dataclass(
-      _document.ExamConfig, config.exam, 'config.exam')
+  exam = _main.to_dataclass(ExamConfig, config.exam, 'config.exam')
   saving = _main.saving_of(config)
+  _main.check_no_best(saving)
   document = documents.read_document(document_path)
   questions = (None if _QUESTIONS.value is None
                else documents.read_questions(_QUESTIONS.value))
   enable_compilation_cache()
   with _mesh.devices_of(config):
-    report = _document.run(
-        load_pretrained(config.model), document, questions,
-        _document.bundled_controls(),
-        json.loads(json.dumps(config.to_dict())), settings, exam_settings,
-        config.seed, workdir, saving)
+    model = load_pretrained(config.model)
+    task = DocumentTask(
+        model, Reading(document, questions, bundled_controls(),
+                       _QUESTIONS.value or ''), settings, exam, config.seed)
+    print(announcement(_DOCUMENT.value, task.nights, model.config, settings),
+          flush=True)
+    report, _ = slept_on(task, model, nights.Run(
+        workdir, json.loads(json.dumps(config.to_dict())), config.seed, saving,
+        _host_pages.give_back, _main.tell))
     report_lib.print_table(report)
     print(_start.as_called(
         f'Wrote {workdir}/report.json and report.png; ask the model with\n'

@@ -232,6 +232,13 @@ def main(argv):
   enable_compilation_cache()
   model = load_pretrained(settings.model)
   chat = ChatPrompts(model.tokenizer)
+  longest = (settings.passage_tokens + settings.question_tokens
+             + settings.max_new_tokens)
+  if longest > model.config.max_context:
+    raise UserError(
+        f'passage_tokens, question_tokens and max_new_tokens are {longest} '
+        "together, more than the model's context of "
+        f'{model.config.max_context}: lower one of them.')
   chosen = choose_passages(passages, settings, chat)
   # Scanned layers compile faster, and there is little to compute.
   config, params = layout.for_compute(model.config, model.params, unroll=False)

@@ -25,11 +25,13 @@ from absl import flags
 
 from experiments import _main, squad_passages
 from sleepjax import seeds
+from sleepjax.data.documents import Question
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming.select import rank_correlation
 from sleepjax.errors import UserError
 from sleepjax.evals import answers
 from sleepjax.evals import report as report_lib
+from sleepjax.evals.questions import AnswerConfig, check_scorable
 from sleepjax.lifecycle import cycle
 from sleepjax.model import load_pretrained
 from sleepjax.models import layout
@@ -128,6 +130,12 @@ def main(argv):
   compute = layout.for_compute(
       model.config, model.params, settings.matmul_dtype, settings.unroll)
   dreamer = Dreamer(*compute, ChatPrompts(model.tokenizer), settings.dreams)
+  for passage in passages:  # All before the first.
+    check_scorable(
+        dreamer.chat, [Question(*pair) for pair in passage.questions],
+        passage.title, AnswerConfig(
+            settings.answer_prompt, settings.dreams.completion_tokens),
+        model.config.max_context - len(dreamer.chat.document(passage.context)))
   people, own = [], []
   with Display() as display, display.phase('ask', len(passages)) as phase:
     for number, passage in enumerate(passages):

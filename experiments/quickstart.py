@@ -23,10 +23,12 @@ from absl import flags
 
 from experiments import _main, _mesh
 from sleepjax.evals import pictures
+from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
 from sleepjax.runs import nights
+from sleepjax.runs.announce import announcement
 from sleepjax.tasks import world
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
@@ -52,7 +54,7 @@ def print_report(report):
       f'in the end, of all days: {report["average_accuracy"]:.0%} '
       f'(paraphrased {report["paraphrase_accuracy"]:.0%}, reversed '
       f'{report["reversed_accuracy"]:.0%})',
-      f'context recovered: {report["context_recovered"]:.1%} of the loss',
+      report_lib.recovered_line(report),
       f'forgotten of earlier days: {report["forgetting"]:.1%}',
       f'long-known facts: {report["known_accuracy"][0]:.0%} before, '
       f'{report["known_accuracy"][-1]:.0%} after all nights',
@@ -104,11 +106,13 @@ def main(argv):
   saving = _main.saving_of(config)
   enable_compilation_cache()
   with _mesh.devices_of(config):
+    model = load_pretrained(config.model)
+    print(announcement(f'{days.days} days and nights', days.days, model.config,
+                       settings), flush=True)
     report = nights.run(
-        world.WorldTask(settings, days, config.seed),
-        load_pretrained(config.model), settings,
-        config=json.loads(json.dumps(config.to_dict())), seed=config.seed,
-        workdir=workdir, saving=saving)
+        world.WorldTask(settings, days, config.seed), model, settings,
+        nights.Run(workdir, json.loads(json.dumps(config.to_dict())),
+                   config.seed, saving, tell=_main.tell))
     if distributed.is_first():
       print_report(report)
       plot_report(report, workdir / 'report.png')

@@ -19,6 +19,7 @@ if __name__ == '__main__':
   from experiments import _start
   _start.command('squad_passages')
 
+import dataclasses
 import json
 
 import numpy as np
@@ -27,7 +28,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _document, _main, _mesh
+from experiments import _host_pages, _main, _mesh
 from sleepjax.data import sources
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
@@ -37,6 +38,14 @@ from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
+from sleepjax.runs import nights
+from sleepjax.runs.announce import Remaining, announcement
+from sleepjax.tasks.document import (
+    DocumentTask,
+    ExamConfig,
+    Reading,
+    slept_on,
+)
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Its own flags, so that one process can import several commands.
@@ -111,7 +120,7 @@ def summarise(reports) -> dict:
 
   A ratio of sums, not a mean of ratios: one passage whose text does not help
   the model even in context would otherwise decide the mean. None where texts
-  do not help at all.
+  help by less than `sleep_scores.LEAST_GAP` on average.
   """
   mean = lambda rows, name: float(np.mean([row[name] for row in rows]))
   summary = {name: entry and entry['mean']
@@ -142,7 +151,7 @@ def intervals(reports) -> dict:
   found = {name: interval(column(name)) for name in rows[0]}
   for name, part in (('', 'gained'), ('_net', 'gained_net')):
     found[f'context_recovered{name}'] = ratio_interval(
-        column(part), column('gap'))
+        column(part), column('gap'), sleep_scores.LEAST_GAP)
   return found
 
 
@@ -182,31 +191,40 @@ def main(argv):
   settings = _main.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
   exam = _main.to_dataclass(
-      _document.ExamConfig, config.exam, 'config.exam')
+      ExamConfig, config.exam, 'config.exam')
+  saving = _main.saving_of(config)
+  _main.check_no_best(saving)
   enable_compilation_cache()
   with _mesh.devices_of(config):
     distributed.make_shared(workdir)
     passages, controls = read_passages(
         _SPLIT.value, _FIRST.value, _PASSAGES.value)
-    _run(load_pretrained(config.model), config, settings, exam, passages,
-         controls, workdir)
+    _run(load_pretrained(config.model), settings, exam, passages, controls,
+         nights.Run(workdir, json.loads(json.dumps(config.to_dict())),
+                    config.seed, saving, _host_pages.give_back, _main.tell))
 
 
-def _run(model, config, settings, exam, passages, controls, workdir):
-  base, reports = json.loads(json.dumps(config.to_dict())), []
-  for n, passage in enumerate(passages, _FIRST.value):
-    folder = workdir / f'{n:03d}'
-    document, questions = to_exam(passage)
-    resolved = {**base, 'seed': base['seed'] + n}
-    report = finished = _document.finished(folder, resolved, document)
-    if not finished:
-      print(f'passage {n}: {document.title}', flush=True)
-      report = _document.run(
-          model, document, questions, controls, resolved, settings, exam,
-          resolved['seed'], folder)
+def _run(model, settings, exam, passages, controls, place):
+  # All are checked before the first one is slept on.
+  numbered, reports = list(enumerate(passages, _FIRST.value)), []
+  tasks = [DocumentTask(
+      model, Reading(*to_exam(passage), controls,
+                     f'passage {n} ({passage.title})'), settings, exam,
+      place.seed + n) for n, passage in numbered]
+  print(announcement(
+      f'{len(passages)} passages', sum(task.nights for task in tasks),
+      model.config, settings, max(task.nights for task in tasks)), flush=True)
+  remaining = Remaining(len(passages), 0, 'passage', place.tell)
+  for (n, passage), task in zip(numbered, tasks, strict=True):
+    print(f'passage {n}: {passage.title}', flush=True)
+    report, found = slept_on(task, model, dataclasses.replace(
+        place, workdir=place.workdir / f'{n:03d}', seed=task.seed,
+        config={**place.config, 'seed': task.seed}))
+    if not found:
       report_lib.print_table(report)
+    remaining.done(not found)
     reports.append(report)
-    if not finished or len(reports) == len(passages):
+    if not found or len(reports) == len(passages):
       summary = {**summarise(reports), 'intervals': intervals(reports)}
-      report_lib.write_json(workdir / 'summary.json', summary)
+      report_lib.write_json(place.workdir / 'summary.json', summary)
       print_summary(reports, summary)

@@ -14,6 +14,5 @@ def live(model, config, workdir, seed=0):
   settings = _main.to_dataclass(SleepConfig, config.sleep, 'config.sleep')
   days = _main.to_dataclass(world.DaysConfig, config.days, 'config.days')
   return nights.run(
-      world.WorldTask(settings, days, seed), model, settings,
-      config=json.loads(json.dumps(config.to_dict())), seed=seed,
-      workdir=workdir, saving=saving)
+      world.WorldTask(settings, days, seed), model, settings, nights.Run(
+          workdir, json.loads(json.dumps(config.to_dict())), seed, saving))

@@ -9,24 +9,16 @@ import dataclasses
 import json
 import os
 import pathlib
-import re
 from typing import Any
 
+from sleepjax.data import sentences
+from sleepjax.data.sentences import split_sentences as split_sentences
+from sleepjax.data.text_files import read_text, readable
 from sleepjax.errors import UserError
 
 _BUNDLED = pathlib.Path(__file__).resolve().parent / 'text'
 _LONGEST_TITLE = 80
-_SHORTEST_SENTENCE = 20
-# An end mark, closing quotes or brackets, and the space before what follows;
-# Chinese and Japanese write none. A full-width stop may stand in a number.
-_SENTENCE_END = re.compile(
-    r'[.!?]+["\')\]\u2019\u201d]* |(?P<wide>(?:[。｡！？]|．(?!\d))+'
-    r'["\')\]\u2019\u201d」』）】〉》]* ?)')
-_ABBREVIATIONS = frozenset(
-    'mr mrs ms dr prof st mt rev gen col lt sgt capt no nos vol fig eq ch pp '
-    'vs cf ca e.g i.e approx jan feb mar apr jun jul aug sep sept oct nov dec'
-    .split())
-_INITIALS = re.compile(r'(?:[A-Z]\.)*[A-Z]')
+_NO_TITLE = tuple('.!?:;,。！？：；，、।؟۔։')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,20 +38,21 @@ class Question:
 
 
 def read_document(path: str | os.PathLike) -> Document:
-  """The document in a UTF-8 text file.
+  """The document in a text file, see `text_files.read_text`.
 
-  A first line of at most 80 characters that does not end like a sentence and
-  has a blank line after it is the title, and no part of the text.
+  A first line of at most 80 characters that does not end like a sentence, has a
+  blank line after it and is not the first of several items is the title, and no
+  part of the text.
 
   Raises:
     UserError: there is no such file, or it holds no readable text.
   """
-  path = pathlib.Path(path)
-  text = _read_text(path, 'a text file with the document to learn')
+  text = read_text(path, 'a text file with a document')
   title, blank, rest = text.partition('\n\n')
   if (blank and rest.strip() and '\n' not in title
       and len(title) <= _LONGEST_TITLE
-      and not title.endswith(('.', '!', '?', ':', ';', ','))):
+      and not title.endswith(_NO_TITLE)
+      and not (sentences.is_item(title) and sentences.is_item(rest.lstrip()))):
     return Document(title, rest.strip())
   return Document('', text)
 
@@ -71,9 +64,8 @@ def read_questions(path: str | os.PathLike) -> tuple[Question, ...]:
     UserError: there is no such file, or its content has another form; the
       message names the item and the key.
   """
-  path = pathlib.Path(path)
   form = '[{"question": "...", "answer": "..."}, ...]'
-  text = _read_text(path, f'a JSON file of the form {form}')
+  text = read_text(path, f'a JSON file of the form {form}')
   try:
     items = json.loads(text)
   except json.JSONDecodeError as error:
@@ -88,9 +80,35 @@ def read_questions(path: str | os.PathLike) -> tuple[Question, ...]:
     raise UserError(
         f'{path}: the list is empty; expected at least one question, {form}.')
   return tuple(
-      Question(*(_field(item, key, f'{path}, item {index}')
-                 for key in ('question', 'answer')))
+      read_question(item, f'{path}, item {index}')
       for index, item in enumerate(items))
+
+
+def read_question(item: Any, where: str) -> Question:
+  """The question in an object of JSON, found at `where`.
+
+  Raises:
+    UserError: it has another form, or a part of it says nothing.
+  """
+  return Question(*(text_field(item, key, where)
+                    for key in ('question', 'answer')))
+
+
+def text_field(item: Any, key: str, where: str) -> str:
+  """A string in an object of JSON, without the white space around it.
+
+  Raises:
+    UserError: the object has another form, or the string says nothing.
+  """
+  if not isinstance(item, dict):
+    raise UserError(
+        f'{where}: expected an object with "{key}", got {item!r:.40}.')
+  if key not in item:
+    raise UserError(f'{where}: "{key}" is missing.')
+  if not isinstance(item[key], str):
+    raise UserError(
+        f'{where}: "{key}" should be a string, got {item[key]!r:.40}.')
+  return readable(item[key], f'{where}: "{key}"').strip()
 
 
 def bundled_names(prefix: str = '') -> tuple[str, ...]:
@@ -120,78 +138,3 @@ def bundled_questions(name: str) -> tuple[Question, ...]:
   """
   bundled_document(name)
   return read_questions(_BUNDLED / f'{name}_questions.json')
-
-
-def split_sentences(text: str, shortest: int = _SHORTEST_SENTENCE
-                    ) -> list[str]:
-  """The sentences of `text`, white space normalised.
-
-  A sentence ends at a blank line, or at `.`, `!` or `?` before a space and a
-  character that is not lower-case, except after common abbreviations and
-  initials, or at a full-width mark such as `。`. Pieces of fewer than
-  `shortest` characters join the sentence before them, or the one after if they
-  come first. No word is lost or moved.
-  """
-  pieces = []  # With the space before each.
-  for paragraph in re.split(r'\n\s*\n', text):
-    paragraph = ' '.join(paragraph.split())
-    start, space = 0, ' '
-    for match in _SENTENCE_END.finditer(paragraph):
-      before = paragraph[start:match.start()].rsplit(' ', 1)[-1].lstrip('"\'([')
-      if not match['wide'] and (
-          paragraph[match.end()].islower()
-          or before.lower() in _ABBREVIATIONS
-          or _INITIALS.fullmatch(before)):
-        continue
-      pieces.append((space, paragraph[start:match.end()].rstrip()))
-      start = match.end()
-      space = ' ' if paragraph[start - 1] == ' ' else ''
-    if paragraph[start:]:
-      pieces.append((space, paragraph[start:]))
-  sentences: list[str] = []
-  for space, piece in pieces:
-    if sentences and min(len(piece), len(sentences[-1])) < shortest:
-      sentences[-1] += space + piece
-    else:
-      sentences.append(piece)
-  return sentences
-
-
-def _read_text(path: pathlib.Path, expected: str) -> str:
-  """Text of a file, stripped, newlines normalised; UserError if none."""
-  if path.is_dir():
-    raise UserError(f'{path}: is a folder; expected {expected}.')
-  try:
-    content = path.read_bytes()
-  except FileNotFoundError:
-    raise UserError(f'{path}: no such file; expected {expected}.') from None
-  except OSError as error:
-    raise UserError(
-        f'{path}: {error.strerror}; expected {expected}.') from None
-  try:
-    text = content.decode('utf-8-sig')
-  except UnicodeDecodeError as error:
-    raise UserError(
-        f'{path}: not UTF-8 text (byte {error.start}); expected {expected}. '
-        'Convert the file to plain UTF-8 text first.') from None
-  if '\0' in text:
-    raise UserError(f'{path}: a binary file; expected {expected}.')
-  text = text.replace('\r\n', '\n').replace('\r', '\n').strip()
-  if not text:
-    raise UserError(f'{path}: the file is empty; expected {expected}.')
-  return text
-
-
-def _field(item: Any, key: str, where: str) -> str:
-  if not isinstance(item, dict):
-    raise UserError(
-        f'{where}: expected an object with "question" and "answer", got '
-        f'{item!r:.40}.')
-  if key not in item:
-    raise UserError(f'{where}: "{key}" is missing.')
-  if not isinstance(item[key], str):
-    raise UserError(
-        f'{where}: "{key}" should be a string, got {item[key]!r:.40}.')
-  if not item[key].strip():
-    raise UserError(f'{where}: "{key}" is empty.')
-  return item[key].strip()

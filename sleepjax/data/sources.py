@@ -14,13 +14,13 @@ arXiv 2506.10943.
 """
 
 import dataclasses
-import gzip
 import json
 import os
 import pathlib
-import zlib
 from typing import Any
 
+from sleepjax.data import documents
+from sleepjax.data.text_files import read_text
 from sleepjax.errors import UserError
 from sleepjax.mesh import distributed
 
@@ -76,7 +76,7 @@ def wikitext2(split: str) -> str:
     raise UserError(
         f'WikiText-2 {split} is not here: set {DATA_DIR_VARIABLE} to a folder '
         f'that has {name} or {name}.gz (the word-level WikiText-2 text).')
-  return _read(file)
+  return read_text(file, 'the word-level WikiText-2 text', strip=False)
 
 
 def _local_file(name: str) -> pathlib.Path | None:
@@ -94,33 +94,34 @@ def _local_file(name: str) -> pathlib.Path | None:
   return None
 
 
-def _read(path: pathlib.Path) -> str:
-  try:
-    content = path.read_bytes()
-    if path.suffix == '.gz':
-      content = gzip.decompress(content)
-    return content.decode('utf-8')
-  except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-    raise UserError(
-        f'{path}: cannot be read ({error}); get the file again.') from None
-
-
 def _read_passages(path: pathlib.Path) -> list[Passage]:
-  text = _read(path)
+  form = ('passages {"title", "context", "questions": [{"question", '
+          '"answer"}]}')
+  text = read_text(path, form)
   try:
     if '.jsonl' in path.suffixes:
-      items = [json.loads(line) for line in text.splitlines() if line.strip()]
+      items = [json.loads(line) for line in text.split('\n') if line.strip()]
     else:
       items = json.loads(text)
-    return [
-        Passage(item['title'], item['context'], tuple(
-            (q['question'], q['answer']) for q in item['questions']))
-        for item in items]
-  except (ValueError, KeyError, TypeError, RecursionError) as error:
-    raise UserError(
-        f'{path}: not in the expected form ({type(error).__name__}: {error}); '
-        'expected passages {"title", "context", "questions": [{"question", '
-        '"answer"}]}.') from None
+  except (ValueError, RecursionError) as error:
+    raise UserError(f'{path}: not JSON ({error}); expected {form}.') from None
+  if not isinstance(items, list):
+    raise UserError(f'{path}: expected a list of {form}.')
+  return [_passage(item, f'{path}, passage {n}')
+          for n, item in enumerate(items)]
+
+
+def _passage(item: Any, where: str) -> Passage:
+  """A passage in an object of JSON; its text as it stands there."""
+  title, _ = (documents.text_field(item, name, where)
+              for name in ('title', 'context'))
+  asked = item.get('questions')
+  if not isinstance(asked, list):
+    raise UserError(f'{where}: "questions" should be a list.')
+  pairs = [documents.read_question(q, f'{where}, question {n}')
+           for n, q in enumerate(asked)]
+  return Passage(title, item['context'], tuple(
+      (q.question, q.answer) for q in pairs))
 
 
 def _squad_from_tfds(

@@ -23,7 +23,8 @@ def interval(values) -> dict:
           'values': values.tolist()}
 
 
-def ratio_interval(numerators, denominators) -> dict | None:
+def ratio_interval(numerators, denominators, least: float = 0.0
+                   ) -> dict | None:
   """A ratio of means over seeds and half the width of its 95 % interval.
 
     r = Σ a / Σ b,  half = t · sd(a − r b) / (√n · mean b)
@@ -33,10 +34,10 @@ def ratio_interval(numerators, denominators) -> dict | None:
 
   Returns:
     mean, half_width, values (a) and denominators (b); None where Σ b is not
-    positive.
+    positive, or its mean below `least`.
   """
   a, b = (np.asarray(x, np.float64) for x in (numerators, denominators))
-  if not b.sum() > 0:
+  if not (b.sum() > 0 and b.mean() >= least):
     return None
   ratio = a.sum() / b.sum()
   half = interval(a - ratio * b)['half_width']

@@ -81,10 +81,9 @@ def score(config: ModelConfig, params, chat: ChatPrompts,
         [listed[n] for n in numbers] for listed in (asked, choices, contrasts)),
                  golds, settings, segment)
 
-  viewed = {}
+  viewed, places = {}, sleep_scores.chunk_of(asked, exam.chunks)
   for i, chunk in enumerate(exam.chunks if in_view else ()):
-    numbers = [n for n, q in enumerate(asked)
-               if sleep_scores.chunk_of(q, exam.chunks) == i]
+    numbers = [n for n, place in enumerate(places) if place == i]
     if numbers:
       viewed.update(zip(numbers, rows(
           numbers, read_document(config, params, chat, chunk.text))))

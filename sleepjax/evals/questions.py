@@ -14,6 +14,7 @@ import numpy as np
 
 from sleepjax.data.documents import Question
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.errors import UserError
 from sleepjax.evals import answers
 from sleepjax.losses import from_hidden
 from sleepjax.mesh.sharding import to_host
@@ -36,6 +37,41 @@ class AnswerConfig:
   prompt: str = '{question}'
   max_new_tokens: int = 24
   batch_rows: int = 8
+
+
+def check_scorable(chat: ChatPrompts, questions: Sequence[Question],
+                   where: str, settings: AnswerConfig, room: int) -> None:
+  """Checks that every question can be asked, and every answer scored.
+
+  Args:
+    chat: of the model that is asked.
+    questions: what it is asked.
+    where: they come from, for the message.
+    settings: how it is asked.
+    room: tokens of its context that a text leaves.
+
+  Raises:
+    UserError: a question or answer has no token, or both do not fit; the
+      message names it by its index.
+  """
+  for index, question in enumerate(questions):
+    for name in ('question', 'answer'):
+      text = getattr(question, name)
+      if not chat.tokenizer.encode(text):
+        raise UserError(
+            f'{where}, item {index}: the {name} {text!r:.60} has no token in '
+            "the model's vocabulary, so there is nothing to score: write "
+            'another or leave the item out.')
+    tokens = max(len(prompt) for prompt in (
+        ids[0] for ids in (_prompt_ids(chat, settings, [question], True),
+                           _prompt_ids(chat, settings, [question], False))))
+    written = max(settings.max_new_tokens,
+                  len(chat.tokenizer.encode(question.answer)))
+    if tokens + written > room:
+      raise UserError(
+          f'{where}, item {index}: the question with its prompt has {tokens} '
+          f'tokens and its answer up to {written}, and there is room for '
+          f"{room} in the model's context: shorten it, or the text.")
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -101,6 +137,8 @@ def answer_loss(*model_and_questions) -> tuple[float, int]:
 def answer_nll(*model_and_questions) -> float:
   """`answer_loss` in nats per token."""
   nats, tokens = answer_loss(*model_and_questions)
+  if not tokens:
+    raise UserError('the answers have no token: there is nothing to score.')
   return nats / tokens
 
 
@@ -147,7 +185,14 @@ def perplexity(config: ModelConfig, params, tokens: Sequence[int],
 
   The first token of each window is only context; a last, shorter window is
   left out unless it is the only one.
+
+  Raises:
+    UserError: there are fewer than two tokens.
   """
+  if len(tokens) < 2:
+    raise UserError(
+        f'a text of {len(tokens)} tokens has no perplexity: a token is '
+        'predicted from those before it.')
   stride = min(window, len(tokens))
   windows = [tokens[i:i + stride]
              for i in range(0, len(tokens) - stride + 1, stride)]

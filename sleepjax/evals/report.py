@@ -20,9 +20,10 @@ import rich.console
 import rich.table
 
 from sleepjax.evals import pictures
+from sleepjax.evals.sleep_scores import LEAST_GAP
 from sleepjax.mesh import distributed
 from sleepjax.training import files
-from sleepjax.training.metrics import plain_scalar
+from sleepjax.training.metrics import plain_scalar, read_metrics
 
 # The three columns of the table and bars of a group, in this order.
 _COLOURS = {'before sleep': '#b0b7c3', 'after sleep': '#2f6fb5',
@@ -50,7 +51,7 @@ def write_report(folder: str | os.PathLike, report: Mapping[str, Any]) -> None:
   Raises:
     UserError: the file system refuses it.
   """
-  write_json(pathlib.Path(folder) / 'report.json', _plain(report), False)
+  write_json(pathlib.Path(folder) / 'report.json', plain(report), False)
 
 
 def write_json(path: str | os.PathLike, contents: Any,
@@ -108,6 +109,14 @@ def plot_report(
       figsize=(13, 4.2), layout='constrained')
 
 
+def draw_run(folder: str | os.PathLike, report: Mapping[str, Any]) -> None:
+  """Draws `report.png` of a run from its own metrics, in the first process."""
+  metrics = pathlib.Path(folder) / 'metrics.jsonl'
+  if distributed.is_first():
+    plot_report(
+        folder, report, read_metrics(metrics) if metrics.exists() else [])
+
+
 def _draw_report(figure, report, metrics):
   from matplotlib.patches import Patch
   figure.get_layout_engine().set(wspace=0.06, w_pad=0.1, h_pad=0.06)
@@ -146,12 +155,12 @@ def peak_memory_bytes() -> int:
   return peak if sys.platform == 'darwin' else peak * 1024
 
 
-def _plain(value: Any) -> Any:
-  """`value` in JSON's types, numbers that are not finite as None."""
+def plain(value: Any) -> Any:
+  """A value in JSON's types, numbers that are not finite as None."""
   if isinstance(value, Mapping):
-    return {str(key): _plain(item) for key, item in value.items()}
+    return {str(key): plain(item) for key, item in value.items()}
   if isinstance(value, list | tuple):
-    return [_plain(item) for item in value]
+    return [plain(item) for item in value]
   if value is None or isinstance(value, str):
     return value
   if isinstance(value, os.PathLike):
@@ -172,12 +181,10 @@ def _add_row(
 
 def _summary_lines(report: Mapping[str, Any]) -> list[str]:
   lines = []
-  if report.get('context_recovered') is not None:
-    line = f'context recovered: {report["context_recovered"]:.1%}'
-    if report.get('context_recovered_net') is not None:
-      line += (f' ({report["context_recovered_net"]:.1%} net of what control '
-               'questions gained)')
-    lines.append(line)
+  if report.get('context_recovered') is not None or 'context_gap' in report:
+    lines.append(recovered_line(report))
+  if report.get('sentences'):
+    lines.append(_unasked(report))
   if 'questions' in report:
     lines.append(f'questions: {report["questions"]} '
                  f'({report.get("questions_source", "source unknown")})')
@@ -198,6 +205,33 @@ def _summary_lines(report: Mapping[str, Any]) -> list[str]:
   if 'params_sha256' in report:
     lines.append(f'parameters sha256: {report["params_sha256"]}')
   return lines
+
+
+def recovered_line(report: Mapping[str, Any]) -> str:
+  """The share of what a text in context saves, or why there is none."""
+  if report.get('context_recovered') is None:
+    return (f'context recovered: the text helps by {report["context_gap"]:.3f} '
+            f'nats a token, too little for a ratio (below {LEAST_GAP})')
+  line = f'context recovered: {report["context_recovered"]:.1%} of the loss'
+  if report.get('context_recovered_net') is not None:
+    line += (f' ({report["context_recovered_net"]:.1%} net of what control '
+             'questions gained)')
+  return line
+
+
+def _unasked(report):
+  """How many sentences nothing was asked about, and why."""
+  reasons = report['sentences_without_question']
+  line = (f'sentences that nothing was asked about: {sum(reasons.values())} of '
+          f'{report["sentences"]}')
+  if any(reasons.values()):
+    line += (f' ({reasons["too_long"]} too long for a request, '
+             f'{reasons["no_usable_question"]} where the model wrote no '
+             'question of use)')
+  if report.get('recollections_left_out'):
+    line += (f'; recollections left out as too long: '
+             f'{report["recollections_left_out"]}')
+  return line
 
 
 def _short(value: Any) -> str:

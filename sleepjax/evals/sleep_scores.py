@@ -19,6 +19,10 @@ from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.context import read_document
 
+# Nats a token that a text in context must help by before a share of it means
+# anything: below, the share is noise over noise.
+LEAST_GAP = 0.3
+
 
 @dataclasses.dataclass(frozen=True)
 class Exam:
@@ -36,17 +40,28 @@ class Exam:
   drift_tokens: Sequence[int]
 
 
-def chunk_of(question: Question, chunks: Sequence[Document]) -> int:
-  """The chunk that shares most content words with a question."""
-  words = content_words(question.question)
-  return int(np.argmax([len(words & content_words(c.text)) for c in chunks]))
+def chunk_of(questions: Sequence[Question], chunks: Sequence[Document]
+             ) -> list[int]:
+  """Of each question, the chunk that shares most content words with it."""
+  places = {}  # Word -> the chunks that have it.
+  for i, chunk in enumerate(chunks):
+    for word in content_words(chunk.text):
+      places.setdefault(word, []).append(i)
+  found = []
+  for question in questions:
+    shared = np.zeros(len(chunks), int)
+    for word in content_words(question.question):
+      shared[places.get(word, [])] += 1
+    found.append(int(shared.argmax()))
+  return found
 
 
 def _in_context(score, config, params, chat, questions, chunks):
   """(score, number of questions) of every chunk that a question belongs to."""
   parts = []
+  places = chunk_of(questions, chunks)
   for i, chunk in enumerate(chunks):
-    asked = [q for q in questions if chunk_of(q, chunks) == i]
+    asked = [q for q, place in zip(questions, places) if place == i]
     if asked:
       segment = read_document(config, params, chat, chunk.text)
       parts.append((score(asked, segment), len(asked)))
@@ -118,10 +133,10 @@ def recovered(before: float, after: float, in_context: float,
   harm, which is reported for itself and is nobody's gain.
 
   Returns:
-    (gross, net); None where the text in context does not help to begin with.
+    (gross, net); None where the text in context helps by less than `LEAST_GAP`.
   """
   gap = before - in_context
-  if not gap > 0:
+  if not gap >= LEAST_GAP:
     return None, None
   return (before - after) / gap, gained_net(
       before, after, control_before, control_after) / gap
@@ -133,6 +148,7 @@ def compare(before: dict, after: dict) -> dict:
       before['closed_book_nll'], after['closed_book_nll'],
       before['in_context_nll'], before['control_nll'], after['control_nll'])
   report = {
+      'context_gap': before['closed_book_nll'] - before['in_context_nll'],
       'context_recovered': gross,
       'context_recovered_net': net,
       'in_context_nll': before['in_context_nll'],

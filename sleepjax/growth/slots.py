@@ -73,6 +73,11 @@ def append_slot(config: ModelConfig, params, slot, layers, level: int = -1):
   _check_rank(config, rank)
   leaves = {name: value[:, None] for name, value in slot.items()}
   leaves['open'] = jnp.asarray(layers, bool)[:, None]
+  return _with_more(config, params, level, leaves, rank)
+
+
+def _with_more(config, params, level, leaves, rank):
+  """(config, params) with these entries behind those of a level's pool."""
   pool = _owner(config, params, level).get('slots')
   if pool is not None:
     leaves = {name: jnp.concatenate([pool[name], leaves[name]], axis=1)
@@ -89,12 +94,14 @@ def allocate_pool(config: ModelConfig, params, num_slots: int, rank: int,
   Returns:
     (config, params): the same function; every new leaf is zero.
   """
-  blank = jax.tree.map(jnp.zeros_like, new_slot(
-      config, jax.random.key(0), rank))
-  for _ in range(num_slots):
-    config, params = append_slot(
-        config, params, blank, jnp.zeros(config.num_layers, bool), level)
-  return config, params
+  if not num_slots:
+    return config, params
+  _check_rank(config, rank)
+  blank = jax.eval_shape(lambda: new_slot(config, jax.random.key(0), rank))
+  room = {name: jnp.zeros((leaf.shape[0], num_slots, *leaf.shape[1:]))
+          for name, leaf in blank.items()}
+  room['open'] = jnp.zeros((config.num_layers, num_slots), bool)
+  return _with_more(config, params, level, room, rank)
 
 
 def open_slot(config: ModelConfig, params, slot, index, layers,

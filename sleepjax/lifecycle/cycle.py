@@ -27,6 +27,8 @@ class SleepReport:
 
   growth_shapes: table path / before / after of the leaves that grew.
   dreams: how many were written for seeding.
+  coverage: of how much of the text was asked, `dreams.Coverage` as a
+    dictionary.
   texts: those dreams.
   held_out_questions: (question, answer) that seeding did not learn from.
   agreements: of every question that might have been held in, dropped or not,
@@ -35,6 +37,8 @@ class SleepReport:
   dreaming: `stage.DreamReport` as a dictionary, dreams as text; empty if there
     was no second stage.
   memory: what later nights may dream about; None if there was no question.
+  coverage: `dreams.Coverage` as a dictionary; empty of dreams that are not
+    written.
   """
 
   growth_max_abs_logit_change: float
@@ -46,6 +50,7 @@ class SleepReport:
   dreaming: dict
   texts: list[dict]
   memory: Memory | None
+  coverage: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +175,7 @@ def _report(student, words, hand_over, dreamt, earlier, memory):
       grown.max_abs_logit_change, grown.shapes, len(words.dreams),
       tuple(words.held_out), words.agreements, hand_over,
       _readable(dreamt.report, decode, [memory.cycle for memory, _ in earlier]),
-      show, memory)
+      show, memory, words.coverage)
 
 
 def _readable(outcome, decode, cycles):

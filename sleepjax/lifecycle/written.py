@@ -50,6 +50,8 @@ class Words(NamedTuple):
   rehearsed: (prompt ids, completion ids) with other texts in view.
   memories: (prompt ids, completion ids) of questions about anything.
   kept: the same of prompts about earlier texts.
+  coverage: of how much of the document was asked, `dreams.Coverage` as a
+    dictionary; empty where nothing was.
   """
 
   topic: str
@@ -61,6 +63,7 @@ class Words(NamedTuple):
   rehearsed: list
   memories: list
   kept: list
+  coverage: dict[str, int]
 
   @property
   def retained(self) -> list:
@@ -75,7 +78,8 @@ class Words(NamedTuple):
     pairs = lambda name: [(a, b) for a, b in entry[name]]
     return cls(entry['topic'], dreams('dreams'), pairs('held_out'),
                pairs('held_in'), entry['agreements'], dreams('again'),
-               *map(pairs, ('rehearsed', 'memories', 'kept')))
+               *map(pairs, ('rehearsed', 'memories', 'kept')),
+               entry.get('coverage', {}))
 
 
 class Night(NamedTuple):
@@ -139,13 +143,15 @@ def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
            for d in dreams_lib.recitations(reader, old)
            ] if settings.replay or settings.seeding.ewc else []
   if settings.source == 'text':
-    dreams, held_out = dreams_lib.recitations(reader, document), []
+    dreams, held_out, coverage = (
+        dreams_lib.recitations(reader, document), [], {})
     if settings.replay and again:
       dreams = dreams * -(-len(again) // len(dreams)) + again
   else:
-    dreams, held_out = dreams_lib.write_dreams(
+    dreams, held_out, coverage = dreams_lib.write_dreams(
         reader, document, segments, write_key, settings.answer_prompt,
         day.avoid)
+    coverage = coverage._asdict()
   held_in, agreements = _held_in(
       settings, reader, _exam(settings, previous.chat, held_out), dreams,
       segments, jax.random.fold_in(write_key, 3))
@@ -153,7 +159,7 @@ def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
       settings, base, day.rehearsal_texts, rehearsal_key, day.avoid)
   return Words(topic, dreams, held_out, held_in, agreements, again, rehearsed,
                *_memories(settings, base, previous, day.remembered,
-                          rehearsal_key, day.avoid))
+                          rehearsal_key, day.avoid), coverage)
 
 
 def read_words(settings: SleepConfig, words: Words, teachers: Teachers,

@@ -1,8 +1,9 @@
 """The loop of every benchmark: a day, a night, an exam, a save."""
 
 import dataclasses
+import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,33 +11,53 @@ import numpy as np
 from sleepjax import seeds
 from sleepjax.dreaming.tasks import Memory
 from sleepjax.evals import report as report_lib
+from sleepjax.growth.expansion import shape_table
 from sleepjax.lifecycle import cycle
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.cycle import Life
 from sleepjax.mesh import sharding
 from sleepjax.model import Model
 from sleepjax.models import transformer
+from sleepjax.runs import folder
+from sleepjax.runs.announce import Remaining
 from sleepjax.runs.session import Saving, Session
 from sleepjax.runs.task import Task
+from sleepjax.training.observer import Observer, silent
 
 
-def run(task: Task, model: Model, settings: SleepConfig, *,
-        config: Mapping[str, Any], seed: int, workdir: pathlib.Path,
-        saving: Saving | None = None, after_phase=lambda: None) -> dict:
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """Where a run lives, and what is told of it.
+
+  workdir: folder of all results; finished nights found there are not repeated.
+  config: the resolved configuration, kept in the report; JSON types.
+  seed: root of all randomness.
+  saving: how often it is saved, and what stays.
+  after_phase: called at the end of each phase.
+  tell: gets a line after each night with the time that is left; None keeps
+    silent.
+  """
+
+  workdir: pathlib.Path
+  config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  seed: int = 0
+  saving: Saving = Saving()
+  after_phase: Callable[[], None] = lambda: None
+  tell: Callable[[str], None] | None = None
+
+
+def run(task: Task, model: Model, settings: SleepConfig, place: Run
+        ) -> dict[str, Any]:
   """Lives all days of a task, one night after each.
 
   Args:
     task: days, exams, summary.
     model: canonical.
     settings: of every sleep.
-    config: the resolved configuration, kept in the report.
-    seed: root of all randomness.
-    workdir: where results go; finished nights found there are not repeated.
-    saving: how often the run is saved, and what stays.
-    after_phase: called at the end of each phase.
+    place: where, with which seed.
 
   Returns:
-    The report, also written to `workdir`.
+    The report, also written to `report.json` in the work directory.
 
   Raises:
     UserError: the folder holds another run, or the task refuses the model.
@@ -44,42 +65,106 @@ def run(task: Task, model: Model, settings: SleepConfig, *,
   fresh = task.prepare(model)
   identity = {
       'base': model.name, 'base_architecture': model.config.architecture(),
-      'answer_prompt': settings.answer_prompt, 'config': dict(config),
+      'answer_prompt': settings.answer_prompt, 'config': dict(place.config),
       **task.identity()}
-  with Session(workdir, identity, saving, after_phase) as session:
+  with Session(place.workdir, identity, place.saving, place.after_phase
+               ) as session:
     fresh = fresh.with_params(fresh.config, sharding.on_mesh(fresh.params))
-    untouched, observer = settings.for_compute(fresh), session.observer
-    start = Life(fresh)
+    observer, untouched = session.observer, settings.for_compute(fresh)
+    start = Life(fresh, base=untouched if task.retains_base else None)
     if session.resumed is None:
       progress = task.before(fresh, untouched, observer)
     else:
-      lineage = session.resumed.lineage
-      start, progress = Life(session.resumed, lineage['sleeps'], tuple(
-          Memory.from_json(m) for m in lineage['memories'])), (
-              lineage['progress'])
-      session.keep_resumed(start.cycle - 1, lineage['measure'])
-    if task.retains_base:
-      start = dataclasses.replace(start, base=untouched)
-    current, days = start.model, (
-        task.day(night, progress)
-        for night in range(start.cycle, task.nights))
-    for life, report in cycle.live(
-        start, days, settings, key=seeds.key_of(seed), observer=observer):
-      measure = task.morning(
-          life.cycle - 1, life.model, settings.for_compute(life.model), report,
-          progress, observer)
-      current = session.save(life.model, {
+      saved = session.resumed.lineage
+      start = dataclasses.replace(
+          start, model=session.resumed, cycle=saved['sleeps'], memories=tuple(
+              Memory.from_json(m) for m in saved['memories']))
+      progress = saved['progress']
+      session.keep_resumed(start.cycle - 1, saved['measure'])
+    remaining = Remaining(task.nights, start.cycle, 'night', place.tell)
+    life = start
+    for life, measure in _lived(
+        task, start, None if start.cycle else model, settings,
+        seeds.key_of(place.seed), progress, observer):
+      session.save(life.model, {
           'base_files': str(model.files), 'sleeps': life.cycle,
           'progress': progress, 'measure': measure,
           'memories': [dataclasses.asdict(m) for m in life.memories]},
-                             life.cycle - 1, measure)
-    summary = task.summary(progress, current)
-    for name, contents in task.files(progress).items():
-      report_lib.write_json(workdir / name, contents)
-  return session.report({
-      **summary, 'params_before': transformer.parameter_count(model.params),
-      'params_after': transformer.parameter_count(current.params),
-      'seed': seed}, current)
+                   life.cycle - 1, measure)
+      remaining.done()
+    summary = task.summary(
+        progress, settings.for_compute(life.model), observer)
+  report = session.report({
+      **summary, **task.identity(),
+      'params_before': transformer.parameter_count(model.params),
+      'params_after': transformer.parameter_count(life.model.params),
+      'seed': place.seed}, life.model)
+  for name, contents in task.files(progress).items():
+    report_lib.write_json(session.workdir / name, contents)
+  return report
+
+
+def lived(task: Task, model: Model, settings: SleepConfig, seed: int = 0,
+          observer: Observer | None = None) -> tuple[Model, dict[str, Any]]:
+  """The same in memory: no folder, nothing saved.
+
+  Returns:
+    (the model after all nights, canonical; the task's summary).
+  """
+  observer, fresh = observer or silent(), task.prepare(model)
+  fresh = fresh.with_params(fresh.config, sharding.on_mesh(fresh.params))
+  untouched = settings.for_compute(fresh)
+  start = Life(fresh, base=untouched if task.retains_base else None)
+  progress = task.before(fresh, untouched, observer)
+  *_, (life, _) = _lived(task, start, model, settings, seeds.key_of(seed),
+                         progress, observer)
+  ready = settings.for_compute(life.model)
+  lineage = {**model.lineage, 'base': model.name, 'sleeps': life.cycle,
+             'answer_prompt': settings.answer_prompt}
+  return (dataclasses.replace(life.model, lineage=lineage),
+          task.summary(progress, ready, observer))
+
+
+def _lived(task, life, small, settings, key, progress, observer
+           ) -> Iterator[tuple[Life, float | None]]:
+  """(life, measure) after every night and its exam.
+
+  small: the model before room was made for its first slots; None if that
+    stands in an earlier report.
+  """
+  while life.cycle < task.nights:
+    roomy = task.with_room(life.model, life.cycle)
+    if roomy is not life.model:
+      small = life.model
+      life = dataclasses.replace(life, model=roomy.with_params(
+          roomy.config, sharding.on_mesh(roomy.params)))
+    day = task.day(life.cycle, progress)
+    life, report = next(cycle.live(
+        life, [day], settings, key=key, observer=observer))
+    if small is not None:  # What has grown stands in the report once.
+      report = dataclasses.replace(report, growth_shapes=shape_table(
+          small.params, life.model.params))
+      small = None
+    measure = task.morning(
+        life.cycle - 1, life.model, settings.for_compute(life.model), report,
+        progress, observer)
+    yield life, measure
+
+
+def finished(workdir: pathlib.Path, config: Mapping[str, Any],
+             identity: Mapping[str, Any]) -> dict[str, Any] | None:
+  """The report of a run that has ended, if it is of these settings.
+
+  Args:
+    workdir: of the run.
+    config: the resolved configuration.
+    identity: of the task; see `Task.identity`.
+  """
+  path = workdir / 'report.json'
+  report = json.loads(path.read_text()) if path.exists() else {}
+  same = {'config': dict(config), **identity}
+  theirs, ours = (folder.identity(run, tuple(same)) for run in (report, same))
+  return report if theirs == ours else None
 
 
 def remembered(dreams: Sequence[Sequence[Mapping[str, str]]], number: int,

@@ -34,6 +34,9 @@ class Task(Protocol):
       UserError: the task cannot be run with this model.
     """
 
+  def with_room(self, model: Model, night: int) -> Model:
+    """The model with room for this night's slot, if it has none left."""
+
   def before(self, model: Model, ready: Model, observer: Observer) -> Progress:
     """The first exam, before all nights.
 
@@ -55,8 +58,15 @@ class Task(Protocol):
       there is none.
     """
 
-  def summary(self, progress: Progress, model: Model) -> dict[str, Any]:
-    """Entries of the report, from all that was found out."""
+  def summary(self, progress: Progress, ready: Model, observer: Observer
+              ) -> dict[str, Any]:
+    """Entries of the report, from all that was found out.
+
+    Args:
+      progress: after the last night, which is saved.
+      ready: the model then, in compute layout.
+      observer: is shown phases.
+    """
 
   def files(self, progress: Progress) -> Mapping[str, Any]:
     """Name -> contents of JSON files beside the report."""

@@ -14,7 +14,7 @@ import numpy as np
 from sleepjax import seeds
 from sleepjax.data import world
 from sleepjax.errors import UserError, check_least
-from sleepjax.evals import forgetting
+from sleepjax.evals import forgetting, sleep_scores
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
@@ -176,6 +176,9 @@ class WorldTask:
     _check_levels(s, config, c)
     return model.with_params(config, params)
 
+  def with_room(self, model: Model, night: int) -> Model:
+    return model  # It has all of its pool from the beginning.
+
   def before(self, model: Model, ready: Model, observer: Observer) -> Progress:
     progress = {
         'accuracy': {form: [] for form in world.FORMS},
@@ -228,8 +231,8 @@ class WorldTask:
       phase.advance(night=night, accuracy=direct[night], first_day=direct[0])
     return float(np.mean(direct))
 
-  def summary(self, progress: Progress, model: Model) -> dict[str, Any]:
-    del model
+  def summary(self, progress: Progress, ready: Model, observer: Observer
+              ) -> dict[str, Any]:
     return {**summary(progress), 'days': [day.text for day in self.days]}
 
   def files(self, progress: Progress) -> dict[str, Any]:
@@ -274,7 +277,9 @@ def summary(progress: Progress) -> dict[str, Any]:
       'hand_overs': hand_overs,
       'retention_divergence': [h['retention_divergence'] for h in hand_overs],
       'sleeps_rolled_back': sum(h['rolled_back'] for h in hand_overs),
-      'context_recovered': float((before - after) / (before - inside)),
+      'context_gap': float(before - inside),
+      'context_recovered': sleep_scores.recovered(
+          float(before), float(after), float(inside), 0.0, 0.0)[0],
       'first_day_in_the_end': float(direct[-1, 0]),
       'first_day_retained': _retained(p['first_day']),
       'paraphrase_accuracy': forgetting.average_accuracy(

@@ -3,7 +3,17 @@
 import re
 from collections.abc import Sequence
 
+from sleepjax.data import words as words_lib
 from sleepjax.data.words import content_words
+
+_QUESTION = re.compile(
+    r'(?:question\s*\d*\s*[:.]\s*)?(.*?[?？؟՞፧\u037e])', re.I)
+
+
+def _plain_words(text):
+  """Its different words without numbers."""
+  return {word for word in words_lib.comparable_words(text.replace('_', ' '))
+          if words_lib.has_letters(word)}
 
 
 def clean_question(reply: str, text: str,
@@ -16,11 +26,11 @@ def clean_question(reply: str, text: str,
     forbidden: words that no question may contain.
   """
   line = reply.strip().split('\n')[0]
-  match = re.match(r'(?:question\s*\d*\s*[:.]\s*)?(.*?\?)', line, re.I)
+  match = _QUESTION.match(line)
   if match is None:
     return None
   question = match.group(1).strip().strip('"\'* ').strip()
-  words = set(re.findall(r'[a-z]+', question.lower()))
+  words = _plain_words(question)
   if len(words) < 4 or words & set(forbidden):
     return None
   if not content_words(question) & content_words(text):
@@ -35,7 +45,7 @@ def clean_request(reply: str, text: str,
   The rules are those of `clean_question`, but it need not be a question.
   """
   line = reply.strip().split('\n')[0].strip('"\'* ')
-  words = set(re.findall(r'[a-z]+', line.lower()))
+  words = _plain_words(line)
   if len(words) < 4 or words & set(forbidden) or not (
       content_words(line) & content_words(text)):
     return None
@@ -43,7 +53,7 @@ def clean_request(reply: str, text: str,
 
 
 def _normal(question):
-  return re.sub(r'\W+', ' ', question.lower()).strip()
+  return ' '.join(words_lib.comparable_words(question))
 
 
 def distinct(questions, avoid=()) -> list[str]:

@@ -4,6 +4,7 @@ Each dream is a prompt as the student will see it, without the text, and the
 completion that the teacher sampled with the text in its context.
 """
 
+import bisect
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
@@ -12,7 +13,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from sleepjax.data import documents
+from sleepjax.data import documents, words
+from sleepjax.data.chunks import fitting_parts
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError, check_least
 from sleepjax.mesh.sharding import to_host
@@ -171,14 +173,90 @@ def write_topic(dreamer: Dreamer, document, segments: Segments) -> str:
   return dreamer.texts(completion)[0].split('\n')[0].rstrip('.')
 
 
+class Coverage(NamedTuple):
+  """Of how much of a text the old self could be asked.
+
+  sentences: stretches of the text, sentences or parts of very long ones.
+  too_long: of these, so long that no request for a question fits.
+  without_question: of these, whose replies held no question of use.
+  beginnings_too_long: recollections that were left out since the beginning of
+    their sentence does not fit.
+  """
+
+  sentences: int
+  too_long: int
+  without_question: int
+  beginnings_too_long: int = 0
+
+  def __str__(self):
+    return (f'{self.sentences} sentences, {self.too_long} too long for a '
+            f'request, {self.without_question} whose replies hold no question '
+            f'of use, {self.beginnings_too_long} beginnings that are too long')
+
+
+def askable(dreamer: Dreamer, text: str) -> list[str]:
+  """The sentences of a text; those too long for a request, in parts."""
+  return [part for sentence in documents.split_sentences(text)
+          for part in _askable_parts(dreamer, sentence)]
+
+
+def check_askable(dreamer: Dreamer, texts: Sequence[str]) -> None:
+  """Checks that something can be asked about one of some texts.
+
+  Raises:
+    UserError: no sentence has a letter, or none fits into a request.
+  """
+  found = 0
+  for text in texts:
+    for sentence in documents.split_sentences(text):
+      found += 1
+      if words.has_letters(sentence) and any(
+          _fits_request(dreamer, part) for part in _askable_parts(
+              dreamer, sentence)):
+        return
+  raise UserError(
+      f'nothing in the text can be asked about: of {found} sentences, items or '
+      'lines none has letters and fits into a request of '
+      f'{_longest_request(dreamer.settings)} tokens. Give a text in words, or '
+      f'raise dreams.prompt_tokens={dreamer.settings.prompt_tokens}.')
+
+
+def _fits_request(dreamer, sentence, opening=min):
+  """Whether a request fits with the shortest opening, or with the longest."""
+  s, encode = dreamer.settings, dreamer.chat.tokenizer.encode
+  tokens = opening([len(encode(first)) for first in s.openings] or [0])
+  return len(_request(dreamer, sentence)) + tokens <= _longest_request(s)
+
+
+def _askable_parts(dreamer, sentence):
+  # One that fits with some opening is asked about with those.
+  if _fits_request(dreamer, sentence):
+    return [sentence]
+  parts = fitting_parts(
+      sentence, (), lambda text: _fits_request(dreamer, text.strip(), max),
+      16 * dreamer.settings.prompt_tokens)
+  if not _fits_request(dreamer, parts[0].strip()):
+    return [sentence]  # Nothing of it fits.
+  return [part.strip() for part in parts if part.strip()]
+
+
+def _request(dreamer, sentence):
+  return dreamer.chat.after_document(
+      dreamer.settings.question_prompt.format(sentence=sentence))
+
+
+def _longest_request(settings):
+  return settings.prompt_tokens + 40  # The sentence stands in the request.
+
+
 def question_requests(dreamer: Dreamer, text: str):
   """For every sentence, (request ids, opening) of openings and repetitions."""
   s, chat = dreamer.settings, dreamer.chat
-  sentences = documents.split_sentences(text)
-  each = s.questions_in_all // (len(s.openings) * len(sentences))
+  sentences = askable(dreamer, text)
+  each = s.questions_in_all // (len(s.openings) * max(1, len(sentences)))
   repetitions = max(1, min(s.questions_per_opening, each))
   for sentence in sentences:
-    request = chat.after_document(s.question_prompt.format(sentence=sentence))
+    request = _request(dreamer, sentence)
     yield [(request + chat.tokenizer.encode(opening), opening)
            for opening in s.openings * repetitions]
 
@@ -189,31 +267,48 @@ def write_questions(dreamer: Dreamer, text: str, segments: Segments, key,
 
   Those in `avoid` are left out.
   """
+  return _covering_questions(dreamer, text, segments, key, avoid)[0]
+
+
+def _covering_questions(dreamer, text, segments, key, avoid):
+  """(questions of `write_questions`, their `Coverage`)."""
   s = dreamer.settings
   ask_key, order_key = jax.random.split(key)
-  longest = s.prompt_tokens + 40  # The sentence stands in the request.
-  asked = []
+  asked, sentences, too_long, without = [], 0, 0, 0
   for i, requests in enumerate(question_requests(dreamer, text)):
-    requests = [r for r in requests if len(r[0]) <= longest]
+    requests = [r for r in requests if len(r[0]) <= _longest_request(s)]
     replies = dreamer.texts(dreamer.write(
         [ids for ids, _ in requests], jax.random.fold_in(ask_key, i),
         temperature=s.question_temperature, segments=segments), strip=False)
-    asked += [clean_question(opening + reply, text, s.forbidden)
-              for (_, opening), reply in zip(requests, replies, strict=True)]
+    cleaned = [clean_question(opening + reply, text, s.forbidden)
+               for (_, opening), reply in zip(requests, replies, strict=True)]
+    asked += cleaned
+    sentences += 1
+    too_long += not requests
+    without += bool(requests) and not any(cleaned)
   questions = distinct(asked, avoid)
   rng = np.random.default_rng(np.asarray(jax.random.key_data(order_key)))
-  return [questions[i] for i in rng.permutation(len(questions))]
+  return ([questions[i] for i in rng.permutation(len(questions))],
+          Coverage(sentences, too_long, without))
 
 
-def sentence_beginnings(text: str, per_sentence: int, rng) -> list[str]:
-  """Beginnings of every sentence, cut before a random word after the second."""
+def sentence_beginnings(text: str, per_sentence: int, rng,
+                        split=documents.split_sentences) -> list[str]:
+  """Beginnings of every sentence, cut before a random word after the second.
+
+  Args:
+    text: of a document.
+    per_sentence: how many, where a sentence has as many words.
+    rng: numpy generator.
+    split: text -> its sentences.
+  """
   beginnings = []
-  for sentence in documents.split_sentences(text):
-    words = sentence.split()
-    cuts = np.arange(min(2, len(words) - 1), len(words))
+  for sentence in split(text):
+    ends = words.word_ends(sentence)
+    cuts = np.arange(min(2, len(ends) - 1), len(ends))
     cuts = rng.choice(cuts[cuts > 0], min(per_sentence, (cuts > 0).sum()),
-                      replace=False) if len(words) > 1 else []
-    beginnings += [' '.join(words[:cut]) for cut in sorted(cuts)]
+                      replace=False) if len(ends) > 1 else []
+    beginnings += [sentence[:ends[cut - 1]] for cut in sorted(cuts)]
   return beginnings
 
 
@@ -289,39 +384,48 @@ def write_dreams(dreamer: Dreamer, document, segments: Segments, key,
     avoid: questions that no dream may ask.
 
   Returns:
-    (dreams, held_out): a list of Dream, and of (question, greedy answer) about
-    the same text that no dream contains.
+    (dreams, held_out, coverage): a list of Dream; of (question, greedy answer)
+    about the same text that no dream contains; how much of it was asked.
 
   Raises:
-    UserError: if the model wrote nothing that fits.
+    UserError: if no dream would tell of a sentence of the text.
   """
   s = dreamer.settings
   ask_key, held_key, dream_key = jax.random.split(key, 3)
-  asked = _question_dreams(dreamer, write_questions(
-      dreamer, document.text, segments, ask_key, avoid), answer_prompt)
+  questions, coverage = _covering_questions(
+      dreamer, document.text, segments, ask_key, avoid)
+  asked = _question_dreams(dreamer, questions, answer_prompt)
   held = asked[::s.held_out] if s.held_out else []
   kept = [pair for pair in asked if pair not in held]
   wanted = [d for _, d in kept] * s.answers_per_question
   rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-  beginnings = sentence_beginnings(document.text, s.recalls_per_sentence, rng)
+  beginnings = sentence_beginnings(
+      document.text, s.recalls_per_sentence, rng,
+      lambda text: askable(dreamer, text))
   recall = s.recall_prompt.format(topic=document.title)
-  wanted += [Dream('recall', recall, start, ()) for start in beginnings]
+  recalls = [Dream('recall', recall, start, ()) for start in beginnings]
+  fitting = [dream for dream in recalls if _fits(dreamer, dream)]
+  coverage = coverage._replace(
+      beginnings_too_long=len(recalls) - len(fitting))
+  wanted += fitting
+  if not (asked or fitting):
+    raise UserError(
+        f'nothing in the text can be asked about: found {coverage}. Raise '
+        f'dreams.prompt_tokens={s.prompt_tokens}, or give a text of sentences, '
+        'items or lines in a language that the model writes.')
   wanted += [Dream('open', p.format(topic=document.title), '', ())
              for p in s.open_prompts for _ in range(s.open_samples)]
   wanted += _library_dreams(
       dreamer, document, segments, jax.random.fold_in(ask_key, 1),
       (*avoid, *(question for question, _ in held)))
   wanted = [d for d in wanted if _fits(dreamer, d)]
-  if not wanted:
-    raise UserError(
-        'the model wrote nothing about the document that fits into '
-        f'dreams.prompt_tokens={s.prompt_tokens}: raise it.')
   dreams = _complete(dreamer, wanted, segments, dream_key)
   if not held:
-    return dreams, []
+    return dreams, [], coverage
   answered = _complete(dreamer, [d for _, d in held], segments, held_key, 0.0)
   answers = dreamer.texts(d.completion for d in answered)
-  return dreams, [(q, a) for (q, _), a in zip(held, answers, strict=True) if a]
+  return dreams, [(q, a) for (q, _), a in zip(
+      held, answers, strict=True) if a], coverage
 
 
 def recitations(dreamer: Dreamer, document) -> list[Dream]:
@@ -330,19 +434,22 @@ def recitations(dreamer: Dreamer, document) -> list[Dream]:
 
   What plain fine-tuning on a text learns from.
   """
-  s, chat = dreamer.settings, dreamer.chat
-  prompt, words = s.recall_prompt.format(topic=document.title), (
-      document.text.split())
+  s, chat, text = dreamer.settings, dreamer.chat, document.text
+  prompt = s.recall_prompt.format(topic=document.title)
+  ends = [0, *words.word_ends(text)]
+  before = lambda first, at: text[ends[first]:ends[at]].lstrip()
   dreams, at = [], 0
-  while at < len(words):
-    first = next(i for i in range(at + 1) if i == at or _fits(
-        dreamer, Dream('recall', prompt, ' '.join(words[i:at]), ())))
+  while at < len(ends) - 1:
+    fits = lambda i, at=at: _fits(
+        dreamer, Dream('recall', prompt, before(i, at), ()))
+    first = bisect.bisect_left(range(at), True, key=fits)
+    # A few tokens fewer may follow a word more.
+    first = next((i for i in range(max(0, first - 4), first) if fits(i)), first)
     end = at + 1
-    encode = lambda end, at=at: chat.tokenizer.encode(
-        (' ' if at else '') + ' '.join(words[at:end]))
-    while end < len(words) and len(encode(end + 1)) <= s.completion_tokens:
+    encode = lambda end, at=at: chat.tokenizer.encode(text[ends[at]:ends[end]])
+    while end < len(ends) - 1 and len(encode(end + 1)) <= s.completion_tokens:
       end += 1
-    dreams.append(Dream('recall', prompt, ' '.join(words[first:at]),
+    dreams.append(Dream('recall', prompt, before(first, at),
                         tuple(encode(end)[:s.completion_tokens])))
     at = end
   stop = chat.tokenizer.stop_ids[:1]

@@ -41,7 +41,7 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
   for n, text in enumerate(texts):
     requests = list(question_requests(dreamer, text))
     context = chat.document(text)
-    for i in range(per_text):
+    for i in range(per_text if requests else 0):
       of_sentence = requests[(n + i) % len(requests)]
       ids, opening = of_sentence[(2 * n + i) % len(of_sentence)]
       tried.append((text, context, opening, context + ids))

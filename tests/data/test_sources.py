@@ -49,10 +49,23 @@ def test_wikitext2_from_the_data_folder(folder):
     sources.wikitext2('valid')
 
 
+def test_a_line_end_inside_a_passage_ends_no_line(folder):
+  passage = {**PASSAGES[0], 'context': 'Tea is\u2028brewed\n from leaves.'}
+  (folder / 'squad/seal_train_passages.jsonl').write_bytes(
+      b'\xef\xbb\xbf' + json.dumps(passage, ensure_ascii=False).encode()
+      + b'\r\n')
+  (read,) = sources.squad_seal('train')
+  assert read.context == passage['context']
+
+
 @pytest.mark.parametrize('content, message', [
     (b'not gzip', 'cannot be read'),
-    (gzip.compress(b'{'), 'JSONDecodeError'),
-    (gzip.compress(b'[{"title": "Tea"}]'), "KeyError: 'context'"),
+    (gzip.compress(b'{'), 'not JSON'),
+    (gzip.compress(b'[{"title": "Tea"}]'), 'passage 0: "context" is missing'),
+    (gzip.compress(json.dumps([PASSAGES[1], {
+        **PASSAGES[0], 'questions': [{'question': 'Who?', 'answer': ' '}]
+    }]).encode()), 'passage 1, question 0: "answer" is empty'),
+    (gzip.compress(b'{"title": "Tea"}'), 'expected a list'),
 ])
 def test_broken_files_are_named(folder, content, message):
   file = folder / 'squad/squad_val.json.gz'

@@ -71,6 +71,22 @@ def test_table_shows_the_numbers_in_their_columns():
     assert part in text
 
 
+def test_a_small_gap_is_said_in_place_of_a_ratio():
+  text = printed({**REPORT, 'context_recovered': None,
+                  'context_recovered_net': None, 'context_gap': 0.0051})
+  assert 'the text helps by 0.005 nats a token, too little for a ratio' in text
+  assert '%' not in text[text.index('context recovered'):].splitlines()[0]
+
+
+def test_what_nothing_was_asked_about_is_said():
+  text = printed({
+      'sentences': 12, 'recollections_left_out': 3,
+      'sentences_without_question': {'too_long': 2, 'no_usable_question': 4}})
+  assert ('sentences that nothing was asked about: 6 of 12 (2 too long for a '
+          'request, 4 where the model wrote no question of use); recollections '
+          'left out as too long: 3') in ' '.join(text.split())
+
+
 def test_table_fits_eighty_columns():
   table = [line for line in printed(REPORT, 80).splitlines()
            if line.startswith(('│', '┃'))]

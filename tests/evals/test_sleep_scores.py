@@ -19,9 +19,23 @@ def test_what_controls_gain_is_subtracted_and_what_they_lose_is_not(
 
 
 def test_a_text_that_does_not_help_has_no_share():
-  for in_context in (4.0, 4.5, float('nan')):
+  for in_context in (4.0, 3.995, 3.71, 4.5, float('nan')):
     assert sleep_scores.recovered(4.0, 3.0, in_context, 5.0, 5.0) == (
         None, None)
+
+
+def test_the_least_gap_has_a_share():
+  assert sleep_scores.recovered(4.0, 3.8, 3.6, 5.0, 5.0)[0] == pytest.approx(
+      0.5)
+
+
+def test_questions_in_scripts_without_spaces_find_their_chunk():
+  chunks = [Document('', text) for text in (
+      '灯塔建于一九一一年。', '船长在岛上住了三十年。', 'A red house.')]
+  asked = [Question('船长在哪里住？', '岛上'), Question('谁建了灯塔？', '他'),
+           Question('Which house?', 'red')]
+  assert sleep_scores._by_chunk(asked, chunks) == [
+      [asked[1]], [asked[0]], [asked[2]]]
 
 
 def test_losses_are_pooled_over_tokens_with_and_without_chunks(monkeypatch):

@@ -77,6 +77,17 @@ def test_document(workdir, byte_tokenizer, expected, capsys, tmp_path):
   assert capsys.readouterr().out == want + '\n'
 
 
+def test_document_is_read_as_a_sleep_reads_it(
+    workdir, byte_tokenizer, expected, capsys, tmp_path):
+  (tmp_path / 'text').write_bytes(
+      'The tower\r\n\r\nBy Ada.\r\n'.encode('utf-16'))
+  asked(f'--checkpoint={workdir}', '--question', 'Who?',
+        f'--document={tmp_path / "text"}')
+  chat = ChatPrompts(byte_tokenizer)
+  assert capsys.readouterr().out == expected(
+      chat.document('By Ada.') + chat.after_document('Q: Who? A:')) + '\n'
+
+
 @pytest.mark.parametrize('end', ['', 'exit\nunread\n', '\nunread\n'])
 def test_loop(workdir, byte_tokenizer, expected, capsys, monkeypatch, end):
   asked(f'--checkpoint={workdir}', stdin='One?\nTwo?\n' + end,
@@ -100,8 +111,10 @@ def test_temperature_and_seed(workdir, capsys, monkeypatch):
 @pytest.mark.parametrize('flags, message', [
     (['--question=Why?'], 'required: --checkpoint'),
     (['--checkpoint=nowhere'], 'nowhere: no such folder'),
-    (['--checkpoint={}', '--document=no.txt'], 'no.txt: cannot be read'),
+    (['--checkpoint={}', '--document=no.txt'], 'no.txt: no such file'),
     (['--checkpoint={}', '--document={}/empty'], 'the file is empty'),
+    (['--checkpoint={}', '--document={}/latin'], 'line 2: not UTF-8 text'),
+    (['--checkpoint={}', '--document={}'], 'is a folder'),
     (['--checkpoint={}', '--document={}/long'], 'context of 256. Shorten'),
     (['--checkpoint={}', '--question=' + 250 * 'a'], 'the question: 2'),
     (['--checkpoint={}', '--max_new_tokens=0'], 'expected at least 1'),
@@ -111,6 +124,7 @@ def test_temperature_and_seed(workdir, capsys, monkeypatch):
 ])
 def test_wrong_input(workdir, flags, message):
   (workdir / 'empty').write_text('\n')
+  (workdir / 'latin').write_bytes('Zwei\nTürme'.encode('latin-1'))
   (workdir / 'long').write_text(300 * 'a')
   with pytest.raises(UserError, match=message):
     asked(*(flag.format(workdir) for flag in flags))

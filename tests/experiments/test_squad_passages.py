@@ -66,9 +66,10 @@ def test_intervals():
 
 
 def test_texts_that_do_not_help():
-  helpless = [report(3.0, 2.0, 3.5, 4.0, 0.0)]
-  assert squad_passages.summarise(helpless)['context_recovered'] is None
-  assert squad_passages.intervals(helpless)['context_recovered'] is None
+  for in_context in (3.5, 2.995, 2.71):
+    helpless = [report(3.0, 2.0, in_context, 4.0, 0.0)]
+    assert squad_passages.summarise(helpless)['context_recovered'] is None
+    assert squad_passages.intervals(helpless)['context_recovered'] is None
 
 
 def test_table(capsys):

@@ -9,13 +9,20 @@ import pytest
 
 from configs.consolidate import quick
 from configs.seeding import arms
-from experiments import _document, _main
+from experiments import _main
 from sleepjax.data import documents
 from sleepjax.errors import UserError
-from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
 from sleepjax.model import load_pretrained
+from sleepjax.runs import nights
 from sleepjax.runs.session import params_sha256
+from sleepjax.tasks.document import (
+    DocumentTask,
+    ExamConfig,
+    Reading,
+    bundled_controls,
+    slept_on,
+)
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 from sleepjax.writing import rehearsal
@@ -47,13 +54,21 @@ def settings(**changes):
       cycle.SleepConfig, sleep, 'config.sleep'))
 
 
+def task_of(model, document=None, seed=0, controls=True, **changes):
+  document = document or documents.bundled_document('lighthouse')
+  return DocumentTask(
+      model, Reading(document, documents.bundled_questions('lighthouse'),
+                     bundled_controls()[:1] if controls else ()),
+      settings(**changes)[1], ExamConfig(drift_tokens=64, max_new_tokens=4),
+      seed)
+
+
 def run(workdir, seed=0, **changes):
-  config, sleep = settings(**changes)
-  return _document.run(
-      load_pretrained(str(TINY)), documents.bundled_document('lighthouse'),
-      documents.bundled_questions('lighthouse'),
-      _document.bundled_controls()[:1], json.loads(json.dumps(config)), sleep,
-      _document.ExamConfig(drift_tokens=64, max_new_tokens=4), seed, workdir)
+  model = load_pretrained(str(TINY))
+  config = json.loads(json.dumps(settings(**changes)[0]))
+  del config['saving']
+  return slept_on(task_of(model, seed=seed, **changes), model, nights.Run(
+      workdir, config, seed))[0]
 
 
 @pytest.fixture(scope='module')
@@ -78,26 +93,19 @@ def test_each_chunk_is_followed_by_a_sleep(whole):
   assert {line['cycle'] for line in lines if line['phase'] == 'dream'} <= {0, 1}
 
 
-def test_a_report_is_of_its_own_document(whole, tmp_path):
-  """Also one that an earlier version wrote, without the document's hash."""
+def test_a_report_is_of_its_own_document(whole):
   workdir, report = whole
+  model = load_pretrained(str(TINY))
   document = documents.bundled_document('lighthouse')
-  others = (documents.Document(document.title, document.text + ' More.'),
-            documents.Document('Another', document.text))
-  has_ended = lambda folder, document: _document.finished(
-      folder, report['config'], document) is not None
-  assert has_ended(workdir, document)
-  assert not has_ended(workdir, others[0])
-  old = {k: v for k, v in report.items() if k != 'document_sha256'}
-  report_lib.write_report(tmp_path, old)
-  assert has_ended(tmp_path, document)
-  assert not has_ended(tmp_path, others[1])
-  config = {**report['config'], 'seed': 9}
-  assert _document.finished(workdir, config, document) is None
+  other = documents.Document(document.title, document.text + ' More.')
+  has_ended = lambda document, config: nights.finished(
+      workdir, config, task_of(model, document).identity()) is not None
+  assert has_ended(document, report['config'])
+  assert not has_ended(other, report['config'])
+  assert not has_ended(document, {**report['config'], 'seed': 9})
   with pytest.raises(UserError, match='the result of another document'):
-    _document.run(
-        load_pretrained(str(TINY)), others[0], [], [], report['config'],
-        settings()[1], _document.ExamConfig(), 0, workdir)
+    nights.run(task_of(model, other), model, settings()[1], nights.Run(
+        workdir, report['config']))
 
 
 def test_the_report_has_every_key_and_is_on_disk(whole):
@@ -136,12 +144,9 @@ def test_another_seed_ends_elsewhere(whole, tmp_path):
 
 def test_a_workdir_of_another_architecture_is_refused(whole):
   model = load_pretrained(str(TINY.parent / 'qwen3'))
-  config, sleep = settings()
   with pytest.raises(UserError, match='another architecture'):
-    _document.run(
-        model, documents.bundled_document('lighthouse'),
-        documents.bundled_questions('lighthouse'), [], config, sleep,
-        _document.ExamConfig(), 0, whole[0])
+    nights.run(task_of(model, controls=False), model, settings()[1],
+               nights.Run(whole[0], whole[1]['config']))
 
 
 def test_slots_of_chosen_layers_only(tmp_path):

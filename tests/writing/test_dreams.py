@@ -94,6 +94,80 @@ def test_a_long_text_gets_fewer_questions_a_sentence(
   assert [len(r) for r in requests] == [2 * expected] * 2
 
 
+LONG = 'The keeper of the tower wrote of birds and weather ' * 12
+
+
+@pytest.mark.parametrize('text', [
+    LONG, '灯塔的看守人写下了鸟和天气' * 30, 'x' * 600])
+def test_a_sentence_too_long_for_a_request_is_asked_about_in_parts(chat, text):
+  writer = dreams.Dreamer(None, None, chat, dreams.DreamConfig(
+      question_prompt='Ask a question about this: {sentence}',
+      openings=('Who', 'In what year'), recall_prompt='', open_prompts=(),
+      topic_prompt=''))
+  parts = dreams.askable(writer, text)
+  assert len(parts) > 1
+  assert ''.join(''.join(parts).split()) == ''.join(text.split())
+  for requests in dreams.question_requests(writer, text):
+    assert all(len(ids) <= 72 + 40 for ids, _ in requests)
+  dreams.check_askable(writer, [text])
+  for nothing in ('12 - 13 - 14', ''):
+    with pytest.raises(UserError, match='nothing in the text can be asked'):
+      dreams.check_askable(writer, [nothing])
+
+
+def test_what_nothing_was_asked_about_is_counted(chat, monkeypatch):
+  """Of three sentences one gets a question of use."""
+  settings = dreams.DreamConfig(
+      question_prompt='{sentence}', openings=('Who',), recall_prompt='{topic}',
+      open_prompts=('{topic}',), topic_prompt='', held_out=0, open_samples=1,
+      recalls_per_sentence=1)
+  replies = {'The ferry Alma': ' sailed the ferry Alma?'}
+  monkeypatch.setattr(dreams.Dreamer, 'write', lambda self, prompts, key, **_: [
+      chat.tokenizer.encode(next(
+          (reply for begin, reply in replies.items()
+           if begin in chat.tokenizer.decode(ids)), 'nothing'))
+      for ids in prompts])
+  writer = dreams.Dreamer(None, None, chat, settings)
+  text = TEXT + ' The crew lived on barley and fish.'
+  written, held, coverage = dreams.write_dreams(
+      writer, Document('T', text), (), jax.random.key(0), '{question}')
+  assert coverage == dreams.Coverage(3, 0, 2, 0)
+  assert [d.prompt for d in written if d.kind == 'question'] == [
+      'Who sailed the ferry Alma?']
+  replies.clear()
+  monkeypatch.setattr(dreams, '_fits', lambda *_: False)
+  with pytest.raises(UserError, match=(
+      'found 3 sentences, 0 too long for a request, 3 whose replies')):
+    dreams.write_dreams(
+        writer, Document('T', text), (), jax.random.key(0), '{question}')
+
+
+def test_recitations_are_the_text_to_the_character(chat):
+  text = '| tower | height |\n|---|---|\n' + ''.join(
+      f'| Skarrow {i} |  {i} m |\n' for i in range(20)) + 'if x:\n\treturn 1'
+  writer = dreams.Dreamer(None, None, chat, dreams.DreamConfig(
+      question_prompt='', openings=('Who',), recall_prompt='About {topic}.',
+      open_prompts=(), topic_prompt=''))
+  said = dreams.recitations(writer, Document('T', text))
+  pieces = said[:next(i for i, d in enumerate(said) if i and not d.start)]
+  decoded = [chat.tokenizer.decode(d.completion) for d in pieces]
+  assert len(pieces) > 5 and ''.join(decoded) == text
+  for i, dream in enumerate(pieces):
+    assert ''.join(decoded[:i]).endswith(dream.start)
+    assert len(dream.student_ids(chat)) <= writer.settings.prompt_tokens
+
+
+@pytest.mark.parametrize('reply, text', [
+    ('船长在岛上住了多少年？', '船长在岛上住了三十年。'),
+    ('लाइटहाउस किसने डिज़ाइन किया था?', 'लाइटहाउस आन्ना ने डिज़ाइन किया।'),
+    ('من صمم المنارة الجديدة؟', 'صممت أوتيلي المنارة الجديدة.'),
+    ('Où se trouve l’île d’été ?', 'L’île d’été est au nord.')])
+def test_questions_in_other_scripts_are_of_use(reply, text):
+  assert cleaning.clean_question(reply, text, FORBIDDEN) == reply
+  assert cleaning.clean_question(reply, 'A red house.', FORBIDDEN) is None
+  assert cleaning.distinct([reply, reply, reply[:-3]]) == [reply, reply[:-3]]
+
+
 def test_sentence_beginnings_are_proper_and_seeded():
   draw = lambda n: dreams.sentence_beginnings(
       TEXT, 3, np.random.default_rng(n))
@@ -103,6 +177,10 @@ def test_sentence_beginnings_are_proper_and_seeded():
     assert beginning in TEXT and len(beginning.split()) >= 2
     assert TEXT.index(beginning) in (0, TEXT.index('Its'))
   assert first == draw(0) and first != draw(1)
+  chinese = '灯塔建于一九一一年，由老船长看守了整整三十年。'
+  begun = dreams.sentence_beginnings(chinese, 3, np.random.default_rng(0))
+  assert len(set(begun)) == 3
+  assert all(chinese.startswith(b) and 2 <= len(b) for b in begun)
 
 
 def test_document_prefix_and_prompt_join_to_the_whole_chat(chat):
@@ -129,7 +207,7 @@ def test_wake_chunks_cover_the_text_in_order(chat):
   document = Document('Harbour', ' '.join(sentences))
   chunks = wake_chunks(chat, document, 200, 8192)
   assert len(chunks) > 3
-  assert ' '.join(c.text for c in chunks) == document.text
+  assert ''.join(c.text for c in chunks) == document.text
   for chunk in chunks:
     assert len(chat.document(chunk.text)) <= 200
     assert chunk.title == 'Harbour'
@@ -194,15 +272,17 @@ def test_content_free_tokens(chat):
 def test_a_real_model_writes_questions_where_none_are_given(chat):
   """What a run without --questions is scored on."""
   from configs.consolidate import quick
-  from experiments import _document, _main
+  from experiments import _main
   from sleepjax.model import load_pretrained
+  from sleepjax.tasks.document import DocumentTask, ExamConfig, Reading
 
   config = quick.get_config()
   settings = _main.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
   model = load_pretrained('smollm2-135m-instruct')
-  questions = _document._generated_questions(
-      model, chat, [Document('Alma', TEXT)], settings, jax.random.key(0))
+  task = DocumentTask(
+      model, Reading(Document('Alma', TEXT)), settings, ExamConfig())
+  questions = task._written_questions(settings.for_compute(model))
   assert 1 <= len(questions) <= 12
   assert len({q.question for q in questions}) == len(questions)
   for q in questions:
@@ -228,7 +308,7 @@ def test_a_real_model_dreams_by_the_library(chat):
       model.config, model.params, 'auto', settings.unroll)
   segment = context.read_document(compute, params, chat, TEXT)
   writer = dreams.Dreamer(compute, params, chat, settings.dreams)
-  written, _ = dreams.write_dreams(
+  written, _, coverage = dreams.write_dreams(
       writer, Document('The ferry Alma', TEXT), (segment,), jax.random.key(0),
       '{question}')
   kinds = [d.kind for d in written]

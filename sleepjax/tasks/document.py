@@ -1,0 +1,303 @@
+"""One document: read in chunks, a sleep after each, and an exam about it."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sleepjax import seeds
+from sleepjax.data import documents, sources
+from sleepjax.data.chunks import wake_chunks
+from sleepjax.data.documents import Document, Question
+from sleepjax.errors import UserError, check_least
+from sleepjax.evals import report as report_lib
+from sleepjax.evals import sleep_scores
+from sleepjax.evals.questions import AnswerConfig, check_scorable
+from sleepjax.growth import slots
+from sleepjax.lifecycle.config import SleepConfig
+from sleepjax.lifecycle.cycle import SleepReport
+from sleepjax.lifecycle.written import Day
+from sleepjax.model import Model
+from sleepjax.runs import nights
+from sleepjax.runs.nights import remembered
+from sleepjax.runs.task import Progress
+from sleepjax.sampling import context
+from sleepjax.training.observer import Observer
+from sleepjax.writing import dreams
+
+_GENERATED_QUESTIONS = 12  # Written per chunk where the user gives none.
+_REMEMBERED = 64  # Prompts about earlier chunks that each sleep retains.
+_BEGINNING = 1000  # Characters of a text, of which one has a token.
+_BLOCK = 8  # Slots that a pool gains at once, at least.
+_QUESTIONS_KEY = 2 ** 20  # Folded in: no cycle has so high a number.
+
+
+@dataclasses.dataclass(frozen=True)
+class ExamConfig:
+  """What a run is scored on besides its own questions.
+
+  drift: 'wikitext2' (validation text) or 'bundled'.
+  drift_tokens: how much of it.
+  max_new_tokens, batch_rows: of greedy answers.
+  """
+
+  drift: str = 'bundled'
+  drift_tokens: int = 2048
+  max_new_tokens: int = 32
+  batch_rows: int = 8
+
+  def __post_init__(self):
+    if self.drift not in ('wikitext2', 'bundled'):
+      raise ValueError(
+          f"drift={self.drift!r} must be 'wikitext2' or 'bundled'.")
+    # A token is predicted from those before it.
+    check_least(self, drift_tokens=2, max_new_tokens=1, batch_rows=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+  """What is read, and what it is asked.
+
+  document: the text.
+  questions: for scoring only, or None to let the model write them.
+  controls: (document, questions) that it does not read.
+  where: the questions come from, for messages.
+  """
+
+  document: Document
+  questions: Sequence[Question] | None = None
+  controls: Sequence[tuple[Document, Sequence[Question]]] = ()
+  where: str = 'the questions'
+
+
+def bundled_controls() -> list[tuple[Document, tuple[Question, ...]]]:
+  """Documents about invented things, with questions: nobody has read them."""
+  return [(documents.bundled_document(name), documents.bundled_questions(name))
+          for name in documents.bundled_names('control_')]
+
+
+def slept_on(task: 'DocumentTask', model: Model, place: nights.Run
+             ) -> tuple[dict[str, Any], bool]:
+  """The report of a document, from an earlier run where that has ended.
+
+  Returns:
+    (report, whether it stood there already). `report.png` lies beside it.
+  """
+  found = nights.finished(place.workdir, place.config, task.identity())
+  report = found or nights.run(task, model, task.settings, place)
+  if not found or not (place.workdir / 'report.png').exists():
+    report_lib.draw_run(place.workdir, report)
+  return report, found is not None
+
+
+def text_sha256(document: Document) -> str:
+  """Hash of a document's text, by which runs of it are told apart."""
+  return hashlib.sha256(document.text.encode()).hexdigest()
+
+
+class DocumentTask:
+  """Chunks of one document as days; see `sleepjax.runs.task.Task`.
+
+  Its progress has
+    questions, source: what is asked, and whether a 'file' gave it.
+    before: scores of the model before all sleeps.
+    sleeps: `SleepReport` of each, as dictionaries.
+  """
+
+  retains_base = False
+
+  def __init__(self, model: Model, reading: Reading, settings: SleepConfig,
+               exam: ExamConfig, seed: int = 0):
+    """Checks all that a run is given, before its first slow step.
+
+    Args:
+      model: who will read.
+      reading: what is read and asked.
+      settings: of every sleep.
+      exam: of the scores.
+      seed: of the questions that the model writes.
+
+    Raises:
+      UserError: something cannot be read, asked or scored; the message names
+        it.
+    """
+    self.reading, self.settings, self.exam, self.seed = (
+        reading, settings, exam, seed)
+    self.answers = AnswerConfig(
+        settings.answer_prompt, exam.max_new_tokens, exam.batch_rows)
+    self._rehearsal = [documents.bundled_document(name).text
+                       for name in documents.bundled_names('rehearsal_')]
+    self.chunks, self.drift = self._checked(model)
+    self.nights = len(self.chunks)
+
+  def identity(self) -> dict[str, Any]:
+    return {'document_sha256': text_sha256(self.reading.document)}
+
+  def prepare(self, model: Model) -> Model:
+    # With room for its slots the model is the same, and so are the programs
+    # that score it afterwards.
+    return self.with_room(model, 0)
+
+  def with_room(self, model: Model, night: int) -> Model:
+    """Slots are added in blocks of at least as many as there are.
+
+    So that programs are compiled anew a few times in a long life, and half of
+    the pool at most is empty.
+    """
+    s, left = self.settings, self.nights - night
+    used = np.asarray(slots.is_open(model.config, model.params))
+    if s.trained == 'slot':
+      room = 0 if not used.all() else min(left, max(_BLOCK, len(used)))
+    else:
+      room = int(s.trained == 'static_slot' and not len(used))
+    if not room:
+      return model
+    return model.with_params(*slots.allocate_pool(
+        model.config, model.params, room, s.slot_rank))
+
+  def before(self, model: Model, ready: Model, observer: Observer) -> Progress:
+    with observer.phase('evaluate before', total=1) as phase:
+      asked, source = self.reading.questions, 'file'
+      if asked is None:
+        asked, source = self._written_questions(ready), 'generated'
+      progress = {'questions': [dataclasses.asdict(q) for q in asked],
+                  'source': source, 'sleeps': []}
+      progress['before'] = self._score(ready, progress)
+      phase.advance(closed_book_nll=progress['before']['closed_book_nll'])
+    return progress
+
+  def day(self, night: int, progress: Progress) -> Day:
+    avoid = ([q['question'] for q in progress['questions']]
+             if progress['source'] == 'generated' else ())
+    return Day(
+        self.chunks[night], self._rehearsal, avoid, remembered(
+            [sleep['texts'] for sleep in progress['sleeps']], _REMEMBERED,
+            self.seed, night), self.chunks[:night])
+
+  def morning(self, night: int, model: Model, ready: Model,
+              report: SleepReport, progress: Progress, observer: Observer
+              ) -> None:
+    progress['sleeps'].append(dataclasses.asdict(report))
+
+  def summary(self, progress: Progress, ready: Model, observer: Observer
+              ) -> dict[str, Any]:
+    with observer.phase('evaluate after', total=1) as phase:
+      after = self._score(ready, progress)
+      phase.advance(closed_book_nll=after['closed_book_nll'])
+    sleeps = progress['sleeps']
+    hand_overs = [sleep['hand_over'] for sleep in sleeps]
+    return {
+        'document': self.reading.document.title,
+        'questions': len(progress['questions']),
+        'questions_source': progress['source'], 'sleeps': len(sleeps),
+        **sleep_scores.compare(progress['before'], after),
+        'growth_max_abs_logit_change': max(
+            sleep['growth_max_abs_logit_change'] for sleep in sleeps),
+        'growth_shapes': [
+            sleep['growth_shapes'].splitlines() for sleep in sleeps],
+        'dreams': sum(sleep['dreams'] for sleep in sleeps),
+        **_coverage([sleep['coverage'] for sleep in sleeps]),
+        'hand_overs': hand_overs,
+        'retention_divergence': [h['retention_divergence'] for h in hand_overs],
+        'sleeps_rolled_back': sum(h['rolled_back'] for h in hand_overs),
+        **_dreaming([sleep['dreaming'] for sleep in sleeps])}
+
+  def files(self, progress: Progress) -> dict[str, Any]:
+    return {'dreams.json': {'sleeps': progress['sleeps'],
+                            'questions': progress['questions']}}
+
+  def _score(self, ready, progress):
+    asked = [Question(**q) for q in progress['questions']]
+    return sleep_scores.score_model(
+        ready.config, ready.params, ready.chat, sleep_scores.Exam(
+            self.chunks, asked, self.reading.controls, self.drift),
+        self.answers)
+
+  def _written_questions(self, ready):
+    """Questions that the model writes about each chunk while it has it."""
+    s, key = self.settings, jax.random.fold_in(
+        seeds.key_of(self.seed), _QUESTIONS_KEY)
+    dreamer = dreams.Dreamer(ready.config, ready.params, ready.chat, s.dreams)
+    questions = []
+    for i, chunk in enumerate(self.chunks):
+      segment = context.read_document(
+          ready.config, ready.params, ready.chat, chunk.text)
+      questions += [Question(q, a) for q, a in dreams.write_exam(
+          dreamer, chunk.text, (segment,), jax.random.fold_in(key, i),
+          s.answer_prompt, _GENERATED_QUESTIONS)]
+    if not questions:
+      raise UserError(
+          'the model could not write questions about the document: give some '
+          'with --questions=FILE.json.')
+    return questions
+
+  def _checked(self, model):
+    """(the document's chunks, tokens of the unrelated text)."""
+    s, r, chat = self.settings, self.reading, model.chat
+    slots.layer_mask(model.config, s.slot_layers)  # Refused at once.
+    chunks = wake_chunks(
+        chat, r.document, s.context_tokens,
+        model.config.max_context - s.reply_tokens)
+    if s.source == 'dreams':
+      dreams.check_askable(
+          dreams.Dreamer(None, None, chat, s.dreams),
+          [chunk.text for chunk in chunks])
+    exams = [(r.document, r.questions or (), r.where), *(
+        (control, asked, f'control questions on {control.title!r}')
+        for control, asked in r.controls)]
+    for text, asked, place in exams:
+      if len(chat.document(text.text[:_BEGINNING])) <= len(chat.document('')):
+        raise UserError(
+            f'the text {text.title!r} begins with nothing that has a token in '
+            "the model's vocabulary, so there is nothing to read.")
+      read = (max(len(chat.document(chunk.text)) for chunk in chunks)
+              if text is r.document else len(chat.document(text.text)))
+      check_scorable(chat, asked, place, self.answers,
+                     model.config.max_context - read)
+    drift = model.tokenizer.encode_stream(
+        _drift_text(self.exam))[:self.exam.drift_tokens]
+    if len(drift) < 2:
+      raise UserError(
+          f'exam.drift={self.exam.drift!r}: its text has {len(drift)} tokens '
+          "in the model's vocabulary; perplexity needs two.")
+    return chunks, drift
+
+
+def _drift_text(settings):
+  if settings.drift == 'wikitext2':
+    return sources.wikitext2('valid')
+  return documents.bundled_document('drift').text
+
+
+def _coverage(coverages: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+  """Of how many sentences nothing was asked, and why, over all sleeps."""
+  coverages = [c for c in coverages if c]
+  if not coverages:
+    return {}
+  total = lambda name: sum(c[name] for c in coverages)
+  return {
+      'sentences': total('sentences'),
+      'sentences_without_question': {
+          'too_long': total('too_long'),
+          'no_usable_question': total('without_question')},
+      'recollections_left_out': total('beginnings_too_long')}
+
+
+def _dreaming(nights: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Of the second stage: how its dreams did, first and last, and its end."""
+  nights = [night for night in nights if night]
+  rounds = [r for night in nights for r in night['rounds']]
+  if not rounds:
+    return {'dream_rounds': 0}
+  written = [night['write_back'] for night in nights if night['write_back']]
+  return {
+      'dream_rounds': len(rounds),
+      'dream_success_rate': float(np.mean([r['success_rate'] for r in rounds])),
+      'dream_success_rates': [[r['success_rate'] for r in night['rounds']]
+                              for night in nights],
+      'dream_tau_before': [r['tau_before'][0] for r in rounds],
+      'dream_tau_after': [w['tau_after'] for w in written],
+      'dream_rolled_back': sum(w['rolled_back'] for w in written)}
