@@ -21,9 +21,9 @@ import re
 from collections.abc import Sequence
 
 from sleepjax.data.documents import Question, split_sentences
+from sleepjax.data.words import FUNCTION_WORDS
 from sleepjax.evals import answers
 from sleepjax.evals.knows import other_golds
-from sleepjax.losses.imitation import FUNCTION_WORDS
 
 MOST = 3
 LEAST = 2

@@ -23,6 +23,7 @@ margin can exceed the one in view: read both as changes from before.
 """
 
 import collections
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -219,29 +220,28 @@ def _rows(config, params, chat, asked, choices, contrasts, golds, settings,
           segment):
   rows = _answer_rows(config, params, chat, asked, golds, settings, segment)
 
-  def losses(pairs):
-    """{(question, answer): (nats, tokens)}, each scored once."""
-    pairs = list(dict.fromkeys(pairs))
-    return dict(zip(pairs, zip(*questions_lib.answer_nats(
-        config, params, chat, [Question(*pair) for pair in pairs], settings,
-        segment))))
+  def losses(question, replies):
+    """{answer: (nats, tokens)}, each scored once."""
+    replies = list(dict.fromkeys(replies))
+    return dict(zip(replies, zip(*questions_lib.answer_nats(
+        config, params, chat, [Question(question, r) for r in replies],
+        settings, segment))))
 
-  pairs = [(q.question, answer)
-           for q, choice, others in zip(asked, choices, contrasts)
-           for answer in (q.answer, *choice.distractors, *others)]
-  of_questions = losses(pairs)
-  of_nothing = losses([('', answer) for _, answer in pairs])
+  replies = [(q.answer, *choice.distractors, *others)
+             for q, choice, others in zip(asked, choices, contrasts)]
+  of_nothing = losses('', itertools.chain.from_iterable(replies))
 
-  for row, q, choice, others in zip(rows, asked, choices, contrasts):
-    gains, tokens = {}, {}
-    for answer in (q.answer, *choice.distractors, *others):
-      nats, tokens[answer] = of_questions[q.question, answer]
-      gains[answer] = float(of_nothing['', answer][0] - nats)
-    per_token = {answer: gains[answer] / tokens[answer] for answer in gains}
+  for row, q, choice, others, named in zip(
+      rows, asked, choices, contrasts, replies):
+    of_question = losses(q.question, named)
+    gains = {reply: float(of_nothing[reply][0] - nats)
+             for reply, (nats, _) in of_question.items()}
+    per_token = {reply: gains[reply] / tokens
+                 for reply, (_, tokens) in of_question.items()}
+    nats, tokens = of_question[q.answer]
     row.update(
         kind=choice.kind, distractors=list(choice.distractors),
-        nats=float(of_questions[q.question, q.answer][0]),
-        tokens=int(tokens[q.answer]), choice=None, margin=None)
+        nats=float(nats), tokens=int(tokens), choice=None, margin=None)
     if len(choice.distractors) >= distractors.LEAST:
       row['choice'] = choose(
           gains[q.answer], [gains[a] for a in choice.distractors])

@@ -21,8 +21,8 @@ from sleepjax.mesh.sharding import to_host
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
+from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.sampling import sampler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +103,9 @@ def answer_nats(config: ModelConfig, params, chat: ChatPrompts,
                                                          np.ndarray]:
   """Loss of every question's gold answer in nats, and its number of tokens.
 
+  What all prompts begin with is read once: answers to one question cost little
+  more than their own tokens.
+
   Args:
     config, params: the model, in the same layout.
     chat: renders prompts.
@@ -116,9 +119,13 @@ def answer_nats(config: ModelConfig, params, chat: ChatPrompts,
   """
   prompts = _prompt_ids(chat, settings, questions, segment is not None)
   golds = [chat.tokenizer.encode(q.answer) for q in questions]
-  P = rows_lib.bucket(max(map(len, prompts)))
-  N = rows_lib.bucket(max(map(len, golds)), 16)
   segments = () if segment is None else (segment,)
+  shared = rows_lib.worth_sharing(prompts)
+  if shared:
+    segments += (context.read_prefix(config, params, shared, segments),)
+    prompts = [prompt[len(shared):] for prompt in prompts]
+  P = rows_lib.bucket(max(map(len, prompts)), 8)
+  N = rows_lib.bucket(max(map(len, golds)), 16)
   nats = []
   for batch, real in _batches(list(zip(prompts, golds)), settings.batch_rows):
     rows = rows_lib.Rows(*rows_lib.pad_left([p for p, _ in batch], P),

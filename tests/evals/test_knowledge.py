@@ -20,6 +20,7 @@ ASKED = (Question('Who came?', 'Ann Lee'), Question('Whom?', 'Bo Roe'),
 CONTROL = (Document('', 'Cy Fox saw Di Orr.'),
            (Question('Who saw?', 'Cy Fox'), Question('Whom did he?', 'Di Orr')))
 EXAM = Exam([TEXT], ASKED, [CONTROL], [])
+UNCONTROLLED = Exam([TEXT], ASKED, [], [])
 SETTINGS = AnswerConfig(max_new_tokens=4, batch_rows=3)
 
 
@@ -77,7 +78,7 @@ def test_a_model_that_says_every_answer_is_wrong(student):
   """All that is said lies within fifteen words, the right answer first."""
   lists = lambda question, viewed: ' and '.join(
       sorted((q.answer for q in ASKED), key=RIGHT[question].__ne__))
-  rows = student(untaught, lists, Exam([TEXT], ASKED, [], []))['closed_book']
+  rows = student(untaught, lists, UNCONTROLLED)['closed_book']
   assert all(row['answer'].startswith(row['gold']) for row in rows)
   assert not any(row['knows'] for row in rows)
 
@@ -87,15 +88,14 @@ def test_a_model_without_preferences_is_at_chance(talker, byte_tokenizer):
   config, params = talker
   params = {**params, 'final_norm': jax.tree.map(
       np.zeros_like, params['final_norm'])}
-  scores = knowledge.score(
-      dataclasses.replace(config, max_context=512), params,
-      ChatPrompts(byte_tokenizer), EXAM, SETTINGS)
-  report = knowledge.compare(scores, scores)
-  for when in ('before', 'after', 'in_view'):
-    assert report[f'knows_{when}'] == 0
-    assert report[f'choice_{when}'] == pytest.approx(report['choice_chance'])
-    assert report[f'margin_{when}'] == pytest.approx(0, abs=1e-4)
-  assert report['knowledge_recovered'] is None
+  rows = knowledge.score(
+      dataclasses.replace(config, max_context=512), params, ChatPrompts(
+          byte_tokenizer), UNCONTROLLED, SETTINGS, False)['closed_book']
+  assert not any(row['knows'] for row in rows)
+  assert [row['choice'] for row in rows] == pytest.approx(
+      [1 / 3, 1 / 3, 1 / 3, None])
+  assert [row['margin'] for row in rows] == pytest.approx([0] * 4, abs=1e-4)
+  assert rows[0]['nats'] == pytest.approx(7 * np.log(config.vocab_size))
 
 
 def test_scores_do_not_depend_on_the_rows_beside_them(talker, byte_tokenizer):
@@ -103,9 +103,10 @@ def test_scores_do_not_depend_on_the_rows_beside_them(talker, byte_tokenizer):
   config, params = talker
   config = dataclasses.replace(config, max_context=512)
   chat = ChatPrompts(byte_tokenizer)
-  at_once, apart = (knowledge.score(config, params, chat, EXAM, AnswerConfig(
-      max_new_tokens=4, batch_rows=rows)) for rows in (16, 3))
-  for name in ('closed_book', 'in_view', 'controls'):
+  at_once, apart = (knowledge.score(
+      config, params, chat, UNCONTROLLED, AnswerConfig(
+          max_new_tokens=4, batch_rows=rows)) for rows in (16, 3))
+  for name in ('closed_book', 'in_view'):
     assert len(at_once[name]) == len(apart[name]) > 0
     for row, other in zip(at_once[name], apart[name]):
       for key in ('nats', 'margin', 'choice', 'answer', 'knows'):
