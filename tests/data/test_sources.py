@@ -43,7 +43,7 @@ def test_squad_from_the_data_folder(folder):
 
 def test_wikitext2_from_the_data_folder(folder):
   (folder / 'wikitext2/test.txt.gz').write_bytes(
-      gzip.compress(b' = Tea = \n'))
+      gzip.compress(b' = Tea = \n', mtime=0))
   assert sources.wikitext2('test') == ' = Tea = \n'
   with pytest.raises(UserError, match='set SLEEPJAX_DATA_DIR .*valid.txt'):
     sources.wikitext2('valid')
@@ -60,12 +60,13 @@ def test_a_line_end_inside_a_passage_ends_no_line(folder):
 
 @pytest.mark.parametrize('content, message', [
     (b'not gzip', 'cannot be read'),
-    (gzip.compress(b'{'), 'not JSON'),
-    (gzip.compress(b'[{"title": "Tea"}]'), 'passage 0: "context" is missing'),
+    (gzip.compress(b'{', mtime=0), 'not JSON'),
+    (gzip.compress(b'[{"title": "Tea"}]', mtime=0),
+     'passage 0: "context" is missing'),
     (gzip.compress(json.dumps([PASSAGES[1], {
         **PASSAGES[0], 'questions': [{'question': 'Who?', 'answer': ' '}]
-    }]).encode()), 'passage 1, question 0: "answer" is empty'),
-    (gzip.compress(b'{"title": "Tea"}'), 'expected a list'),
+    }]).encode(), mtime=0), 'passage 1, question 0: "answer" is empty'),
+    (gzip.compress(b'{"title": "Tea"}', mtime=0), 'expected a list'),
 ])
 def test_broken_files_are_named(folder, content, message):
   file = folder / 'squad/squad_val.json.gz'

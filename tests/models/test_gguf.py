@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sleepjax import model as load
 from sleepjax.errors import UserError
-from sleepjax.models import gguf, load, transformer, weight_map
+from sleepjax.models import gguf, transformer, weight_map
 from sleepjax.models.config import ModelConfig, RopeScaling
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
