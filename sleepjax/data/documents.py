@@ -28,6 +28,11 @@ class Document:
   title: str
   text: str
 
+  @classmethod
+  def read(cls, path: str | os.PathLike) -> 'Document':
+    """The document in a text file; see `read_document`."""
+    return read_document(path)
+
 
 @dataclasses.dataclass(frozen=True)
 class Question:

@@ -79,16 +79,16 @@ class DreamingConfig:
   """
 
   rounds: int = 1
-  dreams: int = 16
+  dreams: int = 12
   rehearsed: int = 0
   curriculum: str = 'learnability'
-  dream_tokens: int = 32
-  prompt_tokens: int = 80
+  dream_tokens: int = 24
+  prompt_tokens: int = 72
   temperature: float = 1.0
   random_expert: bool = True
   selection: str = 'gradient_norm'
-  top_k: int = 4
-  random: int = 2
+  top_k: int = 3
+  random: int = 1
   gradient_rows: int = 4
   inner_adapter: str = 'slot'
   inner_rank: int = 32
@@ -101,15 +101,15 @@ class DreamingConfig:
   outer_start: str = 'last_round'
   outer_steps: int = 4
   outer_learning_rate: float = 3e-4
-  generator_rank: int = 64
-  generator_alpha: float = 128.0
+  generator_rank: int = 16
+  generator_alpha: float = 32.0
   generator: str = 'kept'
-  write_back_steps: int = 8
-  write_back_learning_rate: float = 1e-3
+  write_back_steps: int = 6
+  write_back_learning_rate: float = 5e-4
   write_back_dreams: int = 2
-  questions: int = 16
+  questions: int = 8
   agreement_samples: int = 4
-  agreement: float = 0.75
+  agreement: float = 0.3
   max_retention_divergence: float = 0.05
 
   def __post_init__(self):

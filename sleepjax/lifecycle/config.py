@@ -45,14 +45,14 @@ class SleepConfig:
   replay: of 'text', half the rows are of earlier texts (experience replay).
   """
 
-  dreams: DreamConfig
-  seeding: SeedingConfig
-  dreaming: DreamingConfig | None
-  answer_prompt: str = '{question}'
+  dreams: DreamConfig = DreamConfig()
+  seeding: SeedingConfig = SeedingConfig()
+  dreaming: DreamingConfig | None = DreamingConfig()
+  answer_prompt: str = '{question} Answer briefly.'
   context_tokens: int = 512
   slot_rank: int = 64
   slot_layers: tuple[int, ...] = ()
-  rehearsal_per_text: int = 4
+  rehearsal_per_text: int = 6
   rehearsal_tokens: int = 288
   rehearse_asking: bool = False
   memories: int = 0

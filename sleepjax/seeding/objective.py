@@ -81,8 +81,8 @@ class SeedingConfig:
     1612.00796), λ/2 Σ F Δ², for deltas to all layers; 0 switches it off.
   """
 
-  steps: int = 120
-  rows: int = 12
+  steps: int = 130
+  rows: int = 8
   rows_at_once: int = 0
   on_policy: float = 0.1
   group_size: int = 4

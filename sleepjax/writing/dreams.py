@@ -59,15 +59,17 @@ class DreamConfig:
   batch_rows: rows sampled at once.
   """
 
-  question_prompt: str
-  openings: tuple[str, ...]
-  recall_prompt: str
-  open_prompts: tuple[str, ...]
-  topic_prompt: str
-  questions_per_opening: int = 1
-  questions_in_all: int = 384
-  answers_per_question: int = 1
-  recalls_per_sentence: int = 4
+  question_prompt: str = 'Ask a question about this: {sentence}'
+  openings: tuple[str, ...] = ('Who', 'When', 'Which', 'In what', 'How many',
+                               'Where', 'What is', 'Why')
+  recall_prompt: str = 'Tell me about {topic}.'
+  open_prompts: tuple[str, ...] = (
+      'What do you know about {topic}?', 'Tell me a fact about {topic}.')
+  topic_prompt: str = 'What is this text about? Answer with a few words.'
+  questions_per_opening: int = 8
+  questions_in_all: int = 320
+  answers_per_question: int = 2
+  recalls_per_sentence: int = 6
   open_samples: int = 4
   library: tuple[str, ...] = ()
   held_out: int = 8

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from tests.data.test_special_tokens import CHATML, END, SPECIAL, backend_of
 
 from sleepjax.data import chat_templates
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
+from tests.data.test_special_tokens import CHATML, END, SPECIAL, backend_of
 
 ASKED = [{'role': 'user', 'content': 'Who?'}]
 HEAD = '<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n'
