@@ -9,10 +9,12 @@ are five passages that no run reads. So an interval over passages is one over
 seeds, too. Passages come from
 SQuAD in SEAL's form (`sleepjax.data.sources`): `val` for results, `train` to
 choose hyper-parameters on. Finished passages found in DIR are not repeated.
-Writes DIR/<number>/ for each and DIR/summary.json. Columns of the table: loss
-on a passage's questions before, after and with it in view, nats per token;
-*net*, the share recovered; how much worse *controls* have become, and with
-*theirs*, their own texts, in view; *drift* of perplexity.
+Writes DIR/<number>/ for each and DIR/summary.json. Columns of the table: right
+answers (`sleepjax.evals.knows`) before, after and with the passage in view;
+*topic*, the share of the loss that the text in view saves, net of what controls
+gain, which a model that has learnt the passage's words alone gets as well; how
+much worse *controls* have become, and with *theirs*, their own texts, in view,
+nats per token; *drift* of perplexity.
 """
 
 if __name__ == '__main__':
@@ -29,11 +31,11 @@ import rich.table
 from absl import flags
 
 from experiments import _host_pages, _main, _mesh
-from sleepjax.data import sources
+from sleepjax.data import passage_lists, sources
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
+from sleepjax.evals import paired, sleep_scores
 from sleepjax.evals import report as report_lib
-from sleepjax.evals import sleep_scores
 from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
@@ -41,10 +43,10 @@ from sleepjax.model import load_pretrained
 from sleepjax.runs import nights
 from sleepjax.runs.announce import Remaining, announcement
 from sleepjax.tasks.document import (
-    DocumentTask,
-    ExamConfig,
-    Reading,
-    slept_on,
+  DocumentTask,
+  ExamConfig,
+  Reading,
+  slept_on,
 )
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
@@ -53,7 +55,9 @@ _FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
 _SPLIT = flags.DEFINE_enum(
-    'split', 'val', ['val', 'train'], 'Passages of.', flag_values=_FLAGS)
+    'split', 'val', ['val', 'train', *passage_lists.NAMES],
+    'Passages of a split, or of a frozen list (sleepjax.data.passage_lists).',
+    flag_values=_FLAGS)
 _PASSAGES = flags.DEFINE_integer(
     'passages', 10, 'How many, at least 1.', flag_values=_FLAGS)
 _FIRST = flags.DEFINE_integer(
@@ -78,7 +82,11 @@ def read_passages(split, first, number):
   if number < 1 or first < 0:
     raise UserError(f'{number} passages from number {first}: passages must be '
                     'at least 1, the first at least 0.')
-  passages = list(shuffled_passages(split))
+  if split in passage_lists.NAMES:
+    passages = [*passage_lists.read(split), *list(
+        shuffled_passages('val'))[-_CONTROLS:]]
+  else:
+    passages = list(shuffled_passages(split))
   if first + number > len(passages) - _CONTROLS:
     raise UserError(
         f'{number} passages from number {first}: {split} has '
@@ -135,9 +143,16 @@ def summarise(reports) -> dict:
     scores = [r[name] for r in reports]
     summary[name] = {kind: mean(scores, kind)
                      for kind in ('exact', 'contains', 'f1')}
+  answers = [row for r in reports for row in r['answers']]
+  right = {when: [row[f'knows_{when}'] for row in answers]
+           for when in ('before', 'after', 'in_view')}
   minutes = [sum(r['seconds'].values()) / 60 for r in reports]
   return {
       **summary, 'passages': len(reports),
+      **{f'knows_{when}': float(np.mean(all_right))
+         for when, all_right in right.items()},
+      **{f'knows_{name}': value for name, value in paired.mcnemar(
+          right['before'], right['after']).items()},
       'sleeps_rolled_back': mean(reports, 'sleeps_rolled_back'),
       'questions': int(sum(r['questions'] for r in reports)),
       'minutes_a_passage': float(np.mean(minutes)),
@@ -150,7 +165,7 @@ def intervals(reports) -> dict:
   column = lambda name: [row[name] for row in rows]
   found = {name: interval(column(name)) for name in rows[0]}
   for name, part in (('', 'gained'), ('_net', 'gained_net')):
-    found[f'context_recovered{name}'] = ratio_interval(
+    found[f'topic_recovered{name}'] = ratio_interval(
         column(part), column('gap'), sleep_scores.LEAST_GAP)
   return found
 
@@ -159,27 +174,32 @@ def print_summary(reports, summary):
   table = rich.table.Table(
       rich.table.Column('passage', no_wrap=True, max_width=14), *(
           rich.table.Column(name, no_wrap=True) for name in (
-              'before', 'after', 'in view', 'net', 'controls', 'theirs',
+              'knows', 'after', 'in view', 'topic', 'controls', 'theirs',
               'drift')), box=rich.box.SIMPLE_HEAD)
   share = lambda value: '–' if value is None else f'{value:.0%}'
-  losses = ('closed_book_nll_before', 'closed_book_nll_after', 'in_context_nll')
+  known = ('knows_before', 'knows_after', 'knows_in_view')
   for r in reports:
     row = changes(r)
     table.add_row(
-        r['document'], *(f'{r[name]:.2f}' for name in losses),
-        share(r['context_recovered_net']), f"{row['control_change']:+.2f}",
+        r['document'], *(f'{r[name]:.0%}' for name in known),
+        share(r['topic_recovered_net']), f"{row['control_change']:+.2f}",
         f"{row['context_lost']:+.2f}", f"{row['drift']:+.1%}")
   table.add_section()
   found = [(summary['intervals'][name], form) for name, form in (
-      ('context_recovered_net', '.0%'), ('control_change', '+.2f'),
+      ('topic_recovered_net', '.0%'), ('control_change', '+.2f'),
       ('context_lost', '+.2f'), ('drift', '+.1%'))]
-  table.add_row('all', *(f'{summary[name]:.2f}' for name in losses), *(
+  table.add_row('all', *(f'{summary[name]:.0%}' for name in known), *(
       f'{entry["mean"]:{form}}' if entry else '–' for entry, form in found))
   if len(reports) > 1:
     table.add_row('95 % ±', '', '', '', *(
         f'{entry["half_width"]:{form.lstrip("+")}}' if entry else '–'
         for entry, form in found))
-  rich.console.Console().print(table)
+  console = rich.console.Console()
+  console.print(table)
+  console.print(
+      f'right answers: {summary["knows_gained"]} gained, '
+      f'{summary["knows_lost"]} lost of {summary["questions"]}, '
+      f'p = {summary["knows_p"]:.3g} (McNemar)', highlight=False)
 
 
 def main(argv):

@@ -34,6 +34,7 @@ from sleepjax.errors import UserError
 SEED = 20260603
 LEAST_QUESTIONS = 4
 SIZES = {'know': 20, 'parts': 12, 'seq': 24}  # `inc` takes what there is.
+NAMES = ('know', 'parts', 'inc', 'seq')
 _FILE = pathlib.Path(__file__).resolve().parent / 'text/passage_lists.json'
 
 

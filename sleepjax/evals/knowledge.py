@@ -173,6 +173,23 @@ def compare(before: dict, after: dict) -> dict:
           for row in first])}
 
 
+def side_by_side(before: dict, after: dict) -> list[dict]:
+  """Every question with its gold answer and what was said to it.
+
+  Returns:
+    rows of question, gold, before, after and in_view, and whether each of the
+    three is right: knows_before, knows_after, knows_in_view.
+  """
+  rows = zip(before['closed_book'], after['closed_book'], before['in_view'],
+             strict=True)
+  return [{'question': first['question'], 'gold': first['gold'],
+           **{name: row['answer'] for name, row in zip(
+               ('before', 'after', 'in_view'), each)},
+           **{f'knows_{name}': row['knows'] for name, row in zip(
+               ('before', 'after', 'in_view'), each)}}
+          for each in rows for first in each[:1]]
+
+
 def choose(gold: float, others: Sequence[float]) -> float:
   """1 if the gold answer's gain is the greatest, 1 / n of a tie of n, or 0."""
   best = max(gold, *others)

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.console
+import rich.markup
 import rich.table
 
 from sleepjax.evals import pictures
@@ -39,6 +40,11 @@ _LOSSES = (
 _ACCURACIES = ('closed_book_accuracy_before', 'closed_book_accuracy_after',
                'in_context_accuracy')
 _SCORES = {'exact': 'exact match', 'contains': 'contains', 'f1': 'F1'}
+# What is known of the text, see `sleepjax.evals.knowledge`: name, key, form.
+_KNOWN = (('knows: right answers', 'knows', '.1%'),
+          ('chooses the right one', 'choice', '.1%'),
+          ('margin over wrong ones, nats/token', 'margin', '.2f'))
+_MARKS = {True: '✓', False: '✗'}
 
 
 def write_report(folder: str | os.PathLike, report: Mapping[str, Any]) -> None:
@@ -75,6 +81,9 @@ def print_table(
   table.add_column('')
   for name in _COLOURS:
     table.add_column(name, justify='right')
+  for name, key, form in _KNOWN:
+    _add_row(table, name, report, [
+        f'{key}_{when}' for when in ('before', 'after', 'in_view')], form)
   for name, *keys in _LOSSES:
     _add_row(table, f'loss, {" ".join(name.split())}', report, keys, '.3f')
   for score, name in _SCORES.items():
@@ -85,6 +94,8 @@ def print_table(
            ('drift_ppl_before', 'drift_ppl_after'), '.2f')
   _add_row(table, 'parameters', report, ('params_before', 'params_after'), ',')
   console.print(table)
+  if report.get('answers'):
+    console.print(_answers_table(report['answers']))
   for line in _summary_lines(report):
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -126,9 +137,12 @@ def _draw_report(figure, report, metrics):
       [[report.get(key) for key in keys] for _, *keys in _LOSSES], '{:.2f}')
   losses.set(title='Loss of the answers', ylabel='nats per token')
   _draw_bars(
-      answers, list(_SCORES.values()),
-      [[report.get(key, {}).get(score) for key in _ACCURACIES]
-       for score in _SCORES], '{:.0%}')
+      answers, ['knows', 'chooses', *_SCORES.values()],
+      [*([report.get(f'{key}_{when}')
+          for when in ('before', 'after', 'in_view')]
+         for key in ('knows', 'choice')),
+       *([report.get(key, {}).get(score) for key in _ACCURACIES]
+         for score in _SCORES)], '{:.0%}')
   answers.set(title='Answers to questions on the text', ylim=(0, 1.1))
   answers.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
   _draw_seeding(seeding, metrics)
@@ -181,7 +195,7 @@ def _add_row(
 
 def _summary_lines(report: Mapping[str, Any]) -> list[str]:
   lines = []
-  if report.get('context_recovered') is not None or 'context_gap' in report:
+  if report.get('topic_recovered') is not None or 'context_gap' in report:
     lines.append(recovered_line(report))
   if report.get('sentences'):
     lines.append(_unasked(report))
@@ -209,14 +223,26 @@ def _summary_lines(report: Mapping[str, Any]) -> list[str]:
 
 def recovered_line(report: Mapping[str, Any]) -> str:
   """The share of what a text in context saves, or why there is none."""
-  if report.get('context_recovered') is None:
-    return (f'context recovered: the text helps by {report["context_gap"]:.3f} '
+  if report.get('topic_recovered') is None:
+    return (f'topic recovered: the text helps by {report["context_gap"]:.3f} '
             f'nats a token, too little for a ratio (below {LEAST_GAP})')
-  line = f'context recovered: {report["context_recovered"]:.1%} of the loss'
-  if report.get('context_recovered_net') is not None:
-    line += (f' ({report["context_recovered_net"]:.1%} net of what control '
+  line = (f'topic recovered: {report["topic_recovered"]:.1%} of the loss, which '
+          'is no measure of what is known')
+  if report.get('topic_recovered_net') is not None:
+    line += (f' ({report["topic_recovered_net"]:.1%} net of what control '
              'questions gained)')
   return line
+
+
+def _answers_table(answers):
+  """Each question with what was said to it, and the gold answer."""
+  table = rich.table.Table('question', *_COLOURS, 'gold', show_lines=True)
+  for row in answers:
+    table.add_row(*map(rich.markup.escape, (
+        row['question'], *(f'{_MARKS[row[f"knows_{name}"]]} {row[name]}'
+                           for name in ('before', 'after', 'in_view')),
+        row['gold'])))
+  return table
 
 
 def _unasked(report):

@@ -149,8 +149,8 @@ def compare(before: dict, after: dict) -> dict:
       before['in_context_nll'], before['control_nll'], after['control_nll'])
   report = {
       'context_gap': before['closed_book_nll'] - before['in_context_nll'],
-      'context_recovered': gross,
-      'context_recovered_net': net,
+      'topic_recovered': gross,
+      'topic_recovered_net': net,
       'in_context_nll': before['in_context_nll'],
       'in_context_accuracy': before['in_context_accuracy'],
       'in_context_nll_after': after['in_context_nll'],

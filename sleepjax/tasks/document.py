@@ -13,8 +13,8 @@ from sleepjax.data import documents, sources
 from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError, check_least
+from sleepjax.evals import knowledge, sleep_scores
 from sleepjax.evals import report as report_lib
-from sleepjax.evals import sleep_scores
 from sleepjax.evals.questions import AnswerConfig, check_scorable
 from sleepjax.growth import slots
 from sleepjax.lifecycle.config import SleepConfig
@@ -103,7 +103,8 @@ class DocumentTask:
 
   Its progress has
     questions, source: what is asked, and whether a 'file' gave it.
-    before: scores of the model before all sleeps.
+    before, known: scores of the model before all sleeps, of
+      `sleep_scores.score_model` and `knowledge.score`.
     sleeps: `SleepReport` of each, as dictionaries.
   """
 
@@ -166,6 +167,7 @@ class DocumentTask:
       progress = {'questions': [dataclasses.asdict(q) for q in asked],
                   'source': source, 'sleeps': []}
       progress['before'] = self._score(ready, progress)
+      progress['known'] = self._knows(ready, progress, in_view=True)
       phase.advance(closed_book_nll=progress['before']['closed_book_nll'])
     return progress
 
@@ -186,6 +188,7 @@ class DocumentTask:
               ) -> dict[str, Any]:
     with observer.phase('evaluate after', total=1) as phase:
       after = self._score(ready, progress)
+      known = self._knows(ready, progress, in_view=False)
       phase.advance(closed_book_nll=after['closed_book_nll'])
     sleeps = progress['sleeps']
     hand_overs = [sleep['hand_over'] for sleep in sleeps]
@@ -194,6 +197,8 @@ class DocumentTask:
         'questions': len(progress['questions']),
         'questions_source': progress['source'], 'sleeps': len(sleeps),
         **sleep_scores.compare(progress['before'], after),
+        **knowledge.compare(progress['known'], known),
+        'answers': knowledge.side_by_side(progress['known'], known),
         'growth_max_abs_logit_change': max(
             sleep['growth_max_abs_logit_change'] for sleep in sleeps),
         'growth_shapes': [
@@ -210,11 +215,19 @@ class DocumentTask:
                             'questions': progress['questions']}}
 
   def _score(self, ready, progress):
-    asked = [Question(**q) for q in progress['questions']]
     return sleep_scores.score_model(
-        ready.config, ready.params, ready.chat, sleep_scores.Exam(
-            self.chunks, asked, self.reading.controls, self.drift),
+        ready.config, ready.params, ready.chat, self._exam(progress),
         self.answers)
+
+  def _knows(self, ready, progress, in_view):
+    return knowledge.score(
+        ready.config, ready.params, ready.chat, self._exam(progress),
+        self.answers, in_view)
+
+  def _exam(self, progress):
+    asked = [Question(**q) for q in progress['questions']]
+    return sleep_scores.Exam(
+        self.chunks, asked, self.reading.controls, self.drift)
 
   def _written_questions(self, ready):
     """Questions that the model writes about each chunk while it has it."""

@@ -278,7 +278,7 @@ def summary(progress: Progress) -> dict[str, Any]:
       'retention_divergence': [h['retention_divergence'] for h in hand_overs],
       'sleeps_rolled_back': sum(h['rolled_back'] for h in hand_overs),
       'context_gap': float(before - inside),
-      'context_recovered': sleep_scores.recovered(
+      'topic_recovered': sleep_scores.recovered(
           float(before), float(after), float(inside), 0.0, 0.0)[0],
       'first_day_in_the_end': float(direct[-1, 0]),
       'first_day_retained': _retained(p['first_day']),

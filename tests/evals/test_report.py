@@ -15,8 +15,8 @@ REPORT = {
     'closed_book_nll_before': 4.0, 'closed_book_nll_after': 1.5,
     'in_context_nll': 0.75, 'control_nll_before': 3.9,
     'control_nll_after': 3.8, 'in_context_other_nll_before': 0.9,
-    'in_context_other_nll_after': 0.95, 'context_recovered': 0.77,
-    'context_recovered_net': 0.74,
+    'in_context_other_nll_after': 0.95, 'topic_recovered': 0.77,
+    'topic_recovered_net': 0.74,
     'closed_book_accuracy_before': {'exact': 0.0, 'contains': 0.1, 'f1': 0.1},
     'closed_book_accuracy_after': {'exact': 0.5, 'contains': 0.7, 'f1': 0.6},
     'in_context_accuracy': {'exact': 0.8, 'contains': 1.0, 'f1': 0.9},
@@ -72,8 +72,8 @@ def test_table_shows_the_numbers_in_their_columns():
 
 
 def test_a_small_gap_is_said_in_place_of_a_ratio():
-  text = printed({**REPORT, 'context_recovered': None,
-                  'context_recovered_net': None, 'context_gap': 0.0051})
+  text = printed({**REPORT, 'topic_recovered': None,
+                  'topic_recovered_net': None, 'context_gap': 0.0051})
   assert 'the text helps by 0.005 nats a token, too little for a ratio' in text
   assert '%' not in text[text.index('context recovered'):].splitlines()[0]
 

@@ -55,7 +55,7 @@ def slept(tmp_path_factory):
 def test_a_sleep_brings_the_text_into_the_weights(slept):
   workdir, report = slept
   assert report['closed_book_nll_after'] < report['closed_book_nll_before']
-  assert report['context_recovered_net'] > 0.1
+  assert report['topic_recovered_net'] > 0.1
   assert report['drift_ppl_after'] < 1.05 * report['drift_ppl_before']
   assert report['growth_max_abs_logit_change'] == 0
   assert report['growth_shapes'][0][0].split() == ['path', 'before', 'after']

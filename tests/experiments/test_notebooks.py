@@ -24,7 +24,7 @@ def test_a_notebook_runs(path, tmp_path):
   printed = ''.join(
       output.get('text', '') for cell in notebook.cells
       for output in cell.get('outputs', ()))
-  assert 'context_recovered' in printed and 'params_sha256' in printed
+  assert 'topic_recovered' in printed and 'params_sha256' in printed
   pictures = [output for cell in notebook.cells
               for output in cell.get('outputs', ())
               if 'image/png' in output.get('data', {})]

@@ -14,7 +14,7 @@ def report(before, after, in_context, controls_after, drift):
   return {
       'document': 'A page', 'questions': 4,
       'seconds': {'seed': 90.0, 'report': 30.0},
-      'context_recovered': None, 'context_recovered_net': None,
+      'topic_recovered': None, 'topic_recovered_net': None,
       'sleeps_rolled_back': 0,
       'closed_book_nll_before': before, 'closed_book_nll_after': after,
       'in_context_nll': in_context, 'in_context_nll_after': in_context,
@@ -41,8 +41,8 @@ def test_changes():
 
 def test_summary():
   summary = squad_passages.summarise(REPORTS)
-  assert summary['context_recovered'] == pytest.approx(3 / 4)
-  assert summary['context_recovered_net'] == pytest.approx(2.5 / 4)
+  assert summary['topic_recovered'] == pytest.approx(3 / 4)
+  assert summary['topic_recovered_net'] == pytest.approx(2.5 / 4)
   assert summary['closed_book_nll_after'] == 4
   assert summary['drift'] == pytest.approx(0.02)
   assert summary['closed_book_accuracy_after']['f1'] == 0.25
@@ -58,18 +58,18 @@ def test_intervals():
   assert found['control_change']['half_width'] == pytest.approx(
       12.7062 * 0.5, rel=1e-4)
   # Of 1.5 - 0.625 * 3 = -0.375 and 1 - 0.625 = 0.375, over a mean gap of 2.
-  assert found['context_recovered_net']['mean'] == pytest.approx(0.625)
-  assert found['context_recovered_net']['half_width'] == pytest.approx(
+  assert found['topic_recovered_net']['mean'] == pytest.approx(0.625)
+  assert found['topic_recovered_net']['half_width'] == pytest.approx(
       12.7062 * 0.375 / 2, rel=1e-4)
   only = squad_passages.intervals(REPORTS[:1])
-  assert only['context_recovered']['half_width'] is None
+  assert only['topic_recovered']['half_width'] is None
 
 
 def test_texts_that_do_not_help():
   for in_context in (3.5, 2.995, 2.71):
     helpless = [report(3.0, 2.0, in_context, 4.0, 0.0)]
-    assert squad_passages.summarise(helpless)['context_recovered'] is None
-    assert squad_passages.intervals(helpless)['context_recovered'] is None
+    assert squad_passages.summarise(helpless)['topic_recovered'] is None
+    assert squad_passages.intervals(helpless)['topic_recovered'] is None
 
 
 def test_table(capsys):

@@ -134,7 +134,7 @@ def test_a_locale_without_umlauts(tmp_path):
   done = start(tmp_path, '''
 from sleepjax.evals import report
 def main(argv):
-  report.print_table({'params_before': 5, 'context_recovered': 0.5})
+  report.print_table({'params_before': 5, 'topic_recovered': 0.5})
   print('\\u2026 \\udc80')
 ''', env={**os.environ, 'LC_ALL': 'C', 'PYTHONUTF8': '0', 'COLUMNS': '0'},
                encoding='utf-8')

@@ -30,7 +30,7 @@ from sleepjax.writing import rehearsal
 TINY = pathlib.Path(__file__).parents[1] / 'golden/llama'
 KEYS = '''closed_book_nll_before closed_book_nll_after in_context_nll
   control_nll_before control_nll_after in_context_other_nll_before
-  in_context_other_nll_after context_recovered context_recovered_net
+  in_context_other_nll_after topic_recovered topic_recovered_net
   closed_book_accuracy_before closed_book_accuracy_after in_context_accuracy
   drift_ppl_before drift_ppl_after params_before params_after params_sha256
   seconds tokens_per_second peak_memory_bytes config questions
