@@ -64,7 +64,7 @@ def run(task: Task, model: Model, settings: SleepConfig, place: Run
   """
   fresh = task.prepare(model)
   identity = {
-      'base': model.name, 'base_architecture': model.config.architecture(),
+      'base_architecture': model.config.architecture(), 'base': model.name,
       'answer_prompt': settings.answer_prompt, 'config': dict(place.config),
       **task.identity()}
   with Session(place.workdir, identity, place.saving, place.after_phase
