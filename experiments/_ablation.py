@@ -15,6 +15,7 @@ import rich.table
 
 from experiments import _main, _mesh
 from experiments.squad_passages import read_passages, summarise, to_exam
+from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.evals import sleep_scores
@@ -24,7 +25,6 @@ from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
 from sleepjax.runs import nights
 from sleepjax.tasks import document, world
-from sleepjax.training import files
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
 # Column -> (key of a run's report, or two of which the ratio is taken; format).

@@ -31,14 +31,10 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from experiments import _backends, _host_pages, _start
+from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.mesh import distributed
-from sleepjax.training import (
-    background,
-    files,
-    interrupts,
-    preemption,
-)
+from sleepjax.training import background, interrupts, preemption
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _BROKEN_PIPE = 128 + signal.SIGPIPE

@@ -52,10 +52,10 @@ import rich.table
 from experiments import _contest, _main, _work
 from experiments._contest import Entry
 from experiments._work import Sizes
+from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.model import load_pretrained
 from sleepjax.models import export, layout
-from sleepjax.training import files
 from sleepjax.training.progress import Display
 
 _OURS = 'experiments._phases'

@@ -26,12 +26,12 @@ import rich.console
 import rich.table
 
 from experiments import _main
-from sleepjax.data import documents
+from sleepjax.data import documents, files
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.evals import questions as questions_lib
 from sleepjax.models import layout, transformer
-from sleepjax.training import checkpoints, files
+from sleepjax.training import checkpoints
 
 
 def _parsed(argv):

@@ -38,12 +38,12 @@ import rich.table
 from absl import flags
 
 from experiments import _main, _programs
+from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.mesh.sharding import AXES
 from sleepjax.models import transformer
 from sleepjax.roofline import chips as chips_lib
 from sleepjax.roofline import hlo, hlo_memory
-from sleepjax.training import files
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()

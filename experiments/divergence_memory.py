@@ -36,10 +36,10 @@ import rich.console
 import rich.table
 
 from experiments import _main
+from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.losses import divergences, from_hidden
-from sleepjax.training import files
 
 FORMS = ('direct', 'chunked')
 

@@ -29,7 +29,7 @@ import rich.table
 from absl import flags
 
 from experiments import _main
-from sleepjax.data import documents, sources
+from sleepjax.data import documents, files, sources
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError, check_least
 from sleepjax.evals import report as report_lib
@@ -42,7 +42,6 @@ from sleepjax.model import Model, load_pretrained
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.runs import folder as folder_lib
-from sleepjax.training import files
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.progress import Display
 

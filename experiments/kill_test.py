@@ -32,9 +32,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments import _main
+from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.models.named_leaves import named_leaves
-from sleepjax.training import checkpoints, files
+from sleepjax.training import checkpoints
 
 # Of reports: what depends on the machine, not on the run.
 _TIMES = frozenset(('seconds', 'cpu_seconds', 'tokens_per_second',

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 ROOMS = ('errors', 'seeds', 'mesh', 'data', 'models', 'losses', 'sampling',
          'model', 'growth', 'training', 'roofline', 'evals', 'writing',
          'seeding', 'memory', 'dreaming', 'lifecycle', 'pretraining', 'runs',
-         'tasks')
+         'tasks', 'library')
 
 
 def imported(path):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sleepjax.training import files
+from sleepjax.data import files
 
 _BACKEND = 'MPLBACKEND'
 

@@ -20,10 +20,10 @@ import rich.console
 import rich.markup
 import rich.table
 
+from sleepjax.data import files
 from sleepjax.evals import pictures
 from sleepjax.evals.sleep_scores import LEAST_GAP
 from sleepjax.mesh import distributed
-from sleepjax.training import files
 from sleepjax.training.metrics import plain_scalar, read_metrics
 
 # The three columns of the table and bars of a group, in this order.
@@ -226,8 +226,8 @@ def recovered_line(report: Mapping[str, Any]) -> str:
   if report.get('topic_recovered') is None:
     return (f'topic recovered: the text helps by {report["context_gap"]:.3f} '
             f'nats a token, too little for a ratio (below {LEAST_GAP})')
-  line = (f'topic recovered: {report["topic_recovered"]:.1%} of the loss, which '
-          'is no measure of what is known')
+  line = (f'topic recovered: {report["topic_recovered"]:.1%} of the loss, no '
+          'measure of what is known')
   if report.get('topic_recovered_net') is not None:
     line += (f' ({report["topic_recovered_net"]:.1%} net of what control '
              'questions gained)')

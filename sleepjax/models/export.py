@@ -7,11 +7,11 @@ import shutil
 
 import safetensors.numpy
 
+from sleepjax.data import files
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.models import hf
 from sleepjax.models.config import ModelConfig
-from sleepjax.training import files
 
 
 def check_exportable(config: ModelConfig) -> None:

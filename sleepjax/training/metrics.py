@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.mesh import distributed
-from sleepjax.training import files
 
 NONFINITE = '_nonfinite'
 

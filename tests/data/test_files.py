@@ -8,9 +8,9 @@ import sys
 import pytest
 from matplotlib.image import imread
 
+from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.evals import pictures, report
-from sleepjax.training import files
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
