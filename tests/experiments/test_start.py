@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -22,11 +23,16 @@ _SELF = 'os.kill(os.getpid(), signal.{})\ntime.sleep(0.2)\n'
 
 
 def start(folder, body, *arguments, **options):
-  """A command of that source."""
+  """A command of that source, which hears SIGINT whoever runs the tests."""
   (folder / 'fake.py').write_text(_TOLD + body)
   return subprocess.run(
       [sys.executable, '-c', _START, folder, *arguments], cwd=ROOT, text=True,
-      check=False, **{'capture_output': True, **options})
+      check=False, **{'capture_output': True, 'preexec_fn': _hears_interrupts,
+                      **options})
+
+
+def _hears_interrupts():
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize('name, status, message', [
@@ -140,7 +146,7 @@ def main(argv):
                encoding='utf-8')
   assert (done.returncode, done.stderr) == (0, '')
   assert done.stdout.endswith('… \\udc80\n')
-  assert 'context recovered: 50.0%' in done.stdout
+  assert 'topic recovered: 50.0%' in done.stdout
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no full device')
