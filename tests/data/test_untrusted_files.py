@@ -14,6 +14,8 @@ from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from tests import fuzz_files
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 

@@ -12,6 +12,8 @@ from experiments._contest import Entry
 from sleepjax.errors import UserError
 from sleepjax.model import load_pretrained
 
+pytestmark = pytest.mark.slow
+
 # A worker imports this module by its name.
 HERE = __name__
 

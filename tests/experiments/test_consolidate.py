@@ -18,6 +18,8 @@ import pytest
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = ROOT / 'tests/golden/llama'
 TEXT = ROOT / 'sleepjax/data/text'
@@ -33,7 +35,8 @@ def command(module, *flags):
   return subprocess.run(
       [sys.executable, '-m', f'experiments.{module}', *map(str, flags)],
       cwd=ROOT, capture_output=True, text=True, timeout=2400, check=False,
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu'})
+      # A real sleep runs for minutes: its programs are worth their compiling.
+      env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''})
 
 
 def consolidate(*flags, config='quick'):

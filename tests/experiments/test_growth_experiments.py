@@ -25,6 +25,8 @@ from sleepjax.pretraining import next_token
 from sleepjax.pretraining.next_token import PretrainingConfig
 from tests.conftest import CONFIG
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL = ['--config.scratch.vocab_size=300', '--config.scratch.num_layers=1',
          '--config.scratch.embed_dim=16', '--config.scratch.mlp_dim=16',

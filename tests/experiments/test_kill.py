@@ -11,6 +11,8 @@ import pytest
 from experiments import kill_test
 from sleepjax.training import checkpoints
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 40
 COMMAND = [

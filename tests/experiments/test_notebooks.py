@@ -6,6 +6,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.slow
+
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / 'colab'
 NOTEBOOKS = sorted(FOLDER.glob('*.ipynb'))
 

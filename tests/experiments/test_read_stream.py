@@ -11,6 +11,8 @@ import pytest
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = (
     '--config.tokens=68', '--config.skip_tokens=10', '--config.save_every=12',

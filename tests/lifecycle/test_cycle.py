@@ -138,6 +138,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
   assert report['seconds']['seed'] > saved['seconds']['seed'] > 0
 
 
+@pytest.mark.slow
 def test_another_seed_ends_elsewhere(whole, tmp_path):
   assert run(tmp_path, seed=1)['params_sha256'] != whole[1]['params_sha256']
 
@@ -158,6 +159,7 @@ def test_slots_of_chosen_layers_only(tmp_path):
   assert (down[[0, 2]] > 0).all() and (down[1] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_judge_by_name_rewards_rollouts(tmp_path):
   run(tmp_path, **{'judge': 'answer_f1', 'seeding.on_policy': 1.0})
   rewards = [line['reward_semantic'] for line in read_metrics(
@@ -167,6 +169,7 @@ def test_a_judge_by_name_rewards_rollouts(tmp_path):
     settings(judge='oracle')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arm', [
     'no_sleep', 'ema_teacher', 'static_slot', 'text_low_rank', 'ewc'])
 def test_baselines_change_what_they_name(tmp_path, arm, monkeypatch):

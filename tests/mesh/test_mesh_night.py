@@ -13,6 +13,8 @@ from configs import quickstart
 from experiments import _mesh
 from sleepjax.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 _ROOT = pathlib.Path(__file__).parents[2]
 _SMALL = ['--config.days.days=1', '--config.days.facts=4',
           '--config.days.people=2', '--config.days.rehearsal_texts=1',

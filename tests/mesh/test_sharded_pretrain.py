@@ -8,6 +8,7 @@ import sys
 
 import jax
 import numpy as np
+import pytest
 
 from experiments import _main, pretrain
 from sleepjax.data import process_batches
@@ -16,6 +17,8 @@ from sleepjax.mesh.sharding import MeshConfig
 from sleepjax.model import load_pretrained
 from sleepjax.models.config import ModelConfig
 from sleepjax.pretraining.next_token import PretrainingConfig
+
+pytestmark = pytest.mark.slow
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _SMALL = [

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _RUN = (sys.executable, '-m', 'tests.sharded_numbers')
 _LAUNCH = (sys.executable, '-m', 'experiments.launch', '--processes=2',

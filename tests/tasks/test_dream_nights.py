@@ -15,6 +15,8 @@ from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 from tests.world_runs import live
 
+pytestmark = pytest.mark.slow
+
 CHANGES = {
     'seeding.steps': 4, 'seeding.on_policy': 0.0, 'memories': 8,
     'rehearsal_per_text': 1, 'dreams.questions_per_opening': 2,

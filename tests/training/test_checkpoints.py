@@ -286,6 +286,7 @@ def _save_forever(folder: pathlib.Path, tokenizer_folder, first, finished):
     n += 1
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(byte_tokenizer, tmp_path):
   context = multiprocessing.get_context('forkserver')
   context.set_forkserver_preload([checkpoints.__name__])

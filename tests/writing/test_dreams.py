@@ -269,6 +269,7 @@ def test_content_free_tokens(chat):
   assert not any(is_free(' captain')) and not any(is_free('7'))
 
 
+@pytest.mark.slow
 def test_a_real_model_writes_questions_where_none_are_given(chat):
   """What a run without --questions is scored on."""
   from configs.consolidate import quick
@@ -290,6 +291,7 @@ def test_a_real_model_writes_questions_where_none_are_given(chat):
     assert words.content_words(q.question) & words.content_words(TEXT)
 
 
+@pytest.mark.slow
 def test_a_real_model_dreams_by_the_library(chat):
   """No prompt of the student holds the text; those written differ."""
   from configs.consolidate import quick
