@@ -9,7 +9,7 @@ from tests.docs import pages
 def test_every_block_runs_in_order(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   names = {'__name__': 'extend'}
-  for number, code in enumerate(pages.python_blocks('docs/extend.md')):
+  for number, code in enumerate(pages.blocks('docs/extend.md', 'python')):
     exec(compile(code, f'docs/extend.md, block {number}', 'exec'), names)
   # One row for each arm, each with what was said to four questions.
   lines = names['text'].splitlines()
