@@ -70,3 +70,18 @@ def test_what_is_not_there_is_found():
   assert pages.is_module('seeding.chunked')
   with pytest.raises((AttributeError, ImportError)):
     pages.find('seeding.chunked')
+
+
+def test_the_program_of_growth_runs(capsys):
+  code, = pages.blocks('sleepjax/growth/README.md', 'python')
+  exec(compile(code, 'growth', 'exec'), {'__name__': 'growth'})
+  change = float(capsys.readouterr().out.split()[-1])
+  assert change < 1e-5
+
+
+@pytest.mark.parametrize('page', pages.PAGES)
+def test_what_pages_import_is_there(page):
+  for code in pages.blocks(page, 'python'):
+    imports = [line for line in code.splitlines()
+               if line.startswith(('import ', 'from '))]
+    exec('\n'.join(imports), {})
