@@ -5,7 +5,6 @@ import shlex
 
 import pytest
 
-from experiments import _start
 from sleepjax.data import world
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.seeding.objective import SeedingConfig
