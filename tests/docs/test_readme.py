@@ -8,6 +8,7 @@ import pytest
 from sleepjax.data import world
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.tasks.document import ExamConfig
 from sleepjax.writing.dreams import DreamConfig
 from tests.docs import pages
 
@@ -23,6 +24,7 @@ SETTINGS = SleepConfig(
         answers_per_question=1, recalls_per_sentence=1, prompt_tokens=16,
         completion_tokens=12),
     seeding=SeedingConfig(steps=3, rows=4))
+EXAM = ExamConfig(drift_tokens=64, max_new_tokens=4)
 
 
 @pytest.fixture(scope='module')
@@ -32,10 +34,10 @@ def program(tmp_path_factory):
   (folder / 'notes.txt').write_text(world.day(0, 0).text)
   code, = pages.blocks('README.md', 'python')
   for old, new in (("'smollm2-135m-instruct'", "'tiny-world'"),
-                   ('key=0', 'SETTINGS, key=0')):
+                   ('key=0', 'SETTINGS, key=0, exam=EXAM')):
     assert code.count(old) == 1
     code = code.replace(old, new)
-  names = {'SETTINGS': SETTINGS}
+  names = {'SETTINGS': SETTINGS, 'EXAM': EXAM}
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(folder)
     exec(compile(code, 'README.md', 'exec'), names)
