@@ -16,8 +16,8 @@ student:
 
 A temperature divides both models' logits; no T^2 factor is added to the result.
 
-Here they are functions of logits, per position. `seeding.chunked` computes them
-from hidden states without holding the logits of all rows.
+Here they are functions of logits, per position. `losses.from_hidden` computes
+them from hidden states without holding the logits of all rows.
 """
 
 import dataclasses
