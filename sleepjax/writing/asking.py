@@ -9,7 +9,7 @@ kind of the span.
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sleepjax.errors import check_least
@@ -52,21 +52,29 @@ EXAMPLES = (
     Example(*_BAKERY, 'stone oven',
             'What is the bread of the Elm Street bakery baked in?'),
 )
-OPENINGS = {
-    'name': ('Who', '', 'What', 'Where', 'Which'),
-    'date': ('When', 'In what year', '', 'On what date'),
-    'number': ('How many', '', 'How', 'What'),
-    'phrase': ('What', '', 'Which', 'What kind of'),
-}
+
+
+@dataclasses.dataclass(frozen=True)
+class Openings:
+  """First words of English questions for every kind of span, in turn."""
+
+  name: tuple[str, ...] = ('Who', '', 'What', 'Where', 'Which')
+  date: tuple[str, ...] = ('When', 'In what year', '', 'On what date')
+  number: tuple[str, ...] = ('How many', '', 'How', 'What')
+  phrase: tuple[str, ...] = ('What', '', 'Which', 'What kind of')
+
+  def of(self, kind: str) -> tuple[str, ...]:
+    """Those of one kind; that of any word if it has none."""
+    return getattr(self, kind) or ('',)
 
 
 @dataclasses.dataclass(frozen=True)
 class AskConfig:
   """How questions are asked.
 
-  examples: shown before every request; the last question is the model's.
-  openings: of every kind of span, first words of English questions, in turn;
-    other languages begin as the model likes.
+  examples: shown before every request, each as topic, text, answer, question;
+    the last question is the model's.
+  openings: of English questions; other languages begin as the model likes.
   samples: questions about a span in every round.
   rounds: what has no verified question is asked again, so often in all.
   phrasings: verified questions of a span that are kept, the best first.
@@ -76,9 +84,8 @@ class AskConfig:
     the clauses around the span.
   """
 
-  examples: tuple[Example, ...] = EXAMPLES
-  openings: Mapping[str, tuple[str, ...]] = dataclasses.field(
-      default_factory=lambda: dict(OPENINGS))
+  examples: tuple[tuple[str, str, str, str], ...] = EXAMPLES
+  openings: Openings = Openings()
   samples: int = 3
   rounds: int = 2
   phrasings: int = 3
@@ -89,6 +96,9 @@ class AskConfig:
   def __post_init__(self):
     check_least(self, samples=1, rounds=1, phrasings=1, tokens=1,
                 temperature=0)
+    # A configuration has them as plain tuples.
+    object.__setattr__(self, 'examples', tuple(
+        Example(*example) for example in self.examples))
 
 
 def request(examples: Sequence[Example], statement: str, answer: str,
@@ -126,7 +136,7 @@ def ask(dreamer: Dreamer, settings: AskConfig, topic: str,
   encode = dreamer.chat.tokenizer.encode
   fits = lambda text: len(encode(text)) <= settings.statement_tokens
   for span in spans:
-    ways = settings.openings.get(span.kind, ('',)) if english else ('',)
+    ways = settings.openings.of(span.kind) if english else ('',)
     openings = [ways[(round_number * n + i) % len(ways)] for i in range(n)]
     sentence = sentences[span.sentence]
     statement = gapped(sentence, span, topic, fits) or gapped(

@@ -19,7 +19,7 @@ from sleepjax.writing import asking, gain, verification
 from sleepjax.writing import spans as spans_lib
 from sleepjax.writing.asking import AskConfig
 from sleepjax.writing.cleaning import distinct
-from sleepjax.writing.dreams import Dreamer, Segments
+from sleepjax.writing.dreams import Coverage, Dreamer, Segments
 from sleepjax.writing.spans import Span
 from sleepjax.writing.statements import echo_question, gapped
 from sleepjax.writing.verification import Evidence, VerifyConfig
@@ -31,14 +31,12 @@ class WritingConfig:
 
   spans_per_sentence: of a sentence of 20 words, see `spans.worth_knowing`.
   by_gain: whether spans are chosen by what the text tells about them, too.
-  recall_prompt: with {topic}; the message that the text would answer.
   """
 
   ask: AskConfig = AskConfig()
   verify: VerifyConfig = VerifyConfig()
   spans_per_sentence: int = 3
   by_gain: bool = True
-  recall_prompt: str = 'Tell me about {topic}.'
 
   def __post_init__(self):
     check_least(self, spans_per_sentence=1)
@@ -108,6 +106,15 @@ class Facts:
   def _covered(self, facts):
     return len({f.span.sentence for f in facts}) / max(1, len(self.sentences))
 
+  @property
+  def counts(self) -> Coverage:
+    """Of how many sentences something is asked, and verified."""
+    covered = lambda facts: len({f.span.sentence for f in facts})
+    return Coverage(
+        len(self.sentences), 0, len(self.sentences) - covered(
+            f for f in self.facts if f.questions or f.by_rule),
+        verified=covered(self.verified))
+
   def exam_share(self, questions: Sequence[Question]) -> float | None:
     """Share of exam answers that are verified spans (word F1 at least 1/2).
 
@@ -164,7 +171,8 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
   topic, text = document.title, document.text
   sentences = [s for s in documents.split_sentences(text) if s.strip()]
   gains = gain.information_gain(
-      dreamer, sentences, settings.recall_prompt.format(topic=topic), segments
+      dreamer, sentences, dreamer.settings.recall_prompt.format(topic=topic),
+      segments
   ) if settings.by_gain and sentences else None
   spans = spans_lib.worth_knowing(
       sentences, gains, settings.spans_per_sentence)

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sleepjax.losses import imitation
+from sleepjax.data import words as words_lib
 
-FUNCTION_WORDS = frozenset(imitation.FUNCTION_WORDS) | frozenset(
+FUNCTION_WORDS = words_lib.FUNCTION_WORDS | frozenset(
     'about after against all although among any because been before between '
     'both each every few however i.e if into later least less like many more '
     'most much my near no nor now once one only other our out over own same '

@@ -14,8 +14,8 @@ from sleepjax.errors import UserError
 from sleepjax.sampling import context
 from sleepjax.seeding import loop
 from sleepjax.writing import asking, facts, gain, lines, rows, verification
-from sleepjax.writing.asking import AskConfig
-from sleepjax.writing.dreams import DreamConfig, Dreamer
+from sleepjax.writing.asking import AskConfig, Openings
+from sleepjax.writing.dreams import Coverage, Dream, DreamConfig, Dreamer
 from sleepjax.writing.facts import WritingConfig
 from sleepjax.writing.spans import Span
 from tests.conftest import CONFIG
@@ -51,8 +51,8 @@ def settings(**changes):
 
 def short(**changes):
   """A config whose prompts fit a model of bytes."""
-  ask = AskConfig(examples=(), openings={}, samples=1, tokens=4,
-                  statement_tokens=99)
+  ask = AskConfig(examples=(), openings=Openings((), (), (), ()), samples=1,
+                  tokens=4, statement_tokens=99)
   return WritingConfig(ask, verification.VerifyConfig(tokens=4), **changes)
 
 
@@ -103,6 +103,8 @@ def test_every_sentence_says_what_was_asked_verified_and_given_up(told):
   assert entries['Bay of Sund']['by_rule'] == [
       'The ferry Alma carried 12 hens over what?']
   assert told.coverage_by_rule == 1.0
+  assert told.counts == Coverage(sentences=2, too_long=0, without_question=0,
+                                 verified=2)
 
 
 def test_shares_of_the_exam_and_of_right_answers(told):
@@ -205,10 +207,16 @@ def test_log_probs_do_not_depend_on_the_batch(talker, byte_tokenizer):
   assert gain.log_probs(dreamer, [], []) == []
 
 
+def rows_of(told, chat, left_out=False, prompt=400, completion=60, **changes):
+  """The rows, or those that were left out."""
+  return rows.rows_of(told, chat, rows.RowConfig(**changes), DreamConfig(
+      prompt_tokens=prompt, completion_tokens=completion),
+                      '{question} Answer briefly.')[left_out]
+
+
 def test_rows_give_the_answer_and_the_sentence(told, byte_tokenizer):
   chat = ChatPrompts(byte_tokenizer)
-  made = rows.rows_of(told, chat, rows.RowConfig(
-      prompt_tokens=400, completion_tokens=60, copies=2))
+  made = rows_of(told, chat, copies=2)
   stop = byte_tokenizer.stop_ids[0]
   said = [(r.kind, r.prompt, r.start, byte_tokenizer.decode(r.completion))
           for r in made]
@@ -232,8 +240,7 @@ def test_rows_give_the_answer_and_the_sentence(told, byte_tokenizer):
 
 def test_only_the_teacher_sees_the_hint(told, byte_tokenizer):
   chat = ChatPrompts(byte_tokenizer)
-  row = rows.rows_of(told, chat, rows.RowConfig(
-      prompt_tokens=400, completion_tokens=60))[0]
+  row = rows_of(told, chat)[0]
   hint = ('The ferry Alma was built by Ida Roe in 1911.\n\nThe right answer '
           f'is: {row.hint.rsplit(": ")[-1]}')
   assert row.hint == hint
@@ -242,15 +249,12 @@ def test_only_the_teacher_sees_the_hint(told, byte_tokenizer):
   assert hint not in decode(row.student_ids(chat))
   assert row.student_ids(chat) == (
       chat.closed_book(row.prompt) + byte_tokenizer.encode(row.start))
-  saved = json.loads(json.dumps(rows.as_json([row])))
-  *rest, ids = saved[0].values()
-  assert rows.Row(*rest, tuple(ids)) == row
+  assert Dream.from_json(json.loads(json.dumps(row))) == row
 
 
 def test_rows_stand_where_dreams_do(told, talker, byte_tokenizer):
   chat = ChatPrompts(byte_tokenizer)
-  made = rows.rows_of(told, chat, rows.RowConfig(
-      prompt_tokens=400, completion_tokens=60))
+  made = rows_of(told, chat)
   view = (context.read_document(*talker, chat, TEXT),)
   examples = loop.dream_examples(*talker, chat, made, view, 60)
   assert len(examples) == len(made)
@@ -259,13 +263,16 @@ def test_rows_stand_where_dreams_do(told, talker, byte_tokenizer):
 
 def test_rows_that_do_not_fit_are_left_out_whole(told, byte_tokenizer):
   chat = ChatPrompts(byte_tokenizer)
-  made = rows.rows_of(told, chat, rows.RowConfig(
-      prompt_tokens=400, completion_tokens=12))
+  made = rows_of(told, chat, completion=12)
   said = {byte_tokenizer.decode(r.completion) for r in made
           if r.kind == 'question'}
   assert {'Ida Roe', '1911', '12 hens', 'Bay of Sund'} <= said
   assert not [r for r in made if r.kind in ('sentence', 'reverse')]
-  assert rows.rows_of(told, chat, rows.RowConfig(prompt_tokens=3)) == []
+  left = rows_of(told, chat, True, completion=12)
+  assert {r.kind for r in left} == {'recall'}
+  assert all(len(r.completion) > 12 for r in left)
+  assert rows_of(told, chat, prompt=3) == []
+  assert len(rows_of(told, chat, True, prompt=3)) > 4
 
 
 def test_evidence_is_of_the_page_of_the_topic_and_of_rivals(
