@@ -191,9 +191,7 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
       facts[span] = Fact(span, _ranked(
           (*facts[span].asked, *more), settings.ask.phrasings))
   for span, question in _by_rule(
-      dreamer, settings, topic, sentences, [
-          span for span in spans if not facts[span].questions], avoid
-  ) if english else ():
+      dreamer, settings, topic, sentences, spans, avoid) if english else ():
     facts[span] = Fact(span, (*facts[span].asked, Asked(
         question, asking.why_unusable(question, span, topic, text),
         by_rule=True)))

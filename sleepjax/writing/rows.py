@@ -72,7 +72,7 @@ def rows_of(facts: Facts, chat: ChatPrompts, settings: RowConfig,
   for fact in facts.facts:
     span, sentence = fact.span, facts.sentences[fact.span.sentence]
     short = short_sentence(sentence, span, fits)
-    for question in fact.questions or fact.by_rule:
+    for question in (*fact.questions, *fact.by_rule):
       for _ in range(s.copies):
         add('question', answer_prompt.format(question=question), '',
             span.text, span.text, sentence)

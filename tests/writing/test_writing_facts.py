@@ -92,7 +92,7 @@ def test_every_sentence_says_what_was_asked_verified_and_given_up(told):
   entries = {e['span']: e for s in report['sentences'] for e in s['spans']}
   assert entries['Ida Roe'] == {
       'span': 'Ida Roe', 'kind': 'name', 'given_up': False, 'refused': [],
-      'by_rule': [],
+      'by_rule': ['The ferry Alma was built by whom in 1911?'],
       'verified': ['Who built the ferry Alma?']}
   assert entries['1911']['given_up']
   assert entries['1911']['by_rule'] == [BY_RULE]
@@ -223,6 +223,8 @@ def test_rows_give_the_answer_and_the_sentence(told, byte_tokenizer):
   assert all(r.completion[-1] == stop for r in made)
   assert said.count(('question', 'Who built the ferry Alma? Answer briefly.',
                      '', 'Ida Roe')) == 2
+  assert said.count(('question', 'The ferry Alma was built by whom in 1911? '
+                     'Answer briefly.', '', 'Ida Roe')) == 2
   first = 'The ferry Alma was built by Ida Roe in 1911.'
   for expected in (
       ('sentence', 'Who built the ferry Alma? Answer in a sentence.', '',
