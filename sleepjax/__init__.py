@@ -31,6 +31,8 @@ _PUBLIC = {
     'seeding.objective': ('SeedingConfig',),
     'seeding.update': ('seeding_step',),
     'writing.dreams': ('DreamConfig', 'write_dreams'),
+    'writing.facts': ('WritingConfig', 'write_facts'),
+    'writing.rows': ('RowConfig',),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items()
               for name in names}

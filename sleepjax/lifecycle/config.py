@@ -9,6 +9,8 @@ from sleepjax.model import Model
 from sleepjax.seeding.objective import SeedingConfig
 from sleepjax.training.budget import Budget
 from sleepjax.writing.dreams import DreamConfig
+from sleepjax.writing.facts import WritingConfig
+from sleepjax.writing.rows import RowConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,10 @@ class SleepConfig:
     parameters as a slot of rank 64.
   level: how MLP levels take in what is read; None keeps it in the context. The
     model must have them (`continuum.newborn_levels`); asleep they are cleared.
-  source: what seeding learns from: 'dreams', or the 'text' itself.
+  source: what seeding learns from: 'dreams', which are sampled; 'facts', what
+    the text says as questions with verified answers; or the 'text' itself.
+  writing, rows: of facts, which there are and what is learnt of them; how long
+    a row may be and how it asks is said by `dreams` and `answer_prompt`.
   replay: of 'text', half the rows are of earlier texts (experience replay).
   """
 
@@ -64,6 +69,8 @@ class SleepConfig:
   low_rank: int = 11
   level: LevelMemory | None = None
   source: str = 'dreams'
+  writing: WritingConfig = WritingConfig()
+  rows: RowConfig = RowConfig()
   replay: bool = False
   max_retention_divergence: float = 1.0
   seeding_budget: Budget = Budget()
@@ -92,7 +99,7 @@ class SleepConfig:
                        f'{", ".join(judge_by_name.KINDS)}.')
     for name, known in (('trained', (
         'slot', 'static_slot', 'low_rank', 'all_layers')),
-                        ('source', ('dreams', 'text'))):
+                        ('source', ('dreams', 'facts', 'text'))):
       if getattr(self, name) not in known:
         raise ValueError(f'{name}={getattr(self, name)!r} must be one of '
                          f'{", ".join(known)}.')

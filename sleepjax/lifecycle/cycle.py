@@ -27,8 +27,6 @@ class SleepReport:
 
   growth_shapes: table path / before / after of the leaves that grew.
   dreams: how many were written for seeding.
-  coverage: of how much of the text was asked, `dreams.Coverage` as a
-    dictionary.
   texts: those dreams.
   held_out_questions: (question, answer) that seeding did not learn from.
   agreements: of every question that might have been held in, dropped or not,
@@ -39,6 +37,8 @@ class SleepReport:
   memory: what later nights may dream about; None if there was no question.
   coverage: `dreams.Coverage` as a dictionary; empty of dreams that are not
     written.
+  facts: what the text says, and what was asked about it, where the source is
+    'facts'; see `facts.Facts.report`.
   """
 
   growth_max_abs_logit_change: float
@@ -51,6 +51,7 @@ class SleepReport:
   texts: list[dict]
   memory: Memory | None
   coverage: dict[str, int]
+  facts: dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _report(student, words, hand_over, dreamt, earlier, memory):
       grown.max_abs_logit_change, grown.shapes, len(words.dreams),
       tuple(words.held_out), words.agreements, hand_over,
       _readable(dreamt.report, decode, [memory.cycle for memory, _ in earlier]),
-      show, memory, words.coverage)
+      show, memory, words.coverage, words.facts)
 
 
 def _readable(outcome, decode, cycles):

@@ -1,5 +1,6 @@
 """All that one night learns from, written before it learns."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from sleepjax.writing import agreement as agreement_lib
 from sleepjax.writing import dreams as dreams_lib
 from sleepjax.writing import rehearsal as rehearsal_lib
 from sleepjax.writing.dreams import Dream, Dreamer
+from sleepjax.writing.facts import write_facts
+from sleepjax.writing.rows import rows_of
 from sleepjax.writing.teacher import Teacher
 
 
@@ -52,6 +55,8 @@ class Words(NamedTuple):
   kept: the same of prompts about earlier texts.
   coverage: of how much of the document was asked, `dreams.Coverage` as a
     dictionary; empty where nothing was.
+  facts: `facts.Facts.report`, and how many rows of every kind were left out;
+    empty where the source is another.
   """
 
   topic: str
@@ -64,6 +69,7 @@ class Words(NamedTuple):
   memories: list
   kept: list
   coverage: dict[str, int]
+  facts: dict[str, Any]
 
   @property
   def retained(self) -> list:
@@ -73,13 +79,12 @@ class Words(NamedTuple):
   @classmethod
   def from_json(cls, entry: dict[str, Any]) -> 'Words':
     """Of `words._asdict()` as JSON gives it back."""
-    dreams = lambda name: [
-        Dream(*rest, tuple(ids)) for *rest, ids in entry[name]]
+    dreams = lambda name: [Dream.from_json(d) for d in entry[name]]
     pairs = lambda name: [(a, b) for a, b in entry[name]]
     return cls(entry['topic'], dreams('dreams'), pairs('held_out'),
                pairs('held_in'), entry['agreements'], dreams('again'),
                *map(pairs, ('rehearsed', 'memories', 'kept')),
-               entry.get('coverage', {}))
+               entry.get('coverage', {}), entry.get('facts', {}))
 
 
 class Night(NamedTuple):
@@ -142,11 +147,14 @@ def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
   again = [d for old in day.earlier
            for d in dreams_lib.recitations(reader, old)
            ] if settings.replay or settings.seeding.ewc else []
+  held_out, coverage, facts = [], {}, {}
   if settings.source == 'text':
-    dreams, held_out, coverage = (
-        dreams_lib.recitations(reader, document), [], {})
+    dreams = dreams_lib.recitations(reader, document)
     if settings.replay and again:
       dreams = dreams * -(-len(again) // len(dreams)) + again
+  elif settings.source == 'facts':
+    dreams, coverage, facts = _facts(
+        settings, reader, document, segments, write_key, day.avoid)
   else:
     dreams, held_out, coverage = dreams_lib.write_dreams(
         reader, document, segments, write_key, settings.answer_prompt,
@@ -159,7 +167,7 @@ def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
       settings, base, day.rehearsal_texts, rehearsal_key, day.avoid)
   return Words(topic, dreams, held_out, held_in, agreements, again, rehearsed,
                *_memories(settings, base, previous, day.remembered,
-                          rehearsal_key, day.avoid), coverage)
+                          rehearsal_key, day.avoid), coverage, facts)
 
 
 def read_words(settings: SleepConfig, words: Words, teachers: Teachers,
@@ -195,6 +203,18 @@ def read_words(settings: SleepConfig, words: Words, teachers: Teachers,
   return Night(questions, tuple(head), examples,
                rehearsal[0] if rehearsal else None,
                loop.joined(*retention) if retention else None)
+
+
+def _facts(settings, dreamer, document, segments, key, avoid):
+  """(dreams, coverage, report) of what a document says."""
+  found = write_facts(
+      dreamer, document, segments, key, settings.writing, avoid)
+  dreams, left_out = rows_of(found, dreamer.chat, settings.rows,
+                             settings.dreams, settings.answer_prompt)
+  kinds = collections.Counter(d.kind for d in left_out)
+  coverage = found.counts._replace(beginnings_too_long=kinds['recall'])
+  return (dreams or dreams_lib.recitations(dreamer, document),
+          coverage._asdict(), {**found.report(), 'left_out': dict(kinds)})
 
 
 def _exam(settings, chat, held_out):

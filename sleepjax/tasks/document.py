@@ -286,13 +286,17 @@ def _drift_text(settings):
 
 
 def _coverage(coverages: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-  """Of how many sentences nothing was asked, and why, over all sleeps."""
+  """Of how many sentences something was asked, or why not, over all sleeps."""
   coverages = [c for c in coverages if c]
   if not coverages:
     return {}
   total = lambda name: sum(c[name] for c in coverages)
+  share = lambda count: count / max(1, total('sentences'))
   return {
       'sentences': total('sentences'),
+      'coverage': share(total('sentences') - total('too_long')
+                        - total('without_question')),
+      'verified': share(total('verified')),
       'sentences_without_question': {
           'too_long': total('too_long'),
           'no_usable_question': total('without_question')},

@@ -93,25 +93,34 @@ class DreamConfig:
 
 
 class Dream(NamedTuple):
-  """What the teacher wrote.
+  """A reply, what was asked for it, and what only the teacher sees.
 
   kind: 'question', 'recall', 'open' or 'written' (its prompt by the teacher,
-    too).
+    too); of facts also 'sentence', 'reverse' or 'cloze', see `rows`.
   prompt: the user's message as the student will see it.
   start: words with which the reply begins; they are given, not learnt.
-  completion: token ids that the teacher sampled after them, or of the text.
+  completion: token ids of the rest, sampled by the teacher or given.
+  hint: what stands before the prompt in the teacher's message.
   """
 
   kind: str
   prompt: str
   start: str
   completion: tuple[int, ...]
+  hint: str = ''
 
   def student_ids(self, chat: ChatPrompts) -> list[int]:
     return chat.closed_book(self.prompt) + chat.tokenizer.encode(self.start)
 
   def teacher_ids(self, chat: ChatPrompts) -> list[int]:
-    return chat.after_document(self.prompt) + chat.tokenizer.encode(self.start)
+    message = f'{self.hint}\n\n{self.prompt}' if self.hint else self.prompt
+    return chat.after_document(message) + chat.tokenizer.encode(self.start)
+
+  @classmethod
+  def from_json(cls, entry: Sequence) -> 'Dream':
+    """A dream as JSON gives it back."""
+    kind, prompt, start, completion, *hint = entry
+    return cls(kind, prompt, start, tuple(completion), *hint)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,12 +192,15 @@ class Coverage(NamedTuple):
   without_question: of these, whose replies held no question of use.
   beginnings_too_long: recollections that were left out since the beginning of
     their sentence does not fit.
+  verified: of the sentences, those about which the model has written a question
+    that was verified, see `facts`.
   """
 
   sentences: int
   too_long: int
   without_question: int
   beginnings_too_long: int = 0
+  verified: int = 0
 
   def __str__(self):
     return (f'{self.sentences} sentences, {self.too_long} too long for a '

@@ -1,6 +1,7 @@
 """All that a night learns from, written by the tiny model of the world."""
 
 import collections
+import json
 
 import jax
 import numpy as np
@@ -32,10 +33,10 @@ def model():
   return load_pretrained('tiny-world')
 
 
-def write(model, avoid=()):
+def write(model, avoid=(), changes=()):
   """(words, who has read the day, chat, [(key, temperature) of each draw])."""
   config = quickstart.get_config().sleep
-  config.update_from_flattened_dict(CHANGES)
+  config.update_from_flattened_dict({**CHANGES, **dict(changes)})
   settings = _main.to_dataclass(cycle.SleepConfig, config)
   ready = settings.for_compute(model)
   reading = day_memory.read(
@@ -103,3 +104,35 @@ def test_held_in_answers_are_the_likeliest(written):
   assert answers == [answer for _, answer in words.held_in]
   assert np.mean([world.answer_to(question, DAY.facts) == answer
                   for question, answer in words.held_in]) > 0.8
+
+
+def test_facts_are_learnt_as_verified_answers_and_in_their_own_words(model):
+  """This model answers in chats alone, so nothing that it asks is verified."""
+  words, _, chat, _ = write(model, changes={
+      'source': 'facts', 'writing.ask.examples': (), 'writing.ask.rounds': 1,
+      'dreams.prompt_tokens': 40})
+  kinds = collections.Counter(d.kind for d in words.dreams)
+  assert {'question', 'cloze', 'recall'} <= set(kinds)
+  sentences = words.facts['sentences']
+  assert words.coverage == {
+      'sentences': len(sentences), 'too_long': 0, 'without_question': sum(
+          not any(e['verified'] or e['by_rule'] for e in s['spans'])
+          for s in sentences),
+      'beginnings_too_long': words.facts['left_out'].get('recall', 0),
+      'verified': sum(any(e['verified'] for e in s['spans'])
+                      for s in sentences)}
+  spans = {e['span'] for s in sentences for e in s['spans']}
+  for dream in words.dreams:
+    if dream.kind == 'question':
+      reply = chat.tokenizer.decode(dream.completion).strip()
+      assert reply in spans and reply in dream.hint
+      assert reply not in dream.prompt
+  saved = json.loads(json.dumps(words._asdict()))
+  assert written_lib.Words.from_json(saved) == words
+
+
+def test_a_text_without_a_fact_is_learnt_as_it_stands(model, monkeypatch):
+  monkeypatch.setattr(written_lib, 'rows_of', lambda *_: ([], []))
+  words, *_ = write(model, changes={
+      'source': 'facts', 'writing.ask.examples': (), 'writing.ask.rounds': 1})
+  assert words.dreams and {d.kind for d in words.dreams} == {'recall'}

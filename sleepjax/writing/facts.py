@@ -1,0 +1,253 @@
+"""What a text says, as questions with verified answers.
+
+Answer first: spans that are worth knowing are found, each is asked about,
+and every question is verified. What fails is asked anew, then given up, and
+everything is kept for the report.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from sleepjax.data import documents
+from sleepjax.data.documents import Document, Question
+from sleepjax.errors import check_least
+from sleepjax.evals import answers
+from sleepjax.writing import asking, gain, verification
+from sleepjax.writing import spans as spans_lib
+from sleepjax.writing.asking import AskConfig
+from sleepjax.writing.cleaning import distinct
+from sleepjax.writing.dreams import Coverage, Dreamer, Segments
+from sleepjax.writing.spans import Span
+from sleepjax.writing.statements import echo_question, gapped
+from sleepjax.writing.verification import Evidence, VerifyConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class WritingConfig:
+  """What is worth knowing, how it is asked, what a question must pass.
+
+  spans_per_sentence: of a sentence of 20 words, see `spans.worth_knowing`.
+  by_gain: whether spans are chosen by what the text tells about them, too.
+  """
+
+  ask: AskConfig = AskConfig()
+  verify: VerifyConfig = VerifyConfig()
+  spans_per_sentence: int = 3
+  by_gain: bool = True
+
+  def __post_init__(self):
+    check_least(self, spans_per_sentence=1)
+
+
+class Asked(NamedTuple):
+  """A question and what came of it.
+
+  refused: why it is not used; '' of a verified one.
+  evidence: None of a question that was not put to the model.
+  by_rule: it is a statement with a question word in its gap, and nothing that
+    the model has written.
+  """
+
+  question: str
+  refused: str
+  evidence: Evidence | None = None
+  by_rule: bool = False
+
+
+class Fact(NamedTuple):
+  """A span and all that was asked about it, verified questions best first."""
+
+  span: Span
+  asked: tuple[Asked, ...] = ()
+
+  @property
+  def questions(self) -> list[str]:
+    """The verified ones that the model has written."""
+    return [a.question for a in self.asked if not (a.refused or a.by_rule)]
+
+  @property
+  def by_rule(self) -> list[str]:
+    """Those made by rule; their answers are right by construction."""
+    return [a.question for a in self.asked if a.by_rule and not a.refused]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+  """What is known of a text.
+
+  topic: of the text.
+  sentences: of the text, in order.
+  facts: of each, in order.
+  note: what stands in the way, if nothing could be asked; else ''.
+  """
+
+  topic: str
+  sentences: tuple[str, ...]
+  facts: tuple[Fact, ...]
+  note: str = ''
+
+  @property
+  def verified(self) -> list[Fact]:
+    return [f for f in self.facts if f.questions]
+
+  @property
+  def coverage(self) -> float:
+    """Share of sentences with a verified question of the model; 0 of none."""
+    return self._covered(self.verified)
+
+  @property
+  def coverage_by_rule(self) -> float:
+    """The same if questions that are made by rule count, too."""
+    return self._covered(f for f in self.facts if f.questions or f.by_rule)
+
+  def _covered(self, facts):
+    return len({f.span.sentence for f in facts}) / max(1, len(self.sentences))
+
+  @property
+  def counts(self) -> Coverage:
+    """Of how many sentences something is asked, and verified."""
+    covered = lambda facts: len({f.span.sentence for f in facts})
+    return Coverage(
+        len(self.sentences), 0, len(self.sentences) - covered(
+            f for f in self.facts if f.questions or f.by_rule),
+        verified=covered(self.verified))
+
+  def exam_share(self, questions: Sequence[Question]) -> float | None:
+    """Share of exam answers that are verified spans (word F1 at least 1/2).
+
+    None without questions. For scoring only.
+    """
+    spans = [f.span.text for f in self.verified]
+    found = [any(answers.f1(span, q.answer) >= 0.5 for span in spans)
+             for q in questions]
+    return sum(found) / len(found) if found else None
+
+  def right_share(self, gold: Callable[[str], str | None]) -> float | None:
+    """Share of verified answers that are right, where gold is known.
+
+    Args:
+      gold: the right answer to a question, or None where it is not known.
+    """
+    right = [bool(answers.contains(f.span.text, answer)
+                  or answers.contains(answer, f.span.text))
+             for f in self.verified for q in f.questions
+             if (answer := gold(q)) is not None]
+    return sum(right) / len(right) if right else None
+
+  def report(self) -> dict[str, Any]:
+    """Plain values: of every sentence what was asked, verified, given up."""
+    def entry(fact):
+      return {'span': fact.span.text, 'kind': fact.span.kind,
+              'verified': fact.questions, 'by_rule': fact.by_rule,
+              'refused': [[a.question, a.refused] for a in fact.asked
+                          if a.refused],
+              'given_up': not fact.questions}
+    return {
+        'topic': self.topic, 'coverage': self.coverage,
+        'coverage_by_rule': self.coverage_by_rule,
+        'spans': len(self.facts), 'verified': len(self.verified),
+        'note': self.note, 'sentences': [
+            {'sentence': s, 'spans': [
+                entry(f) for f in self.facts if f.span.sentence == n]}
+            for n, s in enumerate(self.sentences)]}
+
+
+def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
+                settings: WritingConfig = WritingConfig(),
+                avoid: Sequence[str] = ()) -> Facts:
+  """Finds what a text says and asks the model about all of it.
+
+  Args:
+    dreamer: the old self.
+    document: `title`, what it is about, and `text`.
+    segments: the document in the dreamer's cache; () if it has it elsewhere.
+    key: PRNG key.
+    settings: every choice.
+    avoid: questions that may not be asked.
+  """
+  topic, text = document.title, document.text
+  sentences = [s for s in documents.split_sentences(text) if s.strip()]
+  gains = gain.information_gain(
+      dreamer, sentences, dreamer.settings.recall_prompt.format(topic=topic),
+      segments
+  ) if settings.by_gain and sentences else None
+  spans = spans_lib.worth_knowing(
+      sentences, gains, settings.spans_per_sentence)
+  english = spans_lib.is_english(text)
+  facts = {span: Fact(span) for span in spans}
+  for n in range(settings.ask.rounds):
+    open_ = [span for span in spans if not facts[span].questions]
+    asked = asking.ask(dreamer, settings.ask, topic, sentences, open_,
+                       jax.random.fold_in(key, n), english, n)
+    new = [(span, q) for span, questions in zip(open_, asked, strict=True)
+           for q in distinct(questions, (
+               *avoid, *(a.question for a in facts[span].asked)))]
+    judged = _judge(dreamer, settings, topic, sentences, text, new, spans)
+    for span in spans:
+      more = [a for s, a in judged if s == span]
+      facts[span] = Fact(span, _ranked(
+          (*facts[span].asked, *more), settings.ask.phrasings))
+  for span, question in _by_rule(
+      dreamer, settings, topic, sentences, spans, avoid) if english else ():
+    facts[span] = Fact(span, (*facts[span].asked, Asked(
+        question, asking.why_unusable(question, span, topic, text),
+        by_rule=True)))
+  found = Facts(topic, tuple(sentences), tuple(facts[s] for s in spans))
+  return dataclasses.replace(found, note=_note(found, english))
+
+
+def _by_rule(dreamer, settings, topic, sentences, spans, avoid):
+  """[(span, its statement as a question)] where that fits."""
+  fits = lambda text: len(dreamer.chat.tokenizer.encode(
+      text)) <= settings.ask.statement_tokens
+  made = []
+  for span in spans:
+    statement = gapped(sentences[span.sentence], span, topic, fits)
+    if statement:
+      made += [(span, q) for q in distinct(
+          [echo_question(statement, span) or None], avoid)]
+  return made
+
+
+def _judge(dreamer, settings, topic, sentences, text, asked, spans):
+  """[(span, Asked)]: those that cannot be used are not put to the model."""
+  unusable = [asking.why_unusable(
+      q, span, topic, text, dreamer.settings.forbidden) for span, q in asked]
+  usable = [pair for pair, why in zip(asked, unusable, strict=True) if not why]
+  evidence = iter(verification.examine(
+      dreamer, settings.verify, settings.ask.examples, topic, sentences,
+      usable, spans))
+  judged = []
+  for (span, q), why in zip(asked, unusable, strict=True):
+    if why:
+      judged.append((span, Asked(q, why)))
+    else:
+      about, e = next(evidence)
+      judged.append((about, Asked(q, verification.why_refused(
+          e, about.text, settings.verify, q), e)))
+  return judged
+
+
+def _ranked(asked, most):
+  """Verified questions by their margin, at most so many, then the others."""
+  good = sorted((a for a in asked if not a.refused),
+                key=lambda a: a.evidence.margin, reverse=True)
+  left = [a._replace(refused='others are better') for a in good[most:]]
+  return (*good[:most], *left, *(a for a in asked if a.refused))
+
+
+def _note(found, english):
+  """What stands in the way where nothing could be asked."""
+  if found.verified:
+    return ''
+  if not found.facts:
+    return ('nothing in the text is worth a question: no name, number, date or '
+            'phrase was found.')
+  asked = sum(not a.by_rule for f in found.facts for a in f.asked)
+  language = '' if english else (
+      ' It is not English: the model may not write its language.')
+  return (f'none of {asked} questions about {len(found.facts)} spans was '
+          f'verified.{language} The text is learnt from its own words alone.')
