@@ -74,6 +74,11 @@ def group_normalised_advantage(
   return centered / (jnp.sqrt(variance) + eps)
 
 
+# By the name that configurations have for it.
+ADVANTAGES = {'leave_one_out': leave_one_out_advantage,
+              'group_normalised': group_normalised_advantage}
+
+
 def constant_groups(rewards_GxK: jax.Array) -> jax.Array:
   """Fraction of groups whose rewards are all equal: they teach nothing.
 

@@ -8,12 +8,13 @@ import pytest
 
 from sleepjax.growth import slots
 from sleepjax.losses import from_hidden
-from sleepjax.losses.divergences import DivergenceConfig
+from sleepjax.losses.divergences import DivergenceConfig, TopKForwardKL
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import objective, update
-from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.objective import Batch
+from sleepjax.seeding.settings import SeedingConfig
 
 SETTINGS = SeedingConfig(
     steps=60, rows=4, group_size=2, alpha=0.3, rehearsal=0.5, warmup_steps=1,
@@ -279,21 +280,21 @@ def test_seeding_learns(grown, batch):
 def test_every_setting_of_the_divergence_reaches_it(
     grown, learnt, batch, monkeypatch):
   config, frozen = grown
-  divergence = DivergenceConfig(
-      'top_k_forward_kl', beta=0.2, temperature=1.3, chunk_rows=7, top_k=5)
-  settings = dataclasses.replace(SETTINGS, divergence=divergence)
+  settings = dataclasses.replace(SETTINGS, divergence=DivergenceConfig(
+      'top_k_forward_kl', temperature=1.3, chunk_rows=7, top_k=5))
+  want = {'divergence': TopKForwardKL(5), 'temperature': 1.3, 'chunk_rows': 7}
   computed, calls = from_hidden.divergence_from_hidden, []
 
-  def recorded(kind, *args, **kwargs):
-    calls.append({'kind': kind, **kwargs})
-    return computed(kind, *args, **kwargs)
+  def recorded(divergence, *args, **kwargs):
+    calls.append({'divergence': divergence, **kwargs})
+    return computed(divergence, *args, **kwargs)
 
   monkeypatch.setattr(from_hidden, 'divergence_from_hidden', recorded)
   jax.eval_shape(functools.partial(objective.objective, config, settings),
                  frozen, learnt, INDEX, batch)
   assert len(calls) == 2  # The batch and what is rehearsed.
   for call in calls:
-    assert dataclasses.asdict(divergence).items() <= call.items()
+    assert want.items() <= call.items()
 
 
 def advantage_of(settings, completions, references, ignored=()):
