@@ -22,6 +22,7 @@ from sleepjax.pretraining import next_token
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import loop, objective, update
+from sleepjax.seeding.roles import Learner
 from sleepjax.seeding.settings import SeedingConfig
 
 # The seeding objective alone, which peers have as well: no rehearsal, no
@@ -129,7 +130,7 @@ def seeding_step(source: str, dtype: str, sizes: Sizes):
   examples = loop.Examples(
       rows, rows.prompt, rows.prompt_mask, np.asarray(hidden))
   seeder = loop.Seeder(
-      loop.Learner(config, frozen), settings, loop.Terms(examples))
+      Learner(config, frozen), settings, loop.Terms(examples))
   state, steps = update.init_state(settings, slot), 0
 
   def step():

@@ -18,6 +18,7 @@ from sleepjax.memory import wake
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import loop, update
+from sleepjax.seeding.roles import Imitation, Learner
 from sleepjax.seeding.settings import SeedingConfig
 from tests.conftest import random_params
 
@@ -49,9 +50,9 @@ def small_sleep() -> dict:
       levenshtein_threshold=1.0,
       divergence=DivergenceConfig('jsd', temperature=0.7, chunk_rows=4))
   seeder = loop.Seeder(
-      loop.Learner(compute, frozen), settings,
+      Learner(compute, frozen), settings,
       loop.Terms(examples, examples, examples, head=(2, 3)),
-      imitation=loop.Imitation((0, 1)))
+      imitation=Imitation((0, 1)))
   state, metrics, _ = seeder.update(
       update.init_state(settings, slots.read_slot(CONFIG, params, 0)), 0,
       jax.random.key(1))

@@ -40,13 +40,8 @@ from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import ewc
 from sleepjax.seeding.consolidation import Guard, HandOver, consolidate
-from sleepjax.seeding.loop import (
-    Imitation,
-    Learner,
-    Privilege,
-    Seeder,
-    Terms,
-)
+from sleepjax.seeding.loop import Seeder, Terms
+from sleepjax.seeding.roles import Imitation, Learner, Privilege
 from sleepjax.training.observer import Observer
 from sleepjax.writing.teacher import Teacher
 

@@ -29,6 +29,7 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import sampler
 from sleepjax.seeding import consolidation, loop
 from sleepjax.seeding.consolidation import Guard, level_name
+from sleepjax.seeding.roles import Learner, Privilege
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.observer import Observer, silent
 
@@ -175,9 +176,9 @@ def _seed_slot(config, sides, place, tokens, settings, key, others, between,
       write(rows, jax.random.fold_in(sample_key, i)) if len(rows) else None
       for i, rows in enumerate(others, 2))
   seeder = loop.Seeder(
-      loop.Learner(config, sides.student, Slot(level), index),
+      Learner(config, sides.student, Slot(level), index),
       settings.seeding, loop.Terms(examples, rehearsal, retention),
-      loop.Privilege(segments, params=sides.teacher))
+      Privilege(segments, params=sides.teacher))
   slot, hand_over = consolidation.consolidate(
       seeder, slots.read_slot(config, sides.student, index, level), seed_key,
       between=between, guard=Guard(

@@ -13,6 +13,7 @@ from sleepjax.dreaming.tasks import Memory, Task
 from sleepjax.errors import UserError
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import loop
+from sleepjax.seeding.roles import Imitation, Learner
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.budget import Budget, Meter
 from tests import dream_models as dm
@@ -36,9 +37,9 @@ def seeder(sleeper):
       sleeper.config, sleeper.params(),
       [([3, 4, 5], [7, 8, 0]), ([6, 7], [1, 0])], 5)
   return loop.Seeder(
-      loop.Learner(sleeper.config, sleeper.frozen, index=INDEX),
+      Learner(sleeper.config, sleeper.frozen, index=INDEX),
       SeedingConfig(steps=2, rows=4, group_size=2, learning_rate=1e-3),
-      loop.Terms(examples), imitation=loop.Imitation(STOP))
+      loop.Terms(examples), imitation=Imitation(STOP))
 
 
 def born(sleeper):

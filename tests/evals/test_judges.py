@@ -25,6 +25,7 @@ from sleepjax.losses import imitation
 from sleepjax.models import transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import blame, loop, objective, update
+from sleepjax.seeding.roles import Imitation, Learner
 from sleepjax.seeding.settings import SeedingConfig
 from tests.conftest import random_params
 
@@ -279,8 +280,8 @@ def seeder(talker, byte_tokenizer):
 
   def make(judge=None, tokenizer=None):
     return loop.Seeder(
-        loop.Learner(config, params), settings, loop.Terms(examples),
-        imitation=loop.Imitation(
+        Learner(config, params), settings, loop.Terms(examples),
+        imitation=Imitation(
             byte_tokenizer.stop_ids, free, judge, tokenizer))
   return make
 

@@ -11,6 +11,7 @@ from sleepjax.growth import slots
 from sleepjax.losses.divergences import DivergenceConfig
 from sleepjax.seeding import loop, reference, update
 from sleepjax.seeding.reference import Problem
+from sleepjax.seeding.roles import Imitation, Learner
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.writing import dreams
 
@@ -69,8 +70,8 @@ def test_the_student_learns_on_its_own_attempts(model, chat, settings):
   examples = reference.reference_examples(
       config, params, writer, PROBLEMS, jax.random.key(0), PROMPT)
   seeder = loop.Seeder(
-      loop.Learner(config, params), settings, loop.Terms(examples),
-      imitation=loop.Imitation(chat.tokenizer.stop_ids))
+      Learner(config, params), settings, loop.Terms(examples),
+      imitation=Imitation(chat.tokenizer.stop_ids))
   slot = slots.read_slot(config, params, 0)
   state = update.init_state(settings, jax.tree.map(jnp.copy, slot))
   lines = []
