@@ -22,7 +22,8 @@ from sleepjax.pretraining import next_token
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import loop, objective, update
-from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.seeding.roles import Learner
+from sleepjax.seeding.settings import SeedingConfig
 
 # The seeding objective alone, which peers have as well: no rehearsal, no
 # retention. `seeding_step` adds the reward. Four rows at once: a group of
@@ -129,8 +130,7 @@ def seeding_step(source: str, dtype: str, sizes: Sizes):
   examples = loop.Examples(
       rows, rows.prompt, rows.prompt_mask, np.asarray(hidden))
   seeder = loop.Seeder(
-      config, frozen, 0, settings, examples, (), None, (),
-      np.zeros(config.vocab_size, bool))
+      Learner(config, frozen), settings, loop.Terms(examples))
   state, steps = update.init_state(settings, slot), 0
 
   def step():

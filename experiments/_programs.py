@@ -37,7 +37,8 @@ from sleepjax.roofline import flops
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import update
-from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.objective import Batch
+from sleepjax.seeding.settings import SeedingConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,14 +67,16 @@ def _parsed(argv):
 
 def loss_of(form: str, chunk_rows: int):
   """Forward KL summed over rows, (student, teacher [N, D], head [D, V])."""
+  forward_kl = divergences.ForwardKL()
+
   def direct(student_NxD, teacher_NxD, head_DxV):
-    return jnp.sum(divergences.forward_kl(
-        teacher_NxD @ head_DxV, student_NxD @ head_DxV))
+    return jnp.sum(divergences.of_logits(
+        forward_kl, teacher_NxD @ head_DxV, student_NxD @ head_DxV))
 
   def in_chunks(student_NxD, teacher_NxD, head_DxV):
     weight_N = jnp.ones(len(student_NxD))
     return from_hidden.divergence_from_hidden(
-        'forward_kl', teacher_NxD, head_DxV, student_NxD, head_DxV, weight_N,
+        forward_kl, teacher_NxD, head_DxV, student_NxD, head_DxV, weight_N,
         chunk_rows=chunk_rows)[0]
 
   return {'direct': direct, 'chunked': in_chunks}[form]

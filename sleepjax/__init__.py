@@ -28,7 +28,7 @@ _PUBLIC = {
     'models.layout': ('for_compute', 'insert_slot'),
     'models.transformer': ('hidden_states', 'logits'),
     'sampling.sampler': ('Sampling', 'sample'),
-    'seeding.objective': ('SeedingConfig',),
+    'seeding.settings': ('SeedingConfig',),
     'seeding.update': ('seeding_step',),
     'writing.dreams': ('DreamConfig', 'write_dreams'),
     'writing.facts': ('WritingConfig', 'write_facts'),

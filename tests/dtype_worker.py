@@ -17,7 +17,9 @@ from sleepjax.losses.divergences import DivergenceConfig
 from sleepjax.memory import wake
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
-from sleepjax.seeding import loop, objective, update
+from sleepjax.seeding import loop, update
+from sleepjax.seeding.roles import Imitation, Learner
+from sleepjax.seeding.settings import SeedingConfig
 from tests.conftest import random_params
 
 CONFIG = ModelConfig(
@@ -42,14 +44,15 @@ def small_sleep() -> dict:
   examples = loop.score_examples(
       compute, frozen, PROMPTS, PROMPTS, COMPLETIONS, 5)
   # Everything at once: each term of the loss, clipped ratios, a moving teacher.
-  settings = objective.SeedingConfig(
+  settings = SeedingConfig(
       rows=2, group_size=2, on_policy=1.0, rehearsal_rows=1, retention_rows=1,
       updates_per_rollout=2, teacher='ema', masked_first_tokens=1,
       levenshtein_threshold=1.0,
       divergence=DivergenceConfig('jsd', temperature=0.7, chunk_rows=4))
   seeder = loop.Seeder(
-      compute, frozen, 0, settings, examples, (), examples, (0, 1),
-      np.zeros(29, bool), head=(2, 3), retention=examples)
+      Learner(compute, frozen), settings,
+      loop.Terms(examples, examples, examples, head=(2, 3)),
+      imitation=Imitation((0, 1)))
   state, metrics, _ = seeder.update(
       update.init_state(settings, slots.read_slot(CONFIG, params, 0)), 0,
       jax.random.key(1))

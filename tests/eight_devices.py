@@ -18,6 +18,7 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.roofline import hlo
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import objective, update
+from sleepjax.seeding.settings import SeedingConfig
 
 
 def _moved(function, mesh, *specs_and_shapes):
@@ -54,7 +55,7 @@ def seeding_step(rows: int) -> dict:
   placed = lambda tree, of: sharding.abstract(tree, of(tree, mesh))
   params = placed(transformer.abstract_params(config),
                   sharding.param_shardings)
-  settings = objective.SeedingConfig(rows=rows, alpha=1.0)
+  settings = SeedingConfig(rows=rows, alpha=1.0)
   state = placed(jax.eval_shape(lambda: update.init_state(
       settings, slots.new_slot(config, jax.random.key(0), 8))),
                  sharding.param_shardings)

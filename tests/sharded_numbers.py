@@ -34,7 +34,8 @@ from sleepjax.pretraining.world_batches import WorldRows
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import objective, update
-from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.objective import Batch
+from sleepjax.seeding.settings import SeedingConfig
 
 _STOPS = (3,)
 _SLOT_RANK = 8

@@ -100,7 +100,7 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
   s, examples = settings, []
   if best:
     examples.append(dream_examples(
-        sleeper.config, teacher, best, seeder.head, s.dream_tokens))
+        sleeper.config, teacher, best, seeder.terms.head, s.dream_tokens))
   if questions is not None:
     examples.append(questions)
   # With nothing new, seeding goes on only where it is the control, or where
@@ -111,8 +111,10 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
   # As often as seeding has seen each of its own.
   repeats = max(1, round(seeder.settings.steps / s.write_back_steps))
   again = dataclasses.replace(
-      seeder, frozen=sleeper.frozen, examples=loop.joined(
-          seeder.examples, *examples * repeats),
+      seeder, learner=dataclasses.replace(
+          seeder.learner, frozen=sleeper.frozen),
+      terms=dataclasses.replace(seeder.terms, examples=loop.joined(
+          seeder.terms.examples, *examples * repeats)),
       settings=dataclasses.replace(
           seeder.settings, steps=s.write_back_steps, on_policy=0.0,
           learning_rate=s.write_back_learning_rate, updates_per_rollout=1,

@@ -6,7 +6,7 @@ from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.evals import judge_by_name
 from sleepjax.memory.day import LevelMemory
 from sleepjax.model import Model
-from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.budget import Budget
 from sleepjax.writing.dreams import DreamConfig
 from sleepjax.writing.facts import WritingConfig

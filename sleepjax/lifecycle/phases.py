@@ -40,7 +40,8 @@ from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import ewc
 from sleepjax.seeding.consolidation import Guard, HandOver, consolidate
-from sleepjax.seeding.loop import Seeder
+from sleepjax.seeding.loop import Seeder, Terms
+from sleepjax.seeding.roles import Imitation, Learner, Privilege
 from sleepjax.training.observer import Observer
 from sleepjax.writing.teacher import Teacher
 
@@ -233,13 +234,14 @@ def seed(student: Student, teachers: Teachers, written: Written,
   ready, night, reading = student.ready, written.night, teachers.reading
   chat = ready.chat
   seeder = Seeder(
-      ready.config, ready.params, student.growth.index, settings.seeding,
-      night.examples, reading.segments, night.rehearsal,
-      chat.tokenizer.stop_ids, content_free_tokens(chat.tokenizer),
-      head=night.head, judge=student.judge, tokenizer=chat.tokenizer,
-      part=student.part, importance=written.importance,
-      teacher=reading.model.params, retention=night.retention,
-      document=tuple(chat.document(written.document)))
+      Learner(ready.config, ready.params, student.part, student.growth.index),
+      settings.seeding,
+      Terms(night.examples, night.rehearsal, night.retention,
+            written.importance, night.head),
+      Privilege(reading.segments, tuple(chat.document(written.document)),
+                reading.model.params),
+      Imitation(chat.tokenizer.stop_ids, content_free_tokens(chat.tokenizer),
+                student.judge, chat.tokenizer))
   retention = _retention_rows(written.words)
   sender = 'context' if settings.level is None else 'fast levels'
   value, hand_over = consolidate(

@@ -16,12 +16,13 @@ student:
 
 A temperature divides both models' logits; no T^2 factor is added to the result.
 
-Here they are functions of logits, per position. `losses.from_hidden` computes
-them from hidden states without holding the logits of all rows.
+Each is a frozen dataclass, a function of log-probabilities per position, and is
+passed as an object: `from_hidden` takes it to hidden states without holding the
+logits of all rows. `DIVERGENCES` has their names for configurations; a new one
+is a class and a line there.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 
@@ -30,22 +31,164 @@ import jax.numpy as jnp
 
 from sleepjax.errors import UserError
 
-KINDS = ('forward_kl', 'reverse_kl', 'jsd', 'skewed_forward_kl',
-         'skewed_reverse_kl', 'top_k_forward_kl')
+# Of log P and log Q [..., V], the teacher's and the student's, both finite as
+# `log_softmax` leaves them; [...] in nats, differentiable in both.
+Divergence = Callable[[jax.Array, jax.Array], jax.Array]
 
 # Stands in for log(0): a logit of -inf must not turn 0 * log(0) into NaN.
 _LOG_ZERO = -1e30
 
-# Kinds with a mixture -> why its weight cannot be 0 or 1.
-_ENDS_OF_BETA = {
-    'jsd': 'JSD is zero at both ends. Use forward_kl for the limit beta -> 0, '
-           'reverse_kl for beta -> 1.',
-    'skewed_forward_kl':
-        'at 0 this is forward_kl, which has a name of its own, and at 1 it is '
-        'zero whatever the student does.',
-    'skewed_reverse_kl':
-        'at 0 this is reverse_kl, which has a name of its own, and at 1 it is '
-        'zero whatever the student does.'}
+
+@dataclasses.dataclass(frozen=True)
+class ForwardKL:
+  """KL(P || Q): it covers everything that the teacher might say.
+
+  Its gradient in the student's logits is (Q - P) / temperature.
+  """
+
+  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    return _kl(log_p, log_q)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReverseKL:
+  """KL(Q || P): it says nothing that the teacher would not."""
+
+  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    return _kl(log_q, log_p)
+
+
+@dataclasses.dataclass(frozen=True)
+class JensenShannon:
+  """JSD_beta: beta KL(P || M) + (1 - beta) KL(Q || M).
+
+  At most the entropy of a coin of bias beta, so at most log 2. Its scale
+  changes with beta: JSD_beta / beta tends to the forward KL as beta -> 0, and
+  JSD_beta / (1 - beta) to the reverse KL as beta -> 1, so the value itself
+  vanishes at both ends.
+
+  Attributes:
+    beta: weight of the teacher in M, a Python number in (0, 1).
+
+  Raises:
+    UserError: beta is not inside (0, 1).
+  """
+
+  beta: float = 0.5
+
+  def __post_init__(self):
+    _check_beta(self.beta, 'JSD is zero at both ends. Use forward_kl for the '
+                'limit beta -> 0, reverse_kl for beta -> 1.')
+
+  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    log_m = _log_mixture(log_p, log_q, self.beta)
+    return (self.beta * _kl(log_p, log_m)
+            + (1 - self.beta) * _kl(log_q, log_m))
+
+
+@dataclasses.dataclass(frozen=True)
+class SkewedForwardKL:
+  """KL(P || M), M = beta P + (1 - beta) Q.
+
+  The forward KL with every token's pull on the student scaled by
+  (1 - beta) Q_v / M_v < 1, least where only the teacher would say the token
+  (skew KL of DistiLLM, arXiv 2402.03898, which takes 0.1). At most -log(beta);
+  it tends to the plain one as beta -> 0 and vanishes as beta -> 1.
+
+  Attributes:
+    beta: weight of the teacher in M, a Python number in (0, 1).
+
+  Raises:
+    UserError: beta is not inside (0, 1).
+  """
+
+  beta: float = 0.5
+
+  def __post_init__(self):
+    _check_skew(self.beta, 'forward_kl')
+
+  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    return _kl(log_p, _log_mixture(log_p, log_q, self.beta))
+
+
+@dataclasses.dataclass(frozen=True)
+class SkewedReverseKL:
+  """KL(Q || M), M = beta Q + (1 - beta) P.
+
+  The skewed forward KL with the models exchanged: finite where the student says
+  what the teacher never would (skew reverse KL of DistiLLM, arXiv 2402.03898).
+
+  Attributes:
+    beta: weight of the student in M, a Python number in (0, 1).
+
+  Raises:
+    UserError: beta is not inside (0, 1).
+  """
+
+  beta: float = 0.5
+
+  def __post_init__(self):
+    _check_skew(self.beta, 'reverse_kl')
+
+  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    return _kl(log_q, _log_mixture(log_q, log_p, self.beta))
+
+
+@dataclasses.dataclass(frozen=True)
+class TopKForwardKL:
+  """Forward KL over the teacher's k likeliest tokens and the rest as one.
+
+    sum_{v in K} P_v log(P_v / Q_v) + P_rest log(P_rest / Q_rest),
+    P_rest = sum_{v not in K} P_v,  Q_rest = sum_{v not in K} Q_v
+
+  with K the teacher's k likeliest tokens; of equally likely ones the lower ids
+  come first. Putting tokens into one bucket can only bring two distributions
+  closer (the log sum inequality; Cover and Thomas, Elements of Information
+  Theory, 2.7), so this is a lower bound of the forward KL. It grows with k and
+  is equal at k = V - 1 and V. Unlike a sum over the top tokens alone it is
+  never negative, and it asks the student for the teacher's mass outside of
+  them, but not how to spread it.
+
+  Attributes:
+    top_k: k, a Python number in [1, V].
+
+  Raises:
+    UserError: top_k < 1, or, when called, above V.
+  """
+
+  top_k: int = 100
+
+  def __post_init__(self):
+    if self.top_k < 1:
+      raise UserError(
+          f'top_k={self.top_k} must be at least 1: with all tokens in one '
+          'bucket there is nothing to compare.')
+
+  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    if self.top_k > log_p.shape[-1]:
+      raise UserError(
+          f'top_k={self.top_k} must not exceed the {log_p.shape[-1]} tokens of '
+          'the vocabulary.')
+    in_top = _is_among_largest(jax.lax.stop_gradient(log_p), self.top_k)
+    top = jnp.where(in_top, jnp.exp(log_p) * (log_p - log_q), 0)
+    # Added up, since 1 - the mass of the top would lose a small rest to
+    # rounding.
+    rest_p, rest_q = (
+        jax.nn.logsumexp(jnp.where(in_top, _LOG_ZERO, x), axis=-1)
+        for x in (log_p, log_q))
+    return jnp.sum(top, axis=-1) + jnp.exp(rest_p) * (rest_p - rest_q)
+
+
+# By the name that configurations have for it. A new divergence is added here;
+# its fields are set from those of `DivergenceConfig`.
+DIVERGENCES: dict[str, type] = {
+    'forward_kl': ForwardKL,
+    'reverse_kl': ReverseKL,
+    'jsd': JensenShannon,
+    'skewed_forward_kl': SkewedForwardKL,
+    'skewed_reverse_kl': SkewedReverseKL,
+    'top_k_forward_kl': TopKForwardKL,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +196,10 @@ class DivergenceConfig:
   """Which divergence seeding minimises, and how many rows it holds at once.
 
   Attributes:
-    kind: 'forward_kl' (the argument order of the paper; it covers everything
-      the teacher might say), 'reverse_kl', 'jsd', 'skewed_forward_kl',
-      'skewed_reverse_kl' or 'top_k_forward_kl'.
-    beta: weight in the mixture, in (0, 1); unused without one. Of the teacher
-      for 'jsd' and 'skewed_forward_kl', of the student for
-      'skewed_reverse_kl'.
-      The scale of the loss changes with it. JSD_beta / beta tends to the
-      forward KL as beta -> 0, and JSD_beta / (1 - beta) to the reverse KL as
-      beta -> 1, so the value itself vanishes at both ends. A skewed KL is at
-      most -log(beta), tends to the plain one as beta -> 0 and vanishes as
-      beta -> 1; DistiLLM takes 0.1.
+    kind: a name in `DIVERGENCES`; 'forward_kl' has the argument order of the
+      paper.
+    beta: weight in the mixture, in (0, 1), see `JensenShannon`,
+      `SkewedForwardKL` and `SkewedReverseKL`; unused without one.
     temperature: divides the logits of both models; 1 compares the
       distributions that are sampled from.
     chunk_rows: rows projected to the vocabulary at once. Peak memory is a few
@@ -81,24 +217,37 @@ class DivergenceConfig:
   top_k: int = 100
 
   def __post_init__(self):
-    by_name(self.kind, beta=self.beta, top_k=self.top_k)
+    if self.kind not in DIVERGENCES:
+      raise UserError(f'kind={self.kind!r} is no divergence: use one of '
+                      f'{", ".join(DIVERGENCES)}.')
+    self.make()
     if not self.temperature > 0:
       raise UserError(
           f'temperature={self.temperature} must be positive: it divides the '
           'logits.')
     check_chunk_rows(self.chunk_rows)
 
+  def make(self) -> Divergence:
+    """The divergence called `kind`, with those of these fields that it has.
 
-def forward_kl(
+    Raises:
+      UserError: it refuses them.
+    """
+    made = DIVERGENCES[self.kind]
+    return made(**{field.name: getattr(self, field.name)
+                   for field in dataclasses.fields(made)})
+
+
+def of_logits(
+    divergence: Divergence,
     teacher_logits: jax.Array,
     student_logits: jax.Array,
     temperature: float = 1.0,
 ) -> jax.Array:
-  """KL(teacher || student) at every position, in nats.
-
-  Its gradient in the student's logits is (Q - P) / temperature.
+  """The divergence at every position, in nats.
 
   Args:
+    divergence: one of this module's, or any other.
     teacher_logits: [..., V].
     student_logits: [..., V].
     temperature: divides both.
@@ -107,197 +256,8 @@ def forward_kl(
     [...], float32 (float64 for float64 logits). Both arguments are
     differentiable; stop the teacher's gradient where it must not learn.
   """
-  return _kl(
-      log_softmax(teacher_logits, temperature),
-      log_softmax(student_logits, temperature))
-
-
-def reverse_kl(
-    teacher_logits: jax.Array,
-    student_logits: jax.Array,
-    temperature: float = 1.0,
-) -> jax.Array:
-  """KL(student || teacher) at every position, in nats.
-
-  Args:
-    teacher_logits: [..., V].
-    student_logits: [..., V].
-    temperature: divides both.
-
-  Returns:
-    [...], float32 (float64 for float64 logits).
-  """
-  return _kl(
-      log_softmax(student_logits, temperature),
-      log_softmax(teacher_logits, temperature))
-
-
-def jensen_shannon(
-    teacher_logits: jax.Array,
-    student_logits: jax.Array,
-    beta: float,
-    temperature: float = 1.0,
-) -> jax.Array:
-  """JSD_beta(teacher || student) at every position, in nats.
-
-    beta KL(P || M) + (1 - beta) KL(Q || M),  M = beta P + (1 - beta) Q
-
-  At most the entropy of a coin of bias beta, so at most log 2; see
-  `DivergenceConfig` for how its scale depends on beta.
-
-  Args:
-    teacher_logits: [..., V].
-    student_logits: [..., V].
-    beta: weight of the teacher in the mixture, a Python number in (0, 1).
-    temperature: divides both.
-
-  Returns:
-    [...], float32 (float64 for float64 logits).
-
-  Raises:
-    UserError: beta is not inside (0, 1). At 0 and 1 the divergence is zero
-      whatever the student does.
-  """
-  return by_name('jsd', beta=beta)(
-      log_softmax(teacher_logits, temperature),
-      log_softmax(student_logits, temperature))
-
-
-def skewed_forward_kl(
-    teacher_logits: jax.Array,
-    student_logits: jax.Array,
-    beta: float,
-    temperature: float = 1.0,
-) -> jax.Array:
-  """KL(teacher || mixture with the student) at every position, in nats.
-
-    KL(P || M),  M = beta P + (1 - beta) Q
-
-  The forward KL with every token's pull on the student scaled by
-  (1 - beta) Q_v / M_v < 1, least where only the teacher would say the token
-  (skew KL of DistiLLM, arXiv 2402.03898).
-
-  Args:
-    teacher_logits: [..., V].
-    student_logits: [..., V].
-    beta: weight of the teacher in the mixture, a Python number in (0, 1).
-    temperature: divides both.
-
-  Returns:
-    [...], float32 (float64 for float64 logits), at most -log(beta).
-
-  Raises:
-    UserError: beta is not inside (0, 1).
-  """
-  return by_name('skewed_forward_kl', beta=beta)(
-      log_softmax(teacher_logits, temperature),
-      log_softmax(student_logits, temperature))
-
-
-def skewed_reverse_kl(
-    teacher_logits: jax.Array,
-    student_logits: jax.Array,
-    beta: float,
-    temperature: float = 1.0,
-) -> jax.Array:
-  """KL(student || mixture with the teacher) at every position, in nats.
-
-    KL(Q || M),  M = beta Q + (1 - beta) P
-
-  The skewed forward KL with the models exchanged: finite where the student says
-  what the teacher never would (skew reverse KL of DistiLLM, arXiv 2402.03898).
-
-  Args:
-    teacher_logits: [..., V].
-    student_logits: [..., V].
-    beta: weight of the student in the mixture, a Python number in (0, 1).
-    temperature: divides both.
-
-  Returns:
-    [...], float32 (float64 for float64 logits), at most -log(beta).
-
-  Raises:
-    UserError: beta is not inside (0, 1).
-  """
-  return by_name('skewed_reverse_kl', beta=beta)(
-      log_softmax(teacher_logits, temperature),
-      log_softmax(student_logits, temperature))
-
-
-def top_k_forward_kl(
-    teacher_logits: jax.Array,
-    student_logits: jax.Array,
-    top_k: int,
-    temperature: float = 1.0,
-) -> jax.Array:
-  """Forward KL over the teacher's k likeliest tokens and the rest as one.
-
-    sum_{v in K} P_v log(P_v / Q_v) + P_rest log(P_rest / Q_rest),
-    P_rest = sum_{v not in K} P_v,  Q_rest = sum_{v not in K} Q_v
-
-  with K the teacher's k likeliest tokens; of equally likely ones the lower ids
-  come first. Putting tokens into one bucket can only bring two distributions
-  closer (the log sum inequality; Cover and Thomas, Elements of Information
-  Theory, 2.7), so this is a lower bound of the forward KL. It grows with k and
-  is equal at k = V - 1 and V. Unlike a sum over the top tokens alone it is
-  never negative, and it asks the student for the teacher's mass outside of
-  them, but not how to spread it.
-
-  Args:
-    teacher_logits: [..., V].
-    student_logits: [..., V].
-    top_k: k, a Python number in [1, V].
-    temperature: divides both.
-
-  Returns:
-    [...], float32 (float64 for float64 logits).
-
-  Raises:
-    UserError: top_k is not in [1, V].
-  """
-  return by_name('top_k_forward_kl', top_k=top_k)(
-      log_softmax(teacher_logits, temperature),
-      log_softmax(student_logits, temperature))
-
-
-def by_name(
-    kind: str, *, beta: float = 0.5, top_k: int = 100,
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """The divergence called `kind`, as a function of log-probabilities.
-
-  Args:
-    kind: one of `KINDS`.
-    beta: weight in the mixture, see `DivergenceConfig`; ignored without one.
-    top_k: for 'top_k_forward_kl'; ignored by the others.
-
-  Returns:
-    (log P [..., V], log Q [..., V]) -> [...] in nats. Both come from
-    `log_softmax`, which keeps them finite.
-
-  Raises:
-    UserError: unknown kind, beta outside (0, 1) where there is a mixture, or
-      top_k < 1. The function raises one for a top_k above V.
-  """
-  if kind not in KINDS:
-    raise UserError(
-        f'kind={kind!r} is no divergence: use one of {", ".join(KINDS)}.')
-  if kind in _ENDS_OF_BETA and not 0 < beta < 1:
-    raise UserError(
-        f'beta={beta} must lie inside (0, 1): {_ENDS_OF_BETA[kind]}')
-  if kind == 'top_k_forward_kl' and top_k < 1:
-    raise UserError(
-        f'top_k={top_k} must be at least 1: with all tokens in one bucket '
-        'there is nothing to compare.')
-  return {
-      'forward_kl': _kl,
-      'reverse_kl': lambda log_p, log_q: _kl(log_q, log_p),
-      'jsd': functools.partial(_jensen_shannon, beta=beta),
-      'skewed_forward_kl':
-          lambda log_p, log_q: _kl(log_p, _log_mixture(log_p, log_q, beta)),
-      'skewed_reverse_kl':
-          lambda log_p, log_q: _kl(log_q, _log_mixture(log_q, log_p, beta)),
-      'top_k_forward_kl': functools.partial(_top_k_forward_kl, top_k=top_k),
-  }[kind]
+  return divergence(log_softmax(teacher_logits, temperature),
+                    log_softmax(student_logits, temperature))
 
 
 def log_softmax(logits: jax.Array, temperature: float = 1.0) -> jax.Array:
@@ -343,23 +303,14 @@ def _log_mixture(log_a, log_b, weight_of_a):
       math.log(weight_of_a) + log_a, math.log1p(-weight_of_a) + log_b)
 
 
-def _jensen_shannon(log_p, log_q, beta):
-  log_m = _log_mixture(log_p, log_q, beta)
-  return beta * _kl(log_p, log_m) + (1 - beta) * _kl(log_q, log_m)
+def _check_beta(beta, ends):
+  if not 0 < beta < 1:
+    raise UserError(f'beta={beta} must lie inside (0, 1): {ends}')
 
 
-def _top_k_forward_kl(log_p, log_q, top_k):
-  if top_k > log_p.shape[-1]:
-    raise UserError(
-        f'top_k={top_k} must not exceed the {log_p.shape[-1]} tokens of the '
-        'vocabulary.')
-  in_top = _is_among_largest(jax.lax.stop_gradient(log_p), top_k)
-  top = jnp.where(in_top, jnp.exp(log_p) * (log_p - log_q), 0)
-  # Added up, since 1 - the mass of the top would lose a small rest to rounding.
-  rest_p, rest_q = (
-      jax.nn.logsumexp(jnp.where(in_top, _LOG_ZERO, x), axis=-1)
-      for x in (log_p, log_q))
-  return jnp.sum(top, axis=-1) + jnp.exp(rest_p) * (rest_p - rest_q)
+def _check_skew(beta, plain):
+  _check_beta(beta, f'at 0 this is {plain}, which has a name of its own, and '
+              'at 1 it is zero whatever the student does.')
 
 
 def _is_among_largest(x, k):

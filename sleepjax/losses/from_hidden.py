@@ -18,13 +18,14 @@ import jax
 import jax.numpy as jnp
 
 from sleepjax.losses import divergences
+from sleepjax.losses.divergences import Divergence
 from sleepjax.models import ops
 
 Matmul = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def divergence_from_hidden(
-    kind: str,
+    divergence: Divergence,
     teacher_hidden_NxD: jax.Array,
     teacher_head_DxV: jax.Array,
     student_hidden_NxD: jax.Array,
@@ -33,10 +34,8 @@ def divergence_from_hidden(
     *,
     targets_N: jax.Array | None = None,
     target_weight_N: jax.Array | None = None,
-    beta: float = 0.5,
     temperature: float = 1.0,
     chunk_rows: int = 512,
-    top_k: int = 100,
     matmul: Matmul | None = None,
 ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
   """Weighted sum of a divergence over rows of final hidden states.
@@ -55,7 +54,7 @@ def divergence_from_hidden(
   gradient, whatever they hold.
 
   Args:
-    kind: one of `divergences.KINDS`.
+    divergence: D of the equation, see `divergences`.
     teacher_hidden_NxD: hidden states after the final norm; [..., D] is
       flattened to rows. Its D may differ from the student's.
     teacher_head_DxV: projection to logits.
@@ -64,11 +63,8 @@ def divergence_from_hidden(
     weight_N: weight of each row, [...] like the hidden states; 0 masks.
     targets_N: token ids, shaped like weight_N, or None.
     target_weight_N: weights of their log-probabilities, of any sign; 0 masks.
-    beta: weight in the mixture, in (0, 1), see `DivergenceConfig`; ignored by
-      kinds without one.
     temperature: divides both models' logits.
     chunk_rows: rows projected at once; any positive number.
-    top_k: tokens told apart by 'top_k_forward_kl'; ignored by the others.
     matmul: (x [C, D], head [D, V]) -> logits [C, V] in float32. By default a
       dot product that accumulates in float32.
 
@@ -79,11 +75,9 @@ def divergence_from_hidden(
     `top1_agreement` (1 where both models rank the same token first).
 
   Raises:
-    UserError: unknown kind, beta outside (0, 1), top_k outside [1, V] or
-      chunk_rows < 1.
+    UserError: chunk_rows < 1, or the divergence refuses the vocabulary.
     ValueError: the shapes do not fit together, or targets come without weights.
   """
-  between = divergences.by_name(kind, beta=beta, top_k=top_k)
   project = _dot if matmul is None else matmul
   teacher_head_DxV = jax.lax.stop_gradient(teacher_head_DxV)
   rows_shape = weight_N.shape
@@ -114,19 +108,19 @@ def divergence_from_hidden(
     student_logits = project(student_hidden_CxD, student_head)
     log_p = divergences.log_softmax(teacher_logits, temperature)
     log_q = divergences.log_softmax(student_logits, temperature)
-    divergence = between(log_p, log_q)
-    value = jnp.where(weight_C != 0, weight_C * divergence, 0)
+    apart = divergence(log_p, log_q)
+    value = jnp.where(weight_C != 0, weight_C * apart, 0)
     if likelihood:
       targets_C, target_weight_C = likelihood
       policy = (log_q if temperature == 1
                 else divergences.log_softmax(student_logits))
       value += jnp.where(target_weight_C != 0, target_weight_C * _log_prob(
           policy, targets_C), 0)
-    divergence, log_q = jax.lax.stop_gradient((divergence, log_q))
-    return value, (divergence, -jnp.sum(jnp.exp(log_q) * log_q, axis=-1),
+    apart, log_q = jax.lax.stop_gradient((apart, log_q))
+    return value, (apart, -jnp.sum(jnp.exp(log_q) * log_q, axis=-1),
                    _first_largest(log_p) == _first_largest(log_q))
 
-  value, (divergence, entropy, agree) = _map_row_chunks(
+  value, (apart, entropy, agree) = _map_row_chunks(
       per_row, chunk_rows, student_hidden, student_head_DxV, teacher_head_DxV,
       teacher_hidden, jax.lax.stop_gradient(weight_N),
       *jax.lax.stop_gradient(likelihood))
@@ -135,7 +129,7 @@ def divergence_from_hidden(
     return jnp.sum(jnp.where(compared, weight_N * of, 0))
 
   aux = {
-      'divergence': weighted_sum(divergence),
+      'divergence': weighted_sum(apart),
       'student_entropy': weighted_sum(entropy),
       'top1_agreement': weighted_sum(agree.astype(value.dtype)),
   }

@@ -74,6 +74,11 @@ def group_normalised_advantage(
   return centered / (jnp.sqrt(variance) + eps)
 
 
+# By the name that configurations have for it.
+ADVANTAGES = {'leave_one_out': leave_one_out_advantage,
+              'group_normalised': group_normalised_advantage}
+
+
 def constant_groups(rewards_GxK: jax.Array) -> jax.Array:
   """Fraction of groups whose rewards are all equal: they teach nothing.
 
@@ -191,7 +196,7 @@ def sampled_reverse_kl(
   For y ~ Q their expectations are B times KL(Q || P) of whole completions and
   B times its exact gradient, sampling included: a token answers for the later
   ones that it leads to. The reverse KL summed over the positions of a rollout
-  (`divergences.reverse_kl`) has the same expected value, but its gradient
+  (`divergences.ReverseKL`) has the same expected value, but its gradient
   leaves that part out. The gradient is not the derivative of the value here:
   do not take a second one.
 
@@ -206,7 +211,7 @@ def sampled_reverse_kl(
     student_log_probs_BxT: log Q of every sampled token, of the policy that
       sampled it (same parameters, same temperature).
     teacher_log_probs_BxT: log P of the same tokens; receives no gradient.
-      Finite, as `chunked.sequence_log_probs_from_hidden` returns them.
+      Finite, as `from_hidden.sequence_log_probs_from_hidden` returns them.
     mask_BxT: bool or 0/1; true for sampled tokens, the end-of-sequence token
       included, false for prompt and padding.
     group_size: K consecutive rows went on from one prefix and are each

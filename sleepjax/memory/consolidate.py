@@ -29,7 +29,8 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import sampler
 from sleepjax.seeding import consolidation, loop
 from sleepjax.seeding.consolidation import Guard, level_name
-from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.seeding.roles import Learner, Privilege
+from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.observer import Observer, silent
 
 _SAMPLED_ROWS = 16
@@ -175,9 +176,9 @@ def _seed_slot(config, sides, place, tokens, settings, key, others, between,
       write(rows, jax.random.fold_in(sample_key, i)) if len(rows) else None
       for i, rows in enumerate(others, 2))
   seeder = loop.Seeder(
-      config, sides.student, index, settings.seeding, examples, segments,
-      rehearsal, (), np.zeros(config.vocab_size, bool), sides.teacher,
-      part=Slot(level), retention=retention)
+      Learner(config, sides.student, Slot(level), index),
+      settings.seeding, loop.Terms(examples, rehearsal, retention),
+      Privilege(segments, params=sides.teacher))
   slot, hand_over = consolidation.consolidate(
       seeder, slots.read_slot(config, sides.student, index, level), seed_key,
       between=between, guard=Guard(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.losses import from_hidden
+from sleepjax.losses.divergences import ForwardKL
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
@@ -100,7 +101,8 @@ def consolidate(seeder: Seeder, newborn, key, *, between: tuple[str, str],
   with observer.phase('seed', total=seeder.settings.steps) as phase:
     def report(step, values, tokens):
       observer.wrote('seed', step, {**(note or {}), **values})
-      phase.advance(tokens=tokens, divergence=values['divergence'])
+      phase.advance(tokens=tokens, **{
+          name: v for name, v in values.items() if name == 'divergence'})
 
     before = held_out_divergence(seeder, newborn, guard.held_out)
     state = update.init_state(
@@ -117,9 +119,9 @@ def consolidate(seeder: Seeder, newborn, key, *, between: tuple[str, str],
     after = held_out_divergence(seeder, learnt, guard.held_out)
     moved, undone = None, False
     if guard.retention is not None:
-      moved = float(retention_divergence(seeder.config, *(
-          seeder.part.insert(seeder.config, seeder.frozen, value, seeder.index)
-          for value in (newborn, learnt)), guard.retention))
+      moved = float(retention_divergence(
+          seeder.learner.config, *map(seeder.learner.with_value, (
+              newborn, learnt)), guard.retention))
       # Written so that a divergence that is not a number is undone, too.
       undone = not moved <= guard.max_divergence
       phase.advance(0, retention_divergence=moved, rolled_back=float(undone))
@@ -139,6 +141,7 @@ def held_out_divergence(seeder: Seeder, value,
   """
   if examples is None:
     return None
+  learner = seeder.learner
   sums, chosen = np.zeros(2), np.unique(np.linspace(
       0, len(examples) - 1, min(_MOST_ROWS, len(examples))).round().astype(int))
   for start in range(0, len(chosen), _ROWS):
@@ -148,8 +151,8 @@ def held_out_divergence(seeder: Seeder, value,
     rows = rows._replace(
         completion_mask=rows.completion_mask & real[:, None])
     sums += np.asarray(_divergence(
-        seeder.config, seeder.settings, seeder.frozen, value, seeder.index,
-        rows, hidden, seeder.head_ids, part=seeder.part), np.float64)
+        learner.config, seeder.settings, learner.frozen, value, learner.index,
+        rows, hidden, seeder.terms.head_ids, part=learner.part), np.float64)
   return float(sums[0] / max(sums[1], 1.0))
 
 
@@ -179,7 +182,7 @@ def retention_divergence(config: ModelConfig, before, after,
   old, new = (rows_lib.completion_hidden(config, params, rows)
               for params in (before, after))
   total, weight, _ = from_hidden.divergence_from_hidden(
-      'forward_kl', old, head, new, head,
+      ForwardKL(), old, head, new, head,
       rows.completion_mask.astype(jnp.float32),
       matmul=layout.head_matmul(config))
   return total / jnp.maximum(weight, 1.0)

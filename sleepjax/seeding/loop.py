@@ -9,10 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.data.tokenizer import Tokenizer
-from sleepjax.evals import judges
-from sleepjax.evals.judges import Judge
-from sleepjax.growth.adapters import Slot, Trainable
 from sleepjax.mesh.sharding import to_host
 from sleepjax.models import finite, transformer
 from sleepjax.models.config import ModelConfig
@@ -21,7 +17,9 @@ from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import blame, objective
-from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.objective import Batch
+from sleepjax.seeding.roles import Imitation, Learner, Privilege
+from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.seeding.update import SlotState, seeding_step
 from sleepjax.training.budget import Meter
 from sleepjax.writing.dreams import Dream
@@ -33,7 +31,7 @@ _SCORING_ROWS = 16
 class Examples:
   """Rows the student learns from, with the old self's hidden states.
 
-  All student prompts go on from the same head, see `Seeder`.
+  All student prompts go on from the same head, see `Terms`.
 
   student: prompts [n, P] without the text, completions [n, N].
   teacher_prompt, teacher_mask: [n, P] the same prompts as they follow the text,
@@ -167,114 +165,94 @@ _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Seeder:
-  """One sleep's seeding: fixed model, settings, examples and rehearsal.
+class Terms:
+  """What the terms of the objective learn from; None leaves a term out.
 
-  frozen: the student's parameters; of them `part` is trained.
-  index: the slot's place in its pool; deltas have none.
-  segments: what only the teacher has read.
-  rehearsal, retention: what the terms of these names learn from.
+  examples: of divergence and imitation.
+  rehearsal, retention: of the terms of these names.
+  importance: for elastic weight consolidation.
   head: ids that all student prompts and those of other terms go on from; they
     are not in the examples' rows.
-  content_free_V: [V] bool, tokens that the stand-in judge ignores.
-  teacher: the old self's parameters, if they are not `frozen` with a newborn
-    slot.
-  judge: says of decoded continuations whether they mean the same; None is the
-    stand-in, which compares tokens.
-  tokenizer: decodes for the judge.
-  part: what is trained.
-  document: ids of what only the teacher has read, for a teacher that moves.
-  importance: for elastic weight consolidation.
   """
 
-  config: ModelConfig
-  frozen: dict
-  index: int
-  settings: SeedingConfig
   examples: Examples
-  segments: tuple[Segment, ...]
-  rehearsal: Examples | None
-  stop_ids: tuple[int, ...]
-  content_free_V: np.ndarray
-  teacher: dict | None = None
-  head: tuple[int, ...] = ()
-  judge: Judge | None = None
-  tokenizer: Tokenizer | None = None
-  part: Trainable = Slot()
-  document: tuple[int, ...] = ()
-  importance: dict | None = None
+  rehearsal: Examples | None = None
   retention: Examples | None = None
-
-  def __post_init__(self):
-    if self.judge is not None and self.tokenizer is None:
-      raise ValueError('a judge reads texts: it needs the tokenizer.')
-    if (self.settings.teacher == 'ema' and self.segments
-        and not self.document):
-      raise ValueError(
-          'an EMA teacher reads the document anew: it needs its ids.')
-    if self.settings.ewc and self.importance is None:
-      raise ValueError(f'ewc={self.settings.ewc} needs the importance of every '
-                       'parameter: see sleepjax.seeding.ewc.')
+  importance: dict | None = None
+  head: tuple[int, ...] = ()
 
   @property
   def head_ids(self) -> np.ndarray | None:
     """`head` as an array, as batches have it."""
     return np.asarray(self.head, np.int32) if self.head else None
 
+
+@dataclasses.dataclass(frozen=True)
+class Seeder:
+  """One sleep's seeding: all of it is fixed but the value that is trained.
+
+  learner: who learns.
+  settings: weights of the terms, rows and rates.
+  terms: what is learnt from.
+  privilege: what the teacher has and the student has not.
+  imitation: how rollouts end and are rewarded.
+  """
+
+  learner: Learner
+  settings: SeedingConfig
+  terms: Terms
+  privilege: Privilege = Privilege()
+  imitation: Imitation = Imitation()
+
+  def __post_init__(self):
+    if (self.settings.teacher == 'ema' and self.privilege.segments
+        and not self.privilege.document):
+      raise ValueError(
+          'an EMA teacher reads the document anew: it needs its ids.')
+    if self.settings.ewc and self.terms.importance is None:
+      raise ValueError(f'ewc={self.settings.ewc} needs the importance of every '
+                       'parameter: see sleepjax.seeding.ewc.')
+
   def _other_terms(self, rng) -> dict:
     """Entries of a batch for rehearsal and retention."""
     entries = {}
     for name in ('rehearsal', 'retention'):
-      examples = getattr(self, name)
+      examples = getattr(self.terms, name)
       rows = getattr(self.settings, f'{name}_rows')
       if examples is not None and getattr(self.settings, name) and rows:
         entries[name], entries[f'{name}_hidden'] = examples.take(rng.choice(
             len(examples), rows, replace=len(examples) < rows))
     return entries
 
-  def _verdicts(self, *ids_and_masks):
-    """The judge's word [B] on continuations and the teacher's, if it is asked.
-
-    It reads continuations alone, as `imitation` compares them: often not whole
-    sentences, and without the question.
-    """
-    if self.judge is None:
-      return None
-    ids, mask, reference, reference_mask = map(to_host, ids_and_masks)
-    texts = lambda ids, mask: [self.tokenizer.decode(row[m].tolist()).strip()
-                               for row, m in zip(ids, mask)]
-    return judges.asked(
-        self.judge, texts(ids, mask), texts(reference, reference_mask))
-
   def _teacher(self, state):
     """(parameters, segments) of the teacher as it is now."""
+    learner, own = self.learner, self.privilege
     if state.teacher is None:
-      return (self.frozen if self.teacher is None else self.teacher,
-              self.segments)
+      return learner.frozen if own.params is None else own.params, own.segments
     document = (None, None)
-    if self.segments:
+    if own.segments:
       document = rows_lib.pad_right(
-          [self.document], rows_lib.bucket(len(self.document), 128))
+          [own.document], rows_lib.bucket(len(own.document), 128))
     return _moved_teacher(
-        self.config, self.frozen, state.teacher, self.index, *document,
-        part=self.part)
+        learner.config, learner.frozen, state.teacher, learner.index,
+        *document, part=learner.part)
 
   def _off_policy(self, state: SlotState, rng):
     """Some of the teacher's dreams."""
-    s, e = self.settings, self.examples
+    s, e = self.settings, self.terms.examples
     chosen = rng.choice(len(e), s.rows, replace=len(e) < s.rows)
     rows, hidden = e.take(chosen)
     if state.teacher is not None:
       teacher, segments = self._teacher(state)
       hidden = objective.teacher_hidden_states(
-          self.config, teacher, Rows(
+          self.learner.config, teacher, Rows(
               e.teacher_prompt[chosen], e.teacher_mask[chosen], *rows[2:]),
           segments)
     return Batch(rows, hidden)
 
   def _on_policy(self, state: SlotState, rng, key):
     """Rollouts from random prefixes of dreams, scored and rewarded."""
-    s, e = self.settings, self.examples
+    s, e = self.settings, self.terms.examples
     N = e.student.completion.shape[1]
     room = int(s.prefix * N)
     P = e.student.prompt.shape[1] + room
@@ -292,19 +270,23 @@ class Seeder:
     teacher = [real(e.teacher_prompt, e.teacher_mask, i) + f[:c]
                for i, f, c in zip(chosen, finished, cuts)]
     prompt, mask = rows_lib.pad_left(student, P)
+    learner, free_V = self.learner, self.imitation.content_free_V
     rollout = _rollout(
-        self.config, self.frozen, state.slot, self.index, self.head_ids,
+        learner.config, learner.frozen, state.slot, learner.index,
+        self.terms.head_ids,
         # Prefix and rollout are no longer together than the longest dream: one
         # that was cut there is not told from by what comes after.
         prompt, mask, N - cuts, key,
-        part=self.part, max_new_tokens=N, stop_ids=self.stop_ids)
+        part=learner.part, max_new_tokens=N, stop_ids=self.imitation.stop_ids)
     reference = rows_lib.pad_right([f[c:] for f, c in zip(finished, cuts)], N)
     texts = rollout.tokens, rollout.mask, *reference
+    if free_V is None:
+      free_V = np.zeros(learner.config.vocab_size, bool)
     advantage, metrics = _advantage(
-        s, *texts, self.content_free_V, self._verdicts(*texts))
+        s, *texts, free_V, self.imitation.verdicts(*texts))
     old_self, segments = self._teacher(state)
     hidden = objective.teacher_hidden_states(
-        self.config, old_self,
+        learner.config, old_self,
         Rows(*rows_lib.pad_left(teacher, e.teacher_prompt.shape[1] + room),
              rollout.tokens, rollout.mask), segments)
     rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
@@ -326,13 +308,11 @@ class Seeder:
     on_policy = bool(rng.uniform() < s.on_policy)
     if on_policy:
       batch, metrics = self._on_policy(state, rng, key)
-      if s.alpha == 1:
-        batch = batch._replace(advantage=None)
     else:
       batch = self._off_policy(state, rng)
     batch = batch._replace(
-        **self._other_terms(rng), head=self.head_ids,
-        importance=self.importance if s.ewc else None)
+        **self._other_terms(rng), head=self.terms.head_ids,
+        importance=self.terms.importance)
     updates = s.updates_per_rollout if on_policy else 1
     tokens = sum(rows_lib.num_tokens(rows) for rows in (
         batch.rows, batch.rehearsal, batch.retention) if rows is not None)
@@ -340,14 +320,15 @@ class Seeder:
     moved = state.teacher is not None
     if on_policy or moved:  # Rollouts are written, and the teacher reads them.
       tokens += (1 + on_policy) * rows_lib.num_tokens(batch.rows)
-    if moved and self.segments:
-      tokens += len(self.document)
+    if moved and self.privilege.segments:
+      tokens += len(self.privilege.document)
+    learner = self.learner
     for _ in range(updates):
       state, updated = seeding_step(
-          self.config, s, self.frozen, state, jnp.int32(self.index), batch,
-          self.part)
-      blame.check_update(step, self.frozen, self.teacher, state, batch,
-                         {**metrics, **updated})
+          learner.config, s, learner.frozen, state, jnp.int32(learner.index),
+          batch, learner.part)
+      blame.check_update(step, learner.frozen, self.privilege.params, state,
+                         batch, {**metrics, **updated})
     # It counts batches, as the learning rate does not.
     state = state._replace(step=state.step - (updates - 1))
     return state, {**metrics, **updated, 'on_policy': float(on_policy)}, tokens

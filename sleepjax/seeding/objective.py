@@ -21,152 +21,13 @@ import jax
 import jax.numpy as jnp
 
 from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
-from sleepjax.losses import divergences, from_hidden, imitation, policy_gradient
+from sleepjax.losses import from_hidden, imitation, policy_gradient
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-
-_ADVANTAGES = {
-    'leave_one_out': policy_gradient.leave_one_out_advantage,
-    'group_normalised': policy_gradient.group_normalised_advantage}
-
-
-@dataclasses.dataclass(frozen=True)
-class SeedingConfig:
-  """Every choice of knowledge seeding, with the reason for its default.
-
-  steps: batches in one sleep; one update each, but for updates_per_rollout.
-  rows: dreams, or rollouts, per update.
-  rows_at_once: rows whose gradient is taken at once, a divisor of `rows`; 0 for
-    all. Fewer need less memory, and the update is the same: gradients of groups
-    of rows add up. What all prompts go on from is read anew for every group. On
-    a mesh, every device works where it is a multiple of those that share rows.
-  on_policy: λ, the chance that an update learns from the student's own
-    rollouts (GKD finds ≥ 0.25 enough; a rollout costs several plain updates).
-  group_size: K rollouts from one prefix, for the leave-one-out baseline.
-  alpha: weight of the divergence; 1 − α weighs the reward. 1 switches
-    imitation off.
-  gamma: weight of the semantic reward; 0 is the Levenshtein reward alone.
-  levenshtein_threshold: z₀, largest distance that is rewarded, as a fraction
-    of the longer text.
-  semantic_threshold: content-token F1 from which the stand-in judge says yes.
-  prefix: a rollout starts after a fraction of a dream drawn uniformly from
-    [0, prefix].
-  rehearsal: weight of the rehearsal term; 0 switches it off.
-  rehearsal_rows: rehearsed answers per update.
-  retention: weight of the retention term; 0 switches it off.
-  retention_rows: its answers per update.
-  learning_rate, warmup_steps, clip_norm: AdamW with linear warm-up and cosine
-    decay to a tenth; the gradient is clipped to a global norm.
-  divergence: D.
-  target: 'teacher', its distributions; 'tokens', the completions themselves
-    (supervised fine-tuning: D is their cross-entropy).
-  masked_first_tokens: of each completion that D does not see: where a teacher
-    with a text in view begins with "according to the text", its first tokens
-    teach that (self-distillation fine-tuning, arXiv 2601.19897). Of a rollout
-    those that stand in its prefix count.
-  estimator: of D: 'exact', over the whole vocabulary at the positions of a
-    completion; 'sampled', for reverse KL on rollouts alone, from the sampled
-    tokens by policy gradient (`policy_gradient.sampled_reverse_kl`), which also
-    knows where a token leads.
-  advantage: 'leave_one_out' (unbiased) or 'group_normalised'.
-  updates_per_rollout, clip: more than one update on the same rollouts clips
-    their ratios (`policy_gradient.clipped_policy_gradient_loss`).
-  teacher: 'frozen', the old self; 'ema', its slot follows the student's, and
-    the text and the rows about it are read anew with it at every update.
-  ema_decay: of that teacher, per update.
-  ewc: λ of elastic weight consolidation (Kirkpatrick et al. 2017, arXiv
-    1612.00796), λ/2 Σ F Δ², for deltas to all layers; 0 switches it off.
-  """
-
-  steps: int = 130
-  rows: int = 8
-  rows_at_once: int = 0
-  on_policy: float = 0.1
-  group_size: int = 4
-  alpha: float = 0.8
-  gamma: float = 0.5
-  levenshtein_threshold: float = 0.5
-  semantic_threshold: float = 0.5
-  prefix: float = 0.5
-  rehearsal: float = 1.0
-  rehearsal_rows: int = 1
-  retention: float = 1.0
-  retention_rows: int = 4
-  learning_rate: float = 1.5e-3
-  warmup_steps: int = 5
-  clip_norm: float = 1.0
-  divergence: divergences.DivergenceConfig = divergences.DivergenceConfig()
-  target: str = 'teacher'
-  masked_first_tokens: int = 0
-  estimator: str = 'exact'
-  updates_per_rollout: int = 1
-  clip: float = 0.2
-  advantage: str = 'leave_one_out'
-  teacher: str = 'frozen'
-  ema_decay: float = 0.99
-  ewc: float = 0.0
-
-  @property
-  def updates(self) -> int:
-    """Of the slot, as many as are expected."""
-    return round(self.steps * (
-        1 + self.on_policy * (self.updates_per_rollout - 1)))
-
-  @property
-  def exact_divergence(self) -> bool:
-    """Whether D compares distributions, not single tokens."""
-    return self.target == 'teacher' and self.estimator == 'exact'
-
-  def __post_init__(self):
-    for name in ('on_policy', 'alpha', 'gamma', 'levenshtein_threshold',
-                 'semantic_threshold', 'prefix', 'ema_decay'):
-      if not 0 <= getattr(self, name) <= 1:
-        raise ValueError(
-            f'{name}={getattr(self, name)} must lie between 0 and 1.')
-    for name in ('steps', 'rehearsal', 'rehearsal_rows', 'retention',
-                 'retention_rows', 'learning_rate', 'warmup_steps',
-                 'masked_first_tokens', 'ewc'):
-      if not getattr(self, name) >= 0:
-        raise ValueError(f'{name}={getattr(self, name)} must not be negative.')
-    if (self.group_size < 2 or self.rows < 1
-        or self.rows % self.group_size):
-      raise ValueError(
-          f'rows={self.rows} must be a positive multiple of group_size='
-          f'{self.group_size}, which must be at least 2: rollouts of one '
-          'prefix are compared with each other.')
-    if self.rows_at_once < 0 or self.rows % (self.rows_at_once or 1):
-      raise ValueError(
-          f'rows_at_once={self.rows_at_once} must be 0, for all, or divide '
-          f'rows={self.rows}.')
-    for name, known in (('target', ('teacher', 'tokens')),
-                        ('estimator', ('exact', 'sampled')),
-                        ('advantage', tuple(_ADVANTAGES)),
-                        ('teacher', ('frozen', 'ema'))):
-      if getattr(self, name) not in known:
-        raise ValueError(f'{name}={getattr(self, name)!r} must be one of '
-                         f'{", ".join(known)}.')
-    for name in ('updates_per_rollout', 'clip', 'clip_norm'):
-      if not getattr(self, name) > 0:
-        raise ValueError(f'{name}={getattr(self, name)} must be positive.')
-    if self.estimator == 'sampled' and (
-        self.on_policy, self.divergence.kind, self.divergence.temperature,
-        self.updates_per_rollout, self.target) != (
-            1, 'reverse_kl', 1, 1, 'teacher'):
-      raise ValueError(
-          'estimator=sampled needs fresh samples of the student: set '
-          'on_policy=1, updates_per_rollout=1, target=teacher and divergence '
-          'to reverse_kl at temperature 1.')
-    if self.estimator == 'sampled' and self.rows_at_once % self.group_size:
-      raise ValueError(
-          f'rows_at_once={self.rows_at_once} with estimator=sampled must be a '
-          f'multiple of group_size={self.group_size}, whose rows are compared.')
-    if self.target == 'tokens' and self.on_policy:
-      raise ValueError(
-          f'on_policy={self.on_policy} with target=tokens would teach the '
-          'student its own words: set on_policy=0.')
+from sleepjax.seeding.settings import SeedingConfig
 
 
 class Batch(NamedTuple):
@@ -216,22 +77,173 @@ def head_segments(config: ModelConfig, params, head) -> tuple[Segment, ...]:
   return (transformer.hidden_states(config, params, head[None])[1],)
 
 
-def divergence(config: ModelConfig, settings: SeedingConfig, head,
+def divergence(config: ModelConfig, settings: SeedingConfig, unembedding,
                teacher_hidden, student_hidden, mask, **likelihood):
   """D of completion tokens that it is to see, as (sum, weight, aux)."""
   d = settings.divergence
   return from_hidden.divergence_from_hidden(
-      d.kind, teacher_hidden, head, student_hidden, head,
-      mask.astype(jnp.float32), **likelihood, beta=d.beta,
-      temperature=d.temperature, chunk_rows=d.chunk_rows, top_k=d.top_k,
-      matmul=layout.head_matmul(config))
+      d.make(), teacher_hidden, unembedding, student_hidden, unembedding,
+      mask.astype(jnp.float32), **likelihood, temperature=d.temperature,
+      chunk_rows=d.chunk_rows, matmul=layout.head_matmul(config))
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+  """What every term is made from.
+
+  config, settings, slot, batch, whole: as `objective` has them.
+  student: the model's parameters, the slot in its place.
+  unembedding: of teacher and student.
+  segments: what the student makes of the head of all prompts.
+  """
+
+  config: ModelConfig
+  settings: SeedingConfig
+  slot: dict
+  batch: Batch
+  whole: Batch
+  student: dict
+  unembedding: jax.Array
+  segments: tuple[Segment, ...]
+
+  def hidden_of(self, rows: Rows):
+    """[B, N, D] from which the student predicts completions."""
+    return rows_lib.completion_hidden(
+        self.config, self.student, rows, self.segments)
+
+  def log_probs_of(self, hidden):
+    """[B, N] of the batch's completions, predicted from hidden states."""
+    return from_hidden.sequence_log_probs_from_hidden(
+        hidden, self.unembedding, self.batch.rows.completion,
+        chunk_rows=self.settings.divergence.chunk_rows,
+        matmul=layout.head_matmul(self.config))
+
+  # Of the batch's own rows, and made once for the terms that share them.
+
+  @functools.cached_property
+  def hidden(self):
+    """Those of the batch's rows."""
+    return self.hidden_of(self.batch.rows)
+
+  @functools.cached_property
+  def log_probs(self):
+    """The student's, of the batch's completions."""
+    return self.log_probs_of(self.hidden)
+
+  @functools.cached_property
+  def tokens(self):
+    """How many D sees in the whole batch."""
+    return _count(_seen(self.settings, self.whole))
+
+  @functools.cached_property
+  def rollouts(self):
+    """How many the whole batch has."""
+    return _count(self.whole.rows.completion_mask.any(-1))
+
+
+# A term is (weight, Given) -> (what it adds to the loss [], metrics).
+
+
+def divergence_term(weight, given: Given, **likelihood):
+  """w·D per token that it sees, of the batch's rows.
+
+  likelihood: targets and weights of log-probabilities that its pass over the
+    vocabulary takes along, where D is exact.
+  """
+  settings, batch = given.settings, given.batch
+  seen = _seen(settings, batch)
+  if settings.exact_divergence:
+    total, _, aux = divergence(
+        given.config, settings, given.unembedding, batch.teacher_hidden,
+        given.hidden, seen, **likelihood)
+    return weight * total / given.tokens, {
+        'divergence': aux['divergence'] / given.tokens,
+        'entropy': aux['student_entropy'] / given.tokens,
+        'top1_agreement': aux['top1_agreement'] / given.tokens}
+  if settings.target == 'tokens':
+    total = -jnp.where(seen, given.log_probs, 0).sum()
+  else:
+    total, _, _ = policy_gradient.sampled_reverse_kl(
+        given.log_probs, given.log_probs_of(batch.teacher_hidden), seen,
+        settings.group_size)
+  value = total / given.tokens
+  return weight * value, {'divergence': value}
+
+
+def imitation_term(weight, given: Given):
+  """w·(−reward's surrogate) per rollout: its gradient is that of −w·E[r]."""
+  batch, mask = given.batch, given.batch.rows.completion_mask
+  scale = weight / given.rollouts
+  if batch.sampled_log_probs is None:
+    loss, _, _ = policy_gradient.policy_gradient_loss(
+        given.log_probs, batch.advantage, mask)
+    return scale * loss, {}
+  loss, _, aux = policy_gradient.clipped_policy_gradient_loss(
+      given.log_probs, batch.sampled_log_probs, batch.advantage, mask,
+      given.settings.clip)
+  return scale * loss, {
+      'clipped': aux['clipped'] / _count(given.whole.rows.completion_mask)}
+
+
+def divergence_and_imitation(weights, given: Given):
+  """Both terms in one pass over the vocabulary.
+
+  Unless ratios are clipped the surrogate is linear in log-probabilities, and
+  the pass that D makes over the same logits takes them along.
+  """
+  of_divergence, of_imitation = weights
+  share = given.tokens / of_divergence * (of_imitation / given.rollouts)
+  rows = given.batch.rows
+  return divergence_term(
+      of_divergence, given, targets_N=rows.completion,
+      target_weight_N=jnp.where(
+          rows.completion_mask, -share * given.batch.advantage[:, None], 0))
+
+
+def rehearsal_term(weight, given: Given):
+  """w·D on what the old self wrote about other texts, with those in view."""
+  return _divergence_of('rehearsal', weight, given)
+
+
+def retention_term(weight, given: Given):
+  """w·D on what the old self answered about other things that it knows."""
+  return _divergence_of('retention', weight, given)
+
+
+def ewc_term(weight, given: Given):
+  """λ/2 Σ F Δ², F the importance and Δ what is trained."""
+  penalty = weight / 2 * sum(jax.tree.leaves(jax.tree.map(
+      lambda f, delta: (f * jnp.square(delta)).sum(),
+      given.batch.importance, given.slot)))
+  return penalty, {'ewc': penalty}
+
+
+def terms_of(settings: SeedingConfig, batch: Batch) -> dict:
+  """Term -> weight of all that are on.
+
+  A term is off, and costs nothing, if its weight is 0 or None or if the batch
+  has nothing for it.
+  """
+  on = {term: weight for term, weight, needed in (
+      (divergence_term, settings.alpha, batch.rows),
+      (imitation_term, 1 - settings.alpha, batch.advantage),
+      (rehearsal_term, settings.rehearsal, batch.rehearsal),
+      (retention_term, settings.retention, batch.retention),
+      (ewc_term, settings.ewc, batch.importance),
+  ) if weight and needed is not None}
+  if (divergence_term in on and imitation_term in on
+      and settings.exact_divergence and batch.sampled_log_probs is None):
+    both = on.pop(divergence_term), on.pop(imitation_term)
+    on = {divergence_and_imitation: both, **on}
+  return on
 
 
 def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
               batch: Batch, part: Trainable = OWN_MLP_SLOT,
               whole: Batch | None = None):
-  """Loss of one batch: α·D − (1 − α)·(reward surrogate) + w·D_rehearsal +
-  w'·D_retention + EWC.
+  """Loss of one batch, the sum of its terms.
+
+    α·D − (1 − α)·(reward surrogate) + w·D_rehearsal + w'·D_retention + EWC
 
   Args:
     config: the grown model's shape.
@@ -252,84 +264,30 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
     reward surrogate by the number of rollouts.
   """
   student = part.insert(config, frozen, slot, index)
-  head = layout.frozen_head(config, frozen)
-  segments = head_segments(config, student, batch.head)
+  given = Given(config, settings, slot, batch, whole or batch, student,
+                layout.frozen_head(config, frozen),
+                head_segments(config, student, batch.head))
   loss, metrics = jnp.float32(0), {}
-  if batch.rows is not None:
-    loss, metrics = _loss_of_rows(
-        config, settings, student, head, segments, batch, whole or batch)
-  for name in ('rehearsal', 'retention'):
-    rows = getattr(batch, name)
-    if rows is not None:
-      hidden = rows_lib.completion_hidden(config, student, rows, segments)
-      total, weight, _ = divergence(
-          config, settings, head, getattr(batch, f'{name}_hidden'), hidden,
-          rows.completion_mask)
-      metrics[f'{name}_divergence'] = total / jnp.maximum(weight, 1.0)
-      loss += getattr(settings, name) * metrics[f'{name}_divergence']
-  if batch.importance is not None:
-    metrics['ewc'] = settings.ewc / 2 * sum(
-        jax.tree.leaves(jax.tree.map(
-            lambda f, delta: (f * jnp.square(delta)).sum(),
-            batch.importance, slot)))
-    loss += metrics['ewc']
+  for term, weight in terms_of(settings, batch).items():
+    value, own = term(weight, given)
+    loss, metrics = loss + value, {**metrics, **own}
   return loss, {**metrics, 'loss': loss}
 
 
-def _loss_of_rows(config, settings, student, head, segments, batch, whole):
-  """The batch's own rows: α·D − (1 − α)·(reward surrogate), with metrics."""
-  hidden = rows_lib.completion_hidden(config, student, batch.rows, segments)
-  tokens, mask = batch.rows.completion, batch.rows.completion_mask
-  seen = _seen(settings, batch)
-  count = lambda mask: jnp.maximum(mask.sum(dtype=jnp.float32), 1.0)
-  weight = count(_seen(settings, whole))
-  rewarded = batch.advantage is not None
-  reward_scale = (1 - settings.alpha) / count(
-      whole.rows.completion_mask.any(-1))
-  # The reward's share of the loss is linear in log-probabilities, unless ratios
-  # are clipped: the pass over the vocabulary that D makes takes it along.
-  together = (rewarded and batch.sampled_log_probs is None
-              and settings.exact_divergence and settings.alpha > 0)
-  log_probs_of = lambda hidden: from_hidden.sequence_log_probs_from_hidden(
-      hidden, head, tokens, chunk_rows=settings.divergence.chunk_rows,
-      matmul=layout.head_matmul(config))
-  if not settings.exact_divergence or rewarded and not together:
-    log_probs = log_probs_of(hidden)
-  if settings.exact_divergence:
-    likelihood = {}
-    if together:
-      share = weight / settings.alpha * reward_scale
-      likelihood = {
-          'targets_N': tokens,
-          'target_weight_N': jnp.where(
-              mask, -share * batch.advantage[:, None], 0)}
-    total, _, aux = divergence(
-        config, settings, head, batch.teacher_hidden, hidden, seen,
-        **likelihood)
-    loss = settings.alpha * total / weight
-    metrics = {'divergence': aux['divergence'] / weight,
-               'entropy': aux['student_entropy'] / weight,
-               'top1_agreement': aux['top1_agreement'] / weight}
-  else:
-    if settings.target == 'tokens':
-      total = -jnp.where(seen, log_probs, 0).sum()
-    else:
-      total, _, _ = policy_gradient.sampled_reverse_kl(
-          log_probs, log_probs_of(batch.teacher_hidden), seen,
-          settings.group_size)
-    metrics = {'divergence': total / weight}
-    loss = settings.alpha * metrics['divergence']
-  if rewarded and not together:
-    if batch.sampled_log_probs is None:
-      pg, _, _ = policy_gradient.policy_gradient_loss(
-          log_probs, batch.advantage, mask)
-    else:
-      pg, _, aux = policy_gradient.clipped_policy_gradient_loss(
-          log_probs, batch.sampled_log_probs, batch.advantage, mask,
-          settings.clip)
-      metrics['clipped'] = aux['clipped'] / count(whole.rows.completion_mask)
-    loss += reward_scale * pg
-  return loss, metrics
+def _divergence_of(name, weight, given):
+  """w·D on the rows of this name, per token."""
+  rows = getattr(given.batch, name)
+  total, tokens, _ = divergence(
+      given.config, given.settings, given.unembedding,
+      getattr(given.batch, f'{name}_hidden'), given.hidden_of(rows),
+      rows.completion_mask)
+  value = total / jnp.maximum(tokens, 1.0)
+  return weight * value, {f'{name}_divergence': value}
+
+
+def _count(mask):
+  """How many are true, as a float of at least 1."""
+  return jnp.maximum(mask.sum(dtype=jnp.float32), 1.0)
 
 
 def _seen(settings, batch):
@@ -368,7 +326,7 @@ def imitation_advantage(settings: SeedingConfig, completion, completion_mask,
     r_sem = jnp.asarray(verdict_B, jnp.float32)
   reward = imitation.imitation_reward(settings.gamma, r_sem, r_abs)
   groups = reward.reshape(-1, settings.group_size)
-  advantage = _ADVANTAGES[settings.advantage](groups).reshape(-1)
+  advantage = policy_gradient.ADVANTAGES[settings.advantage](groups).reshape(-1)
   return advantage, {
       'reward': reward.mean(), 'reward_semantic': r_sem.mean(),
       'reward_levenshtein': r_abs.mean(),

@@ -16,7 +16,8 @@ from sleepjax.errors import UserError
 from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
 from sleepjax.mesh import sharding
 from sleepjax.models.config import ModelConfig
-from sleepjax.seeding.objective import Batch, SeedingConfig, objective
+from sleepjax.seeding.objective import Batch, objective
+from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.optimizer import promoting
 
 # Of a batch, what has one entry for each of its rows.

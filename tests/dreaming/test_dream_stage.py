@@ -13,7 +13,8 @@ from sleepjax.dreaming.tasks import Memory, Task
 from sleepjax.errors import UserError
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import loop
-from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.seeding.roles import Imitation, Learner
+from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.budget import Budget, Meter
 from tests import dream_models as dm
 from tests.dream_models import INDEX, SETTINGS, STOP, assert_same
@@ -36,9 +37,9 @@ def seeder(sleeper):
       sleeper.config, sleeper.params(),
       [([3, 4, 5], [7, 8, 0]), ([6, 7], [1, 0])], 5)
   return loop.Seeder(
-      sleeper.config, sleeper.frozen, INDEX,
+      Learner(sleeper.config, sleeper.frozen, index=INDEX),
       SeedingConfig(steps=2, rows=4, group_size=2, learning_rate=1e-3),
-      examples, (), None, STOP, np.zeros(dm.VOCABULARY, bool))
+      loop.Terms(examples), imitation=Imitation(STOP))
 
 
 def born(sleeper):

@@ -25,6 +25,8 @@ from sleepjax.losses import imitation
 from sleepjax.models import transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import blame, loop, objective, update
+from sleepjax.seeding.roles import Imitation, Learner
+from sleepjax.seeding.settings import SeedingConfig
 from tests.conftest import random_params
 
 
@@ -267,7 +269,7 @@ def seeder(talker, byte_tokenizer):
   """make(judge) -> Seeder of two rollouts each from two of three dreams."""
   config = transformer.with_slots(talker[0], 1, 4)
   params = random_params(config)
-  settings = objective.SeedingConfig(
+  settings = SeedingConfig(
       rows=4, group_size=2, gamma=0.25, prefix=0.5, levenshtein_threshold=1.0)
   encode = byte_tokenizer.encode
   prompts = [encode('who? '), encode('why? '), encode('how')]
@@ -276,16 +278,17 @@ def seeder(talker, byte_tokenizer):
       [encode('catsat'), encode('reddog'), encode('on')], 8)
   free = words.content_free_tokens(byte_tokenizer)
 
-  def make(judge=None, **others):
+  def make(judge=None, tokenizer=None):
     return loop.Seeder(
-        config, params, 0, settings, examples, (), None,
-        byte_tokenizer.stop_ids, free, judge=judge, **others)
+        Learner(config, params), settings, loop.Terms(examples),
+        imitation=Imitation(
+            byte_tokenizer.stop_ids, free, judge, tokenizer))
   return make
 
 
 def rollouts(seeder):
   """(batch, metrics) of one on-policy update that is always the same."""
-  slot = slots.read_slot(seeder.config, seeder.frozen, 0)
+  slot = slots.read_slot(seeder.learner.config, seeder.learner.frozen, 0)
   state = update.SlotState(slot, None, jnp.int32(0))
   return seeder._on_policy(state, np.random.default_rng(3), jax.random.key(3))
 
@@ -369,13 +372,13 @@ def test_a_score_that_is_no_number_is_no_refusal():
 
 
 def test_the_teacher_that_cannot_read_is_named(seeder):
-  make = seeder()
-  broken = jax.tree.map(jnp.asarray, make.frozen)
+  model = seeder().learner
+  broken = jax.tree.map(jnp.asarray, model.frozen)
   broken['final_norm']['scale'] = broken['final_norm']['scale'].at[3].set(
       jnp.nan)
   with pytest.raises(NotFiniteError, match=(
       r'the old self reads row 0 of 1: .* final_norm/scale \(1 of 32\)')):
-    loop.score_examples(make.config, broken, [[5, 6]], [[5, 6]], [[7]], 4)
+    loop.score_examples(model.config, broken, [[5, 6]], [[5, 6]], [[7]], 4)
 
 
 @pytest.mark.parametrize('what, message', [
@@ -394,13 +397,14 @@ def test_a_loss_that_is_no_number_is_blamed_on_its_cause(
   """Whatever comes later is broken as well: the optimizer always is."""
   broken = lambda x: np.where(np.arange(np.size(x)) == 0, np.nan, np.ravel(
       x)).reshape(np.shape(x)).astype(np.float32)
-  good = seeder()
+  seeder = seeder()
+  good = seeder.learner
   dead = {**good.frozen, 'embed': {
       'table': broken(good.frozen['embed']['table'])}}
   frozen = dead if what == 'frozen' else good.frozen
   teacher = dead if what == 'teacher' else None
   slot = slots.read_slot(good.config, good.frozen, 0)
-  state = update.init_state(good.settings, slot)
+  state = update.init_state(seeder.settings, slot)
   moment = {**slot, 'down': broken(slot['down'])}
   if what == 'slot':
     state = state._replace(slot=moment)
@@ -408,7 +412,7 @@ def test_a_loss_that_is_no_number_is_blamed_on_its_cause(
     adam = state.opt_state[1]
     state = state._replace(opt_state=(state.opt_state[0], (
         adam[0]._replace(mu=moment), *adam[1:])))
-  rows, hidden = good.examples.take([0, 1, 2, 0])
+  rows, hidden = seeder.terms.examples.take([0, 1, 2, 0])
   hidden = np.array(hidden)
   hidden[~rows.completion_mask] = np.nan  # Counts nowhere.
   if what == 'text':

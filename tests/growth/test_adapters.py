@@ -14,7 +14,8 @@ from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import ewc, objective, update
-from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.objective import Batch
+from sleepjax.seeding.settings import SeedingConfig
 
 IDS = np.array([[3, 9, 27, 20, 60, 1, 2]])
 PARTS = [LowRank(3, 6.0), LowRank(2, 2.0, ('v', 'gate')), AllLayers(),

@@ -15,7 +15,8 @@ from sleepjax.models.config import SLOT_MATRICES
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import objective, update
-from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.objective import Batch
+from sleepjax.seeding.settings import SeedingConfig
 from tests.conftest import CONFIG, random_params
 
 TOKENS = np.random.default_rng(0).integers(0, 61, (2, 9))

@@ -1,3 +1,5 @@
+import dataclasses
+import functools
 import math
 
 import jax
@@ -9,14 +11,27 @@ from sleepjax.errors import UserError
 from sleepjax.losses import divergences as dv
 
 BETA, TOP_K = 0.3, 3
-OPTION = {'jsd': BETA, 'skewed_forward_kl': BETA, 'skewed_reverse_kl': BETA,
-          'top_k_forward_kl': TOP_K}
+KINDS = tuple(dv.DIVERGENCES)
+
+forward_kl = functools.partial(dv.of_logits, dv.ForwardKL())
+reverse_kl = functools.partial(dv.of_logits, dv.ReverseKL())
+
+
+def with_option(divergence):
+  return lambda teacher, student, option, temperature=1.0: dv.of_logits(
+      divergence(option), teacher, student, temperature)
+
+
+jensen_shannon = with_option(dv.JensenShannon)
+skewed_forward_kl = with_option(dv.SkewedForwardKL)
+skewed_reverse_kl = with_option(dv.SkewedReverseKL)
+top_k_forward_kl = with_option(dv.TopKForwardKL)
 
 
 def from_logits(kind, teacher, student, temperature=1.0):
-  function = dv.jensen_shannon if kind == 'jsd' else getattr(dv, kind)
-  option = [OPTION[kind]] if kind in OPTION else []
-  return function(teacher, student, *option, temperature)
+  """As configurations name it."""
+  divergence = dv.DivergenceConfig(kind, beta=BETA, top_k=TOP_K).make()
+  return dv.of_logits(divergence, teacher, student, temperature)
 
 
 def softmax(x):
@@ -51,21 +66,21 @@ def test_values_worked_by_hand():
   teacher, student = np.log([1 / 2, 1 / 2]), np.log([1 / 4, 3 / 4])
   log = math.log
   np.testing.assert_allclose(
-      dv.forward_kl(teacher, student), log(2) / 2 + log(2 / 3) / 2, rtol=1e-5)
+      forward_kl(teacher, student), log(2) / 2 + log(2 / 3) / 2, rtol=1e-5)
   np.testing.assert_allclose(
-      dv.reverse_kl(teacher, student), log(1 / 2) / 4 + log(3 / 2) * 3 / 4,
+      reverse_kl(teacher, student), log(1 / 2) / 4 + log(3 / 2) * 3 / 4,
       rtol=1e-5)
   # beta = 1/4 on the teacher: the mixture is (5/16, 11/16).
   to_teacher = log(16 / 10) / 2 + log(16 / 22) / 2
   to_student = log(16 / 20) / 4 + log(48 / 44) * 3 / 4
   np.testing.assert_allclose(
-      dv.jensen_shannon(teacher, student, 0.25),
+      jensen_shannon(teacher, student, 0.25),
       to_teacher / 4 + to_student * 3 / 4, rtol=1e-5)
   np.testing.assert_allclose(
-      dv.skewed_forward_kl(teacher, student, 0.25), to_teacher, rtol=1e-5)
+      skewed_forward_kl(teacher, student, 0.25), to_teacher, rtol=1e-5)
   # beta = 1/4 on the student: the mixture is (7/16, 9/16).
   np.testing.assert_allclose(
-      dv.skewed_reverse_kl(teacher, student, 0.25),
+      skewed_reverse_kl(teacher, student, 0.25),
       log(4 / 7) / 4 + log(4 / 3) * 3 / 4, rtol=1e-5)
 
 
@@ -80,18 +95,18 @@ def test_top_k_worked_by_hand(top_k, value):
   student = np.log([1 / 4, 1 / 4, 1 / 8, 3 / 8])
   for order in ([0, 1, 2, 3], [3, 0, 2, 1]):
     np.testing.assert_allclose(
-        dv.top_k_forward_kl(teacher[order], student[order], top_k), value,
+        top_k_forward_kl(teacher[order], student[order], top_k), value,
         rtol=1e-5)
 
 
 def test_top_k_takes_lower_ids_of_equally_likely_tokens():
   student = np.log([0.1, 0.2, 0.3, 0.4])
   np.testing.assert_allclose(
-      dv.top_k_forward_kl(np.zeros(4), student, 2),
+      top_k_forward_kl(np.zeros(4), student, 2),
       (math.log(2.5) + math.log(1.25)) / 4 + math.log(5 / 7) / 2, rtol=1e-5)
 
 
-@pytest.mark.parametrize('kind', dv.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('temperature', [1.0, 0.7])
 def test_matches_the_definition(kind, temperature):
   rng = np.random.default_rng(1)
@@ -105,7 +120,7 @@ def test_matches_the_definition(kind, temperature):
         value, reference(kind, teacher, student, temperature), rtol=2e-5)
 
 
-@pytest.mark.parametrize('kind', dv.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_equal_distributions_are_at_distance_zero(kind):
   logits = np.random.default_rng(2).normal(size=(5, 7)).astype(np.float32)
   np.testing.assert_allclose(
@@ -117,39 +132,39 @@ def test_jensen_shannon_tends_to_the_two_kls():
     teacher, student = np.random.default_rng(3).normal(size=(2, 5, 7))
     small = 1e-6
     np.testing.assert_allclose(
-        dv.jensen_shannon(teacher, student, small) / small,
-        dv.forward_kl(teacher, student), rtol=1e-4)
+        jensen_shannon(teacher, student, small) / small,
+        forward_kl(teacher, student), rtol=1e-4)
     np.testing.assert_allclose(
-        dv.jensen_shannon(teacher, student, 1 - small) / small,
-        dv.reverse_kl(teacher, student), rtol=1e-4)
+        jensen_shannon(teacher, student, 1 - small) / small,
+        reverse_kl(teacher, student), rtol=1e-4)
     np.testing.assert_allclose(
-        dv.jensen_shannon(teacher, student, 0.2),
-        dv.jensen_shannon(student, teacher, 0.8), rtol=1e-12)
+        jensen_shannon(teacher, student, 0.2),
+        jensen_shannon(student, teacher, 0.8), rtol=1e-12)
 
 
 def test_skewed_kls_tend_to_the_plain_ones_and_make_up_jensen_shannon():
   with jax.enable_x64(True):
     teacher, student = np.random.default_rng(3).normal(size=(2, 5, 7))
-    for skewed, plain in ((dv.skewed_forward_kl, dv.forward_kl),
-                          (dv.skewed_reverse_kl, dv.reverse_kl)):
+    for skewed, plain in ((skewed_forward_kl, forward_kl),
+                          (skewed_reverse_kl, reverse_kl)):
       np.testing.assert_allclose(
           skewed(teacher, student, 1e-6), plain(teacher, student), rtol=1e-4)
       assert (skewed(teacher, student, 1 - 1e-6) < 1e-9).all()
     np.testing.assert_allclose(
-        dv.skewed_reverse_kl(teacher, student, 0.2),
-        dv.skewed_forward_kl(student, teacher, 0.2), rtol=1e-12)
+        skewed_reverse_kl(teacher, student, 0.2),
+        skewed_forward_kl(student, teacher, 0.2), rtol=1e-12)
     np.testing.assert_allclose(
-        0.2 * dv.skewed_forward_kl(teacher, student, 0.2)
-        + 0.8 * dv.skewed_reverse_kl(teacher, student, 0.8),
-        dv.jensen_shannon(teacher, student, 0.2), rtol=1e-12)
+        0.2 * skewed_forward_kl(teacher, student, 0.2)
+        + 0.8 * skewed_reverse_kl(teacher, student, 0.8),
+        jensen_shannon(teacher, student, 0.2), rtol=1e-12)
 
 
 def test_top_k_bounds_the_forward_kl_from_below_and_reaches_it():
   with jax.enable_x64(True):
     rng = np.random.default_rng(7)
     teacher, student = rng.normal(size=(2, 50, 6)) * rng.uniform(0, 9, (50, 1))
-    whole = dv.forward_kl(teacher, student)
-    values = [dv.top_k_forward_kl(teacher, student, k) for k in range(1, 7)]
+    whole = forward_kl(teacher, student)
+    values = [top_k_forward_kl(teacher, student, k) for k in range(1, 7)]
     assert (np.diff([0 * whole, *values], axis=0) > -1e-12).all()
     np.testing.assert_allclose(values[-2], whole, rtol=1e-12)
     np.testing.assert_allclose(values[-1], whole, rtol=1e-12)
@@ -157,13 +172,13 @@ def test_top_k_bounds_the_forward_kl_from_below_and_reaches_it():
   # A small rest is not lost to rounding.
   teacher, student = np.array([[3, 2, 1, 0], [40, 0, 10, -5]], np.float32)
   np.testing.assert_allclose(
-      dv.top_k_forward_kl(teacher, student, 3),
+      top_k_forward_kl(teacher, student, 3),
       reference('forward_kl', teacher, student), rtol=1e-6)
 
 
 def test_forward_kl_gradient_is_student_minus_teacher():
   teacher, student = np.random.default_rng(4).normal(size=(2, 9)).astype('f')
-  grad = jax.grad(dv.forward_kl, argnums=1)(teacher, student, 2.0)
+  grad = jax.grad(forward_kl, argnums=1)(teacher, student, 2.0)
   np.testing.assert_allclose(
       grad, (jax.nn.softmax(student / 2) - jax.nn.softmax(teacher / 2)) / 2,
       atol=1e-6)
@@ -174,16 +189,16 @@ def test_gradients_of_the_other_forward_kls_by_formula():
     teacher, student = np.random.default_rng(4).normal(size=(2, 9))
     p, q = softmax(teacher), softmax(student)
     pull = p * (1 - BETA) * q / (BETA * p + (1 - BETA) * q)
-    grad = jax.grad(dv.skewed_forward_kl, argnums=1)(teacher, student, BETA)
+    grad = jax.grad(skewed_forward_kl, argnums=1)(teacher, student, BETA)
     np.testing.assert_allclose(grad, q * pull.sum() - pull, atol=1e-12)
     rest = np.argsort(-p)[TOP_K:]
     target = p.copy()
     target[rest] = q[rest] / q[rest].sum() * p[rest].sum()
-    grad = jax.grad(dv.top_k_forward_kl, argnums=1)(teacher, student, TOP_K)
+    grad = jax.grad(top_k_forward_kl, argnums=1)(teacher, student, TOP_K)
     np.testing.assert_allclose(grad, q - target, atol=1e-12)
 
 
-@pytest.mark.parametrize('kind', dv.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('argument', [0, 1])
 def test_gradient_matches_finite_differences(kind, argument):
   with jax.enable_x64(True):
@@ -203,7 +218,7 @@ def test_gradient_matches_finite_differences(kind, argument):
     np.testing.assert_allclose(grad, numeric, atol=1e-8)
 
 
-@pytest.mark.parametrize('kind', dv.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_extreme_logits_stay_finite(kind):
   extremes = np.array([
       [1e30, -1e30, 0, 5],
@@ -240,19 +255,19 @@ def test_a_common_offset_changes_nothing(offset, temperature):
   likely = p > 1e-12
   assert np.abs(have - np.log(p))[likely].max() < 4e-6
   np.testing.assert_allclose(
-      jax.jit(dv.forward_kl)(teacher, student, temperature),
+      jax.jit(forward_kl)(teacher, student, temperature),
       (p * np.log(p / q)).sum(-1), rtol=1e-4, atol=4e-6)
   np.testing.assert_allclose(
-      jax.jit(jax.grad(lambda x: dv.forward_kl(
+      jax.jit(jax.grad(lambda x: forward_kl(
           teacher, x, temperature).sum()))(student),
       (q - p) / temperature, atol=1e-6 / temperature)
   # Of equal distributions, whatever the offsets of both, there is little.
   far = (teacher - np.float32(offset)) + np.float32(offset)
-  value = jax.jit(dv.forward_kl)(far, far - np.float32(offset), temperature)
+  value = jax.jit(forward_kl)(far, far - np.float32(offset), temperature)
   np.testing.assert_allclose(value, 0, atol=4e-6)
 
 
-@pytest.mark.parametrize('kind', dv.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_every_divergence_ignores_a_common_offset(kind):
   teacher, student = (x[:, :99] for x in logits_with_offset(1e5))
   run = jax.jit(jax.value_and_grad(
@@ -271,8 +286,8 @@ def test_mixtures_bound_the_divergence_of_disjoint_supports():
   logits = np.array([100.0, -100.0], np.float32)
   entropy = -BETA * math.log(BETA) - (1 - BETA) * math.log(1 - BETA)
   np.testing.assert_allclose(
-      dv.jensen_shannon(logits, -logits, BETA), entropy, rtol=1e-6)
-  for skewed in (dv.skewed_forward_kl, dv.skewed_reverse_kl):
+      jensen_shannon(logits, -logits, BETA), entropy, rtol=1e-6)
+  for skewed in (skewed_forward_kl, skewed_reverse_kl):
     np.testing.assert_allclose(
         skewed(logits, -logits, BETA), -math.log(BETA), rtol=1e-6)
 
@@ -298,13 +313,21 @@ def test_config_ignores_what_the_kind_does_not_use():
   dv.DivergenceConfig('top_k_forward_kl', beta=1.0)
 
 
+def test_a_name_sets_every_field_of_its_divergence():
+  config = {'beta': 0.2, 'top_k': 5}
+  for kind, divergence in dv.DIVERGENCES.items():
+    made = dv.DivergenceConfig(kind, **config).make()
+    assert type(made) is divergence
+    assert dataclasses.asdict(made).items() <= config.items()
+
+
 def test_bad_arguments_are_named():
   logits = np.zeros((2, 5), np.float32)
   for function in (
-      dv.jensen_shannon, dv.skewed_forward_kl, dv.skewed_reverse_kl):
+      jensen_shannon, skewed_forward_kl, skewed_reverse_kl):
     with pytest.raises(UserError, match='beta=1.0'):
       function(logits, logits, 1.0)
   with pytest.raises(UserError, match='top_k=0'):
-    dv.top_k_forward_kl(logits, logits, 0)
+    top_k_forward_kl(logits, logits, 0)
   with pytest.raises(UserError, match='top_k=6 must not exceed the 5 tokens'):
-    dv.top_k_forward_kl(logits, logits, 6)
+    top_k_forward_kl(logits, logits, 6)

@@ -11,12 +11,14 @@ from sleepjax.losses import divergences as dv
 from sleepjax.losses import from_hidden as ch
 
 BETA, TOP_K = 0.3, 3
-FROM_LOGITS = {
-    'forward_kl': dv.forward_kl, 'reverse_kl': dv.reverse_kl,
-    'jsd': functools.partial(dv.jensen_shannon, beta=BETA),
-    'skewed_forward_kl': functools.partial(dv.skewed_forward_kl, beta=BETA),
-    'skewed_reverse_kl': functools.partial(dv.skewed_reverse_kl, beta=BETA),
-    'top_k_forward_kl': functools.partial(dv.top_k_forward_kl, top_k=TOP_K)}
+KINDS = tuple(dv.DIVERGENCES)
+FORWARD, JSD = dv.ForwardKL(), dv.JensenShannon()
+
+forward_kl = functools.partial(dv.of_logits, FORWARD)
+
+
+def of(kind, **settings):
+  return dv.DivergenceConfig(kind, **settings).make()
 
 
 def rows(num_rows=10, student_dim=6, teacher_dim=5, vocab=13, seed=0):
@@ -55,15 +57,16 @@ def check_same(chunked, direct, sh, sw, weight, masked_sh=None):
     ('top_k_forward_kl', 4)])
 def test_chunks_change_nothing(kind, chunk_rows):
   th, tw, sh, sw, weight = rows()
+  divergence = of(kind, beta=BETA, top_k=TOP_K)
 
   def direct(sh, sw):
-    value = FROM_LOGITS[kind](th @ tw, sh @ sw, temperature=1.3)
+    value = dv.of_logits(divergence, th @ tw, sh @ sw, temperature=1.3)
     return jnp.sum(weight * value)
 
   def chunked(sh, sw):
     loss, total, aux = ch.divergence_from_hidden(
-        kind, th, tw, sh, sw, weight, beta=BETA, temperature=1.3,
-        top_k=TOP_K, chunk_rows=chunk_rows)
+        divergence, th, tw, sh, sw, weight, temperature=1.3,
+        chunk_rows=chunk_rows)
     return loss, (total, aux)
 
   aux = check_same(chunked, direct, sh, sw, weight)
@@ -89,12 +92,12 @@ def test_log_probs_of_tokens_join_the_sum(temperature):
 
   def direct(sh, sw):
     log_q = jax.nn.log_softmax(sh @ sw)[np.arange(10), targets]
-    return (weight @ dv.forward_kl(th @ tw, sh @ sw, temperature=temperature)
+    return (weight @ forward_kl(th @ tw, sh @ sw, temperature=temperature)
             + likelihood @ log_q)
 
   def chunked(sh, sw):
     loss, total, aux = ch.divergence_from_hidden(
-        'forward_kl', np.where(weight[:, None] == 0, np.nan, th), tw, sh, sw,
+        FORWARD, np.where(weight[:, None] == 0, np.nan, th), tw, sh, sw,
         weight, targets_N=targets, target_weight_N=likelihood,
         temperature=temperature, chunk_rows=4)
     return loss, (total, aux)
@@ -102,7 +105,7 @@ def test_log_probs_of_tokens_join_the_sum(temperature):
   sh_or_nan = np.where(nothing[:, None], np.nan, sh)
   aux = check_same(chunked, direct, sh, sw, weight, sh_or_nan)
   alone = ch.divergence_from_hidden(
-      'forward_kl', th, tw, sh_or_nan, sw, weight, temperature=temperature)
+      FORWARD, th, tw, sh_or_nan, sw, weight, temperature=temperature)
   np.testing.assert_allclose(aux['divergence'], alone[0], rtol=1e-5)
   for name, value in alone[2].items():
     np.testing.assert_allclose(aux[name], value, rtol=1e-5)
@@ -114,7 +117,7 @@ def test_masked_rows_equal_removed_rows(kind):
   keep = weight != 0
   assert 0 < keep.sum() < len(keep)
   run = jax.jit(functools.partial(
-      ch.divergence_from_hidden, kind, chunk_rows=4, top_k=TOP_K))
+      ch.divergence_from_hidden, of(kind, top_k=TOP_K), chunk_rows=4))
   loss, total, aux = run(th, tw, sh, sw, weight)
   less = run(th[keep], tw, sh[keep], sw, weight[keep])
   np.testing.assert_allclose(loss, less[0], rtol=1e-5)
@@ -123,7 +126,7 @@ def test_masked_rows_equal_removed_rows(kind):
     np.testing.assert_allclose(value, less[2][name], rtol=1e-5)
 
 
-@pytest.mark.parametrize('kind', dv.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_masked_rows_are_exactly_silent_whatever_they_hold(kind):
   th, tw, sh, sw, weight = rows()
   masked = weight == 0
@@ -132,7 +135,7 @@ def test_masked_rows_are_exactly_silent_whatever_they_hold(kind):
   @functools.partial(jax.value_and_grad, argnums=(0, 1))
   def loss(sh, sw, th):
     return ch.divergence_from_hidden(
-        kind, th, tw, sh, sw, weight, chunk_rows=4, top_k=TOP_K)[0]
+        of(kind, top_k=TOP_K), th, tw, sh, sw, weight, chunk_rows=4)[0]
 
   clean, clean_grads = loss(sh, sw, th)
   for content in (1e30, -3e38, np.inf, np.nan):
@@ -150,24 +153,24 @@ def test_all_rows_masked_and_no_rows_give_zero():
   th, tw, sh, sw, weight = rows()
   for num_rows in (10, 0):
     loss, total, aux = ch.divergence_from_hidden(
-        'forward_kl', th[:num_rows], tw, sh[:num_rows], sw,
+        FORWARD, th[:num_rows], tw, sh[:num_rows], sw,
         0 * weight[:num_rows])
     assert loss == 0 and total == 0 and not any(aux.values())
 
 
-@pytest.mark.parametrize('kind', dv.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_teacher_gets_no_gradient(kind):
   th, tw, sh, sw, weight = rows()
   grads = jax.jit(jax.grad(
       lambda th, tw: ch.divergence_from_hidden(
-          kind, th, tw, sh, sw, weight, top_k=TOP_K)[0], (0, 1)))(th, tw)
+          of(kind, top_k=TOP_K), th, tw, sh, sw, weight)[0], (0, 1)))(th, tw)
   for grad in grads:
     assert not np.any(grad)
 
 
 def test_one_head_shared_by_teacher_and_student_learns_as_the_students():
   th, tw, sh, _, weight = rows(student_dim=5)
-  run = functools.partial(ch.divergence_from_hidden, 'reverse_kl')
+  run = functools.partial(ch.divergence_from_hidden, dv.ReverseKL())
   shared = jax.grad(lambda w: run(th, w, sh, w, weight)[0])(tw)
   student = jax.grad(lambda w: run(th, tw, sh, w, weight)[0])(tw)
   np.testing.assert_array_equal(shared, student)
@@ -177,7 +180,7 @@ def test_one_head_shared_by_teacher_and_student_learns_as_the_students():
 def test_batch_shape_is_flattened_to_rows():
   th, tw, sh, sw, weight = rows(12)
   run = jax.jit(
-      functools.partial(ch.divergence_from_hidden, 'jsd', chunk_rows=5))
+      functools.partial(ch.divergence_from_hidden, JSD, chunk_rows=5))
   flat = run(th, tw, sh, sw, weight)
   batched = run(
       th.reshape(3, 4, -1), tw, sh.reshape(3, 4, -1), sw,
@@ -191,7 +194,7 @@ def test_jit_and_vmap_agree_with_plain_calls():
 
   def loss(th, sh, weight):
     out = ch.divergence_from_hidden(
-        'jsd', th, tw, sh, sw, weight, chunk_rows=5)
+        JSD, th, tw, sh, sw, weight, chunk_rows=5)
     return out[0], out
 
   grad = jax.jit(jax.grad(loss, 1, has_aux=True))
@@ -230,14 +233,14 @@ def test_no_tensor_is_larger_than_one_chunk_of_logits(kind):
 
   def divergence(sh, sw):
     return ch.divergence_from_hidden(
-        kind, th, tw, sh, sw, weight, chunk_rows=chunk)[0]
+        of(kind), th, tw, sh, sw, weight, chunk_rows=chunk)[0]
 
   def log_prob(sh, sw):
     return ch.sequence_log_probs_from_hidden(
         sh, sw, targets, chunk_rows=chunk).sum()
 
   def direct(sh, sw):
-    return jnp.sum(dv.forward_kl(th @ tw, sh @ sw))
+    return jnp.sum(forward_kl(th @ tw, sh @ sw))
 
   def measure(fn):
     return largest_intermediate(
@@ -257,7 +260,7 @@ def test_logits_are_computed_once_where_the_head_is_frozen():
   def products(*learnt, **likelihood):
     def loss(sh, sw):
       return ch.divergence_from_hidden(
-          'forward_kl', th, tw, sh, sw, weight, chunk_rows=3, **likelihood)[0]
+          FORWARD, th, tw, sh, sw, weight, chunk_rows=3, **likelihood)[0]
 
     compiled = jax.jit(jax.grad(loss, learnt)).lower(sh, sw).compile()
     return compiled.as_text().count(' dot(')
@@ -282,9 +285,9 @@ def test_own_matmul_is_used_forward_and_backward():
 
   def loss(sh, sw, matmul):
     return ch.divergence_from_hidden(
-        'forward_kl', th, tw, sh, sw, weight, chunk_rows=3, matmul=matmul)[0]
+        FORWARD, th, tw, sh, sw, weight, chunk_rows=3, matmul=matmul)[0]
 
-  expected = jnp.sum(weight * dv.forward_kl(rounded(th, tw), rounded(sh, sw)))
+  expected = jnp.sum(weight * forward_kl(rounded(th, tw), rounded(sh, sw)))
   np.testing.assert_allclose(loss(sh, sw, rounded), expected, rtol=1e-5)
   assert abs(loss(sh, sw, None) - expected) > 1e-4
   grad = jax.jit(jax.grad(loss, (0, 1)), static_argnums=2)
@@ -297,7 +300,7 @@ def test_bfloat16_hidden_states_accumulate_in_float32():
   th, tw, sh, sw, weight = (
       jnp.asarray(x, jnp.bfloat16) for x in rows(num_rows=40))
   run = functools.partial(
-      ch.divergence_from_hidden, 'forward_kl', chunk_rows=16)
+      ch.divergence_from_hidden, FORWARD, chunk_rows=16)
   loss, total, aux = run(th, tw, sh, sw, weight)
   # Logits are never rounded to bfloat16 on their way.
   program = str(jax.make_jaxpr(run)(th, tw, sh, sw, weight))
@@ -305,7 +308,7 @@ def test_bfloat16_hidden_states_accumulate_in_float32():
   assert {x.dtype for x in (loss, total, *aux.values())} == {jnp.dtype('f4')}
   exact = [np.asarray(x, np.float64) for x in (th, tw, sh, sw, weight)]
   with jax.enable_x64(True):
-    wanted = exact[4] @ dv.forward_kl(exact[0] @ exact[1], exact[2] @ exact[3])
+    wanted = exact[4] @ forward_kl(exact[0] @ exact[1], exact[2] @ exact[3])
   np.testing.assert_allclose(loss, wanted, rtol=1e-5)
 
 
@@ -352,22 +355,18 @@ def test_log_prob_of_a_hopeless_or_meaningless_target_is_finite():
 def test_bad_arguments_are_named():
   th, tw, sh, sw, weight = rows()
   run = ch.divergence_from_hidden
-  with pytest.raises(UserError, match='beta'):
-    run('jsd', th, tw, sh, sw, weight, beta=0.0)
   with pytest.raises(UserError, match='top_k=14 .* the 13 tokens'):
-    run('top_k_forward_kl', th, tw, sh, sw, weight, top_k=14)
-  with pytest.raises(UserError, match='kind'):
-    run('forward', th, tw, sh, sw, weight)
+    run(dv.TopKForwardKL(14), th, tw, sh, sw, weight)
   with pytest.raises(UserError, match='chunk_rows'):
-    run('jsd', th, tw, sh, sw, weight, chunk_rows=0)
+    run(JSD, th, tw, sh, sw, weight, chunk_rows=0)
   with pytest.raises(ValueError, match='vocabulary'):
-    run('jsd', th, tw[:, :-1], sh, sw, weight)
+    run(JSD, th, tw[:, :-1], sh, sw, weight)
   with pytest.raises(ValueError, match='student hidden'):
-    run('jsd', th, tw, sh[:-1], sw, weight)
+    run(JSD, th, tw, sh[:-1], sw, weight)
   with pytest.raises(ValueError, match='belong together'):
-    run('jsd', th, tw, sh, sw, weight, targets_N=np.arange(10))
+    run(JSD, th, tw, sh, sw, weight, targets_N=np.arange(10))
   with pytest.raises(ValueError, match='teacher head'):
-    run('jsd', th, tw.T, sh, sw, weight)
+    run(JSD, th, tw.T, sh, sw, weight)
 
 
 @pytest.mark.parametrize('offset', [0, 1e3, 1e5])
@@ -393,7 +392,7 @@ def test_a_common_offset_of_logits_changes_nothing(offset, temperature):
 
   def loss(student):
     total, _, aux = ch.divergence_from_hidden(
-        'forward_kl', teacher, head, student, head, ones, targets_N=targets,
+        FORWARD, teacher, head, student, head, ones, targets_N=targets,
         target_weight_N=ones, temperature=temperature, chunk_rows=2,
         matmul=lambda x, w: x)
     return total, aux

@@ -14,7 +14,7 @@ from sleepjax.memory.consolidate import ConsolidationConfig
 from sleepjax.memory.continuum import ContinuumConfig
 from sleepjax.memory.wake import WakeConfig
 from sleepjax.models import transformer
-from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.observer import Observer
 
 CHUNKS = (8, 8, 16, 32)

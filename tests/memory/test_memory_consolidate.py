@@ -12,7 +12,7 @@ from sleepjax.growth import slots
 from sleepjax.memory import consolidate as lib
 from sleepjax.memory.consolidate import Sides
 from sleepjax.models import transformer
-from sleepjax.seeding.objective import SeedingConfig
+from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.observer import Observer
 from tests.conftest import CONFIG, random_params
 

@@ -21,6 +21,7 @@ from sleepjax.models.transformer import Segment
 from sleepjax.pretraining.next_token import PretrainingConfig, make_optimizer
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import objective, update
+from sleepjax.seeding.settings import SeedingConfig
 
 MESH = AbstractMesh((2, 4, 2), sharding.AXES,
                     axis_types=(AxisType.Auto,) * 3)
@@ -130,7 +131,7 @@ def test_moments_and_what_is_trained_lie_as_their_parameters():
   slot = {'gate': jnp.zeros((3, 32, 4)), 'up': jnp.zeros((3, 32, 4)),
           'down': jnp.zeros((3, 4, 32))}
   specs = _specs(update.init_state(
-      objective.SeedingConfig(teacher='ema'), slot))
+      SeedingConfig(teacher='ema'), slot))
   for place in ('slot', 'teacher', 'opt_state/1/0/mu', 'opt_state/1/0/nu'):
     assert specs[f'{place}/up'] == P(None, 'fsdp', 'tensor')
     assert specs[f'{place}/down'] == P(None, 'tensor', 'fsdp')

@@ -8,12 +8,13 @@ import pytest
 
 from sleepjax.growth import slots
 from sleepjax.losses import from_hidden
-from sleepjax.losses.divergences import DivergenceConfig
+from sleepjax.losses.divergences import DivergenceConfig, TopKForwardKL
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import objective, update
-from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.objective import Batch
+from sleepjax.seeding.settings import SeedingConfig
 
 SETTINGS = SeedingConfig(
     steps=60, rows=4, group_size=2, alpha=0.3, rehearsal=0.5, warmup_steps=1,
@@ -166,6 +167,36 @@ def test_terms_may_be_left_out(grown, learnt, batch, parts):
   assert set(metrics) == {'loss', 'divergence', 'entropy', 'top1_agreement'}
 
 
+@pytest.mark.parametrize('off, missing', [
+    ({'alpha': 1.0}, ['advantage']),
+    ({'rehearsal': 0.0}, ['rehearsal', 'rehearsal_hidden']),
+    ({'rehearsal': None}, ['rehearsal', 'rehearsal_hidden'])], ids=str)
+def test_a_term_without_weight_costs_nothing(
+    grown, learnt, batch, off, missing):
+  """It is as if there was nothing to learn it from."""
+  config, frozen = grown
+  settings = dataclasses.replace(SETTINGS, **off)
+
+  def traced(settings, batch):
+    program, shapes = jax.make_jaxpr(functools.partial(
+        objective.objective, config, settings), return_shape=True)(
+            frozen, learnt, INDEX, batch)
+    return str(program).count(' = '), set(shapes[1])
+
+  size, metrics = traced(settings, batch)
+  assert traced(settings, batch._replace(**dict.fromkeys(missing))) == (
+      size, metrics)
+  assert traced(SETTINGS, batch)[0] > size
+
+
+def test_imitation_alone(grown, learnt, batch, parts):
+  config, frozen = grown
+  settings = dataclasses.replace(SETTINGS, alpha=0.0, rehearsal=None)
+  loss, metrics = value(config, settings, frozen, learnt, INDEX, batch)
+  np.testing.assert_allclose(loss, parts[1], rtol=1e-4)
+  assert set(metrics) == {'loss'}
+
+
 def test_no_advantage_equals_none_at_all(grown, learnt, batch):
   config, frozen = grown
   losses, gradients = [], []
@@ -279,21 +310,21 @@ def test_seeding_learns(grown, batch):
 def test_every_setting_of_the_divergence_reaches_it(
     grown, learnt, batch, monkeypatch):
   config, frozen = grown
-  divergence = DivergenceConfig(
-      'top_k_forward_kl', beta=0.2, temperature=1.3, chunk_rows=7, top_k=5)
-  settings = dataclasses.replace(SETTINGS, divergence=divergence)
+  settings = dataclasses.replace(SETTINGS, divergence=DivergenceConfig(
+      'top_k_forward_kl', temperature=1.3, chunk_rows=7, top_k=5))
+  want = {'divergence': TopKForwardKL(5), 'temperature': 1.3, 'chunk_rows': 7}
   computed, calls = from_hidden.divergence_from_hidden, []
 
-  def recorded(kind, *args, **kwargs):
-    calls.append({'kind': kind, **kwargs})
-    return computed(kind, *args, **kwargs)
+  def recorded(divergence, *args, **kwargs):
+    calls.append({'divergence': divergence, **kwargs})
+    return computed(divergence, *args, **kwargs)
 
   monkeypatch.setattr(from_hidden, 'divergence_from_hidden', recorded)
   jax.eval_shape(functools.partial(objective.objective, config, settings),
                  frozen, learnt, INDEX, batch)
   assert len(calls) == 2  # The batch and what is rehearsed.
   for call in calls:
-    assert dataclasses.asdict(divergence).items() <= call.items()
+    assert want.items() <= call.items()
 
 
 def advantage_of(settings, completions, references, ignored=()):
@@ -370,6 +401,7 @@ def test_settings_refuse(kwargs, message):
 def test_parts_that_are_off_are_no_mistake():
   SeedingConfig(steps=0, rehearsal=0.0, rehearsal_rows=0, retention=0.0,
                 retention_rows=0, warmup_steps=0, ewc=0.0)
+  SeedingConfig(rehearsal=None, retention=None, ewc=None)
 
 
 def test_tokens_as_target_are_their_cross_entropy(grown, learnt, batch):

@@ -10,8 +10,9 @@ from sleepjax.errors import UserError
 from sleepjax.growth import slots
 from sleepjax.losses.divergences import DivergenceConfig
 from sleepjax.seeding import loop, reference, update
-from sleepjax.seeding.objective import SeedingConfig
 from sleepjax.seeding.reference import Problem
+from sleepjax.seeding.roles import Imitation, Learner
+from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.writing import dreams
 
 PROBLEMS = [Problem('What is 2 + 3?', 'It is 5.'),
@@ -69,8 +70,8 @@ def test_the_student_learns_on_its_own_attempts(model, chat, settings):
   examples = reference.reference_examples(
       config, params, writer, PROBLEMS, jax.random.key(0), PROMPT)
   seeder = loop.Seeder(
-      config, params, 0, settings, examples, (), None,
-      chat.tokenizer.stop_ids, np.zeros(config.vocab_size, bool))
+      Learner(config, params), settings, loop.Terms(examples),
+      imitation=Imitation(chat.tokenizer.stop_ids))
   slot = slots.read_slot(config, params, 0)
   state = update.init_state(settings, jax.tree.map(jnp.copy, slot))
   lines = []

@@ -13,7 +13,8 @@ from sleepjax.growth.adapters import OWN_MLP_SLOT, AllLayers, LowRank
 from sleepjax.losses.divergences import DivergenceConfig
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import update
-from sleepjax.seeding.objective import Batch, SeedingConfig
+from sleepjax.seeding.objective import Batch
+from sleepjax.seeding.settings import SeedingConfig
 
 # No clipping, so that the first moment of Adam is a tenth of the gradient.
 SETTINGS = SeedingConfig(
