@@ -120,7 +120,7 @@ def test_what_nothing_was_asked_about_is_counted(chat, monkeypatch):
   settings = dreams.DreamConfig(
       question_prompt='{sentence}', openings=('Who',), recall_prompt='{topic}',
       open_prompts=('{topic}',), topic_prompt='', held_out=0, open_samples=1,
-      recalls_per_sentence=1)
+      recalls_per_sentence=1, answers_per_question=1)
   replies = {'The ferry Alma': ' sailed the ferry Alma?'}
   monkeypatch.setattr(dreams.Dreamer, 'write', lambda self, prompts, key, **_: [
       chat.tokenizer.encode(next(
