@@ -170,6 +170,7 @@ _advantage = jax.jit(objective.imitation_advantage, static_argnums=0)
 class Seeder:
   """One sleep's seeding: fixed model, settings, examples and rehearsal.
 
+  settings: of the objective; epochs become steps, see `for_rows`.
   frozen: the student's parameters; of them `part` is trained.
   index: the slot's place in its pool; deltas have none.
   segments: what only the teacher has read.
@@ -206,6 +207,9 @@ class Seeder:
   retention: Examples | None = None
 
   def __post_init__(self):
+    if self.settings.epochs:
+      object.__setattr__(
+          self, 'settings', self.settings.for_rows(len(self.examples)))
     if self.judge is not None and self.tokenizer is None:
       raise ValueError('a judge reads texts: it needs the tokenizer.')
     if (self.settings.teacher == 'ema' and self.segments
