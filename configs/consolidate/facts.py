@@ -1,4 +1,34 @@
-"""SmolLM2-135M-Instruct learns what a document says, as answered questions."""
+"""SmolLM2-135M-Instruct learns what a document says, as answered questions.
+
+  python -m experiments.consolidate --config=configs/consolidate/facts.py \
+      --document=FILE --questions=FILE.json --workdir=DIR
+
+Question. Does a night teach what the text says, closed book?
+
+Criterion. Of the ten questions about the bundled lighthouse at least five are
+answered right closed book (`knows_after`), by a setting that was not chosen on
+the lighthouse alone, and the loss of control questions rises by less than
+0.2 nats a token. Not shown so far.
+
+What was tried, by a loop outside of this command with the same rows and loss and
+a slot of rank 64 in layers 15 to 29, below which all rows were read only once:
+
+  text        rows  updates  trained  exam before, after  controls, nats a token
+  lighthouse    62  100 x 8   32/37      0/10     3/10       7.05  8.43
+
+The rows were questions (the model's verified ones and those by rule) and gaps,
+learnt as tokens at 2e-3 with cosine decay, without rehearsal or retention. Of
+the seven that were missed four have an answer that no span was or about which
+only a verified but odd question was asked; to questions about other texts this
+slot replies with names of this one.
+
+What follows from it. The trained questions are answered, so that it is no longer
+optimisation that fails: 26 to 32 updates were too few, 13 epochs taught 32 of
+37. Spans and wordings fail: five spans a sentence have 83 % of 322 exam answers
+of 60 passages of `train` among them where three have 74 % (by form alone, F1 at
+least one half), so there are five, and questions by rule stand beside the model's own. Retention is needed.
+Neither of these three, nor this command as it stands, has been run to its end.
+"""
 
 from ml_collections import ConfigDict
 
@@ -8,4 +38,21 @@ from configs.consolidate import smollm2
 def get_config() -> ConfigDict:
   c = smollm2.get_config()
   c.sleep.source = 'facts'
+  c.sleep.slot_layers = tuple(range(15, 30))
+  c.sleep.dreaming = None
+  c.sleep.memories = 48
+  c.sleep.dreams.completion_tokens = 10
+
+  c.sleep.writing.spans_per_sentence = 5
+  c.sleep.rows.sentence_prompt = ''
+  c.sleep.rows.reverse_prompt = ''
+  c.sleep.rows.recall = False
+
+  s = c.sleep.seeding
+  s.target = 'tokens'
+  s.on_policy = 0.0
+  s.alpha = 1.0
+  s.epochs = 13.0
+  s.learning_rate = 2e-3
+  s.retention_rows = 2
   return c

@@ -192,7 +192,7 @@ class Seeder:
   """One sleep's seeding: all of it is fixed but the value that is trained.
 
   learner: who learns.
-  settings: weights of the terms, rows and rates.
+  settings: weights of the terms, rows and rates; epochs become steps.
   terms: what is learnt from.
   privilege: what the teacher has and the student has not.
   imitation: how rollouts end and are rewarded.
@@ -205,6 +205,9 @@ class Seeder:
   imitation: Imitation = Imitation()
 
   def __post_init__(self):
+    if self.settings.epochs:
+      object.__setattr__(
+          self, 'settings', self.settings.for_rows(len(self.terms.examples)))
     if (self.settings.teacher == 'ema' and self.privilege.segments
         and not self.privilege.document):
       raise ValueError(

@@ -1,9 +1,11 @@
 """The settings of knowledge seeding: weights of its terms, rows and rates."""
 
 import dataclasses
+import math
 
 from sleepjax.losses.divergences import DivergenceConfig
 from sleepjax.losses.policy_gradient import ADVANTAGES
+from sleepjax.sampling import rows as rows_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,6 +13,8 @@ class SeedingConfig:
   """Every choice of knowledge seeding, with the reason for its default.
 
   steps: batches in one sleep; one update each, but for updates_per_rollout.
+  epochs: how often a row is seen on average, in place of `steps`; 0 leaves it
+    to them.
   rows: dreams, or rollouts, per update.
   rows_at_once: rows whose gradient is taken at once, a divisor of `rows`; 0 for
     all. Fewer need less memory, and the update is the same: gradients of groups
@@ -56,6 +60,7 @@ class SeedingConfig:
   """
 
   steps: int = 130
+  epochs: float = 0.0
   rows: int = 8
   rows_at_once: int = 0
   on_policy: float = 0.1
@@ -83,6 +88,14 @@ class SeedingConfig:
   ema_decay: float = 0.99
   ewc: float | None = 0.0
 
+  def for_rows(self, count: int) -> 'SeedingConfig':
+    """These settings with the steps that `epochs` of so many rows take.
+
+    Rounded up to twenties: programs are compiled for a number of steps.
+    """
+    steps = rows_lib.bucket(math.ceil(self.epochs * count / self.rows), 20)
+    return dataclasses.replace(self, steps=steps, epochs=0.0)
+
   @property
   def updates(self) -> int:
     """Of the slot, as many as are expected."""
@@ -100,7 +113,7 @@ class SeedingConfig:
       if not 0 <= getattr(self, name) <= 1:
         raise ValueError(
             f'{name}={getattr(self, name)} must lie between 0 and 1.')
-    for name in ('steps', 'rehearsal', 'rehearsal_rows', 'retention',
+    for name in ('steps', 'epochs', 'rehearsal', 'rehearsal_rows', 'retention',
                  'retention_rows', 'learning_rate', 'warmup_steps',
                  'masked_first_tokens', 'ewc'):
       if not (getattr(self, name) or 0) >= 0:

@@ -26,7 +26,7 @@ from sleepjax.runs.nights import remembered
 from sleepjax.runs.task import Progress
 from sleepjax.sampling import context
 from sleepjax.training.observer import Observer
-from sleepjax.writing import dreams
+from sleepjax.writing import dreams, verification
 
 _GENERATED_QUESTIONS = 12  # Written per chunk where the user gives none.
 _REMEMBERED = 64  # Prompts about earlier chunks that each sleep retains.
@@ -258,6 +258,10 @@ class DocumentTask:
       dreams.check_askable(
           dreams.Dreamer(None, None, chat, s.dreams),
           [chunk.text for chunk in chunks])
+    for chunk in chunks if s.source == 'facts' else ():
+      verification.check_fits(
+          dreams.Dreamer(model.config, None, chat, s.dreams),
+          s.writing.ask.examples, chunk.title, chunk.text)
     exams = [(r.document, r.questions or (), r.where), *(
         (control, asked, f'control questions on {control.title!r}')
         for control, asked in r.controls)]

@@ -138,6 +138,22 @@ def before_answer(examples: Sequence[Example], topic: str, text: str) -> str:
   return '\n'.join([*shown, f'Topic: {topic}\nText: {text}\n'])
 
 
+def check_fits(dreamer: Dreamer, examples: Sequence[Example], topic: str,
+               text: str) -> None:
+  """Checks that a text fits into the model's context beside the examples.
+
+  Raises:
+    UserError: it does not.
+  """
+  size = len(dreamer.chat.tokenizer.encode_stream(
+      before_answer(examples, topic, text)))
+  if size > dreamer.config.max_context:
+    raise UserError(
+        f'the text takes {size} tokens beside the examples of questions, more '
+        f"than the model's context of {dreamer.config.max_context}: read it "
+        'in shorter chunks.')
+
+
 def examine(dreamer: Dreamer, settings: VerifyConfig,
             examples: Sequence[Example], topic: str, sentences: Sequence[str],
             asked: Sequence[tuple[Span, str]], spans: Sequence[Span]
@@ -178,12 +194,8 @@ def examine(dreamer: Dreamer, settings: VerifyConfig,
   asked = [(span or wanted, q) for span, (wanted, q) in zip(
       answered, asked, strict=True)]
   page = ' '.join(sentences)
-  size = len(encode(head(page)))
-  if right and size > dreamer.config.max_context:
-    raise UserError(
-        f'the text takes {size} tokens beside the examples of questions, more '
-        f"than the model's context of {dreamer.config.max_context}: read it "
-        'in shorter chunks.')
+  if right:
+    check_fits(dreamer, examples, topic, page)
 
   def score(text, choices):
     """Of (number of a question, span), log p after `text` and the question."""

@@ -482,3 +482,12 @@ def test_sampled_estimator_is_wired_to_both_models(grown, learnt, batch):
   loss, _ = value(config, settings, frozen, learnt, INDEX, Batch(
       batch.rows, batch.teacher_hidden))
   np.testing.assert_allclose(loss, want, rtol=1e-4)
+
+
+def test_epochs_become_steps_of_so_many_rows():
+  settings = SeedingConfig(rows=8, epochs=13)
+  assert [settings.for_rows(n).steps for n in (1, 12, 13, 62)] == [
+      20, 20, 40, 120]
+  assert settings.for_rows(62).epochs == 0
+  with pytest.raises(ValueError, match='epochs=-1 must not be negative'):
+    SeedingConfig(epochs=-1)
