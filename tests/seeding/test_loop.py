@@ -1,0 +1,67 @@
+"""A few updates from one key, against numbers that they had before."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sleepjax.growth import slots
+from sleepjax.models import transformer
+from sleepjax.seeding import loop, update
+from sleepjax.seeding.roles import Imitation, Learner, Privilege
+from sleepjax.seeding.settings import SeedingConfig
+
+HEAD, DOCUMENT, INDEX = (50, 51), tuple(range(40, 52)), 1
+PROMPTS = [[5, 6, 7, 8], [9, 10], [11], [12, 13, 14], [15, 16]]
+COMPLETIONS = [[20, 21, 22], [23, 24], [24, 25, 26, 27, 28], [29, 30], [31, 32]]
+SETTINGS = SeedingConfig(
+    steps=4, rows=4, group_size=2, on_policy=0.5, alpha=0.6, warmup_steps=1,
+    rehearsal=0.7, retention=0.3, rehearsal_rows=2, retention_rows=2,
+    learning_rate=0.01, levenshtein_threshold=1.0)
+
+
+# Of each update, from before the objective was a sum of functions.
+WANT = {
+    'on_policy': [1, 1, 0, 0],
+    'tokens': [129, 139, 46, 44],
+    'reward': [0.0458333, 0, 0, 0],
+    'loss': [0.836842, 0.888634, 0.975475, 0.896425],
+    'divergence': [1.329737, 1.480613, 1.624785, 1.492183],
+    'rehearsal_divergence': [0, 0.000277, 0.000740, 0.001218],
+    'retention_divergence': [0, 0.000242, 0.000286, 0.000876],
+}
+
+
+@pytest.fixture(scope='module')
+def seeder(slotted):
+  """All terms; the teacher alone has read the document."""
+  config, frozen = slotted
+  whole = [[*HEAD, *prompt] for prompt in PROMPTS]
+  segment = transformer.hidden_states(
+      config, frozen, np.array([DOCUMENT]))[1]
+  examples = loop.score_examples(
+      config, frozen, PROMPTS, whole, COMPLETIONS, 6, (segment,))
+  rehearsal, retention = (
+      loop.paired_examples(config, frozen, pairs, 6, HEAD) for pairs in (
+          list(zip(whole[:3], COMPLETIONS[2:])),
+          list(zip(whole[2:], COMPLETIONS[:3]))))
+  return loop.Seeder(
+      Learner(config, frozen, index=INDEX), SETTINGS,
+      loop.Terms(examples, rehearsal, retention, head=HEAD),
+      Privilege((segment,), DOCUMENT), Imitation((29, 3)))
+
+
+def test_updates_are_what_they_were(seeder):
+  """Which rows are drawn, what is written, and every term."""
+  slot = slots.read_slot(
+      seeder.learner.config, seeder.learner.frozen, INDEX)
+  lines = []
+  state = seeder.run(
+      update.init_state(SETTINGS, jax.tree.map(jnp.copy, slot)),
+      jax.random.key(3), lambda step, line, tokens: lines.append(
+          {**line, 'tokens': tokens}))
+  assert int(state.step) == 4
+  for name, want in WANT.items():  # Adam enlarges differences of rounding.
+    np.testing.assert_allclose(
+        [line.get(name, 0.0) for line in lines], want, rtol=0.02, atol=1e-4,
+        err_msg=name)
