@@ -10,8 +10,8 @@ answered right closed book (`knows_after`), by a setting that was not chosen on
 the lighthouse alone, and the loss of control questions rises by less than
 0.2 nats a token. Not shown so far.
 
-What was tried, by a loop outside of this command with the same rows and loss and
-a slot of rank 64 in layers 15 to 29, below which all rows were read only once:
+What was tried, by a loop outside of this command with the same rows and loss
+and a slot of rank 64 in layers 15 to 29, below which all rows were read once:
 
   text        rows  updates  trained  exam before, after  controls, nats a token
   lighthouse    62  100 x 8   32/37      0/10     3/10       7.05  8.43
@@ -22,12 +22,13 @@ the seven that were missed four have an answer that no span was or about which
 only a verified but odd question was asked; to questions about other texts this
 slot replies with names of this one.
 
-What follows from it. The trained questions are answered, so that it is no longer
-optimisation that fails: 26 to 32 updates were too few, 13 epochs taught 32 of
-37. Spans and wordings fail: five spans a sentence have 83 % of 322 exam answers
-of 60 passages of `train` among them where three have 74 % (by form alone, F1 at
-least one half), so there are five, and questions by rule stand beside the model's own. Retention is needed.
-Neither of these three, nor this command as it stands, has been run to its end.
+What follows from it. The trained questions are answered, so that it is no
+longer optimisation that fails: 26 to 32 updates were too few, 13 epochs taught
+32 of 37. Spans and wordings fail: five spans a sentence have 83 % of 322 exam
+answers of 60 passages of `train` among them where three have 74 % (by form
+alone, F1 at least one half), so there are five, and questions by rule stand
+beside the model's own. Retention is needed. Neither of these three, nor this
+command as it stands, has been run to its end.
 """
 
 from ml_collections import ConfigDict

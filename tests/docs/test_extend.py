@@ -3,9 +3,12 @@
 import json
 import pathlib
 
+import pytest
+
 from tests.docs import pages
 
 
+@pytest.mark.slow
 def test_every_block_runs_in_order(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   names = {'__name__': 'extend'}

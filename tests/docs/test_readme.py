@@ -44,6 +44,7 @@ def program(tmp_path_factory):
   return folder, names
 
 
+@pytest.mark.slow
 def test_the_program_runs(program):
   folder, names = program
   assert (folder / 'notes-hf' / 'model.safetensors').exists()

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from sleepjax.data import world
 from sleepjax.tasks import world as world_task
@@ -31,12 +32,14 @@ DOCUMENT = ('What is known', 'What is not knowledge', 'Harm',
             'What the sleeps did', 'Of every run')
 
 
+@pytest.mark.slow
 def test_keys_of_a_document(program):
   _, names = program
   said = set().union(*map(keys_of, DOCUMENT))
   assert said == set(names['report']) | OF_EVERY_RUN | OF_DREAMING
 
 
+@pytest.mark.slow
 def test_keys_of_days():
   hand_over = {'retention_divergence': 0.0, 'rolled_back': False}
   dreaming = {

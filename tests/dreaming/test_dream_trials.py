@@ -28,7 +28,9 @@ def layouts(slotted):
   return dm.layouts_of(slotted)
 
 
-@pytest.fixture(params=[False, True], ids=['scanned', 'unrolled'])
+@pytest.fixture(params=[
+    pytest.param(False, id='scanned'),
+    pytest.param(True, id='unrolled', marks=pytest.mark.slow)])
 def model(request, layouts):
   return layouts[request.param]
 

@@ -71,7 +71,8 @@ def measured(request):
       *request.getfixturevalue(name))) for name in MODELS}
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', [
+    'every_part', pytest.param('levels', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('operator', OPERATORS, ids=str)
 def test_parity_and_gradients(operator, name, measured):
   if name == 'levels' and operator == AppendSlot(4):
