@@ -315,7 +315,8 @@ def test_sampled_reverse_kl_has_the_exact_expectation():
 
     def per_position(tables):
       chance = jax.lax.stop_gradient(jnp.exp(completion_log_probs(tables)))
-      return chance @ jnp.sum(mask * divergences.reverse_kl(
+      return chance @ jnp.sum(mask * divergences.of_logits(
+          divergences.ReverseKL(),
           logits_BxTxV(teacher), logits_BxTxV(tables)), axis=1)
 
     def assert_same(have, want):
