@@ -78,7 +78,8 @@ def main(argv):
 _main.run(main, [])
 '''], capture_output=True, text=True, check=False)
   assert done.returncode == 2, done.stderr
-  assert done.stderr.startswith(f'error: {tmp_path}/hf: cannot be written (')
+  assert done.stderr.splitlines()[-1].startswith(
+      f'error: {tmp_path}/hf: cannot be written (')
   assert not list(tmp_path.iterdir())
 
 

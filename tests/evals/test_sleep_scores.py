@@ -34,8 +34,7 @@ def test_questions_in_scripts_without_spaces_find_their_chunk():
       '灯塔建于一九一一年。', '船长在岛上住了三十年。', 'A red house.')]
   asked = [Question('船长在哪里住？', '岛上'), Question('谁建了灯塔？', '他'),
            Question('Which house?', 'red')]
-  assert sleep_scores._by_chunk(asked, chunks) == [
-      [asked[1]], [asked[0]], [asked[2]]]
+  assert sleep_scores.chunk_of(asked, chunks) == [1, 0, 2]
 
 
 def test_losses_are_pooled_over_tokens_with_and_without_chunks(monkeypatch):

@@ -11,7 +11,11 @@ from sleepjax.errors import UserError
 def report(before, after, in_context, controls_after, drift):
   """Of a passage whose controls cost 4 nats before; contexts help as before."""
   scores = {'exact': 0.0, 'contains': 0.5, 'f1': 0.25}
+  known = {'before': 0, 'after': 1, 'in_view': 2}  # Of four questions.
   return {
+      'answers': [{f'knows_{when}': i < right for when, right in known.items()}
+                  for i in range(4)],
+      **{f'knows_{when}': right / 4 for when, right in known.items()},
       'document': 'A page', 'questions': 4,
       'seconds': {'seed': 90.0, 'report': 30.0},
       'topic_recovered': None, 'topic_recovered_net': None,
@@ -47,6 +51,10 @@ def test_summary():
   assert summary['drift'] == pytest.approx(0.02)
   assert summary['closed_book_accuracy_after']['f1'] == 0.25
   assert (summary['passages'], summary['questions']) == (2, 8)
+  assert (summary['knows_before'], summary['knows_after'],
+          summary['knows_in_view']) == (0, 0.25, 0.5)
+  assert (summary['knows_gained'], summary['knows_lost'],
+          summary['knows_p']) == (2, 0, 0.5)
   assert summary['minutes_a_passage'] == summary['longest_minutes'] == 2
 
 
@@ -78,11 +86,12 @@ def test_table(capsys):
       'intervals': squad_passages.intervals(REPORTS)})
   rows = [re.split(r' {2,}', line.strip())
           for line in capsys.readouterr().out.splitlines() if line.strip()]
-  assert rows[2] == ['A page', '6.00', '4.00', '3.00', '–', '-0.50', '+0.25',
+  assert rows[2] == ['A page', '0%', '25%', '50%', '–', '-0.50', '+0.25',
                      '+1.0%']
-  assert rows[-2] == ['all', '5.50', '4.00', '3.50', '62%', '+0.00', '+0.25',
+  assert rows[-3] == ['all', '0%', '25%', '50%', '62%', '+0.00', '+0.25',
                       '+2.0%']
-  assert rows[-1] == ['95 % ±', '238%', '6.35', '0.00', '12.7%']
+  assert rows[-2] == ['95 % ±', '238%', '6.35', '0.00', '12.7%']
+  assert rows[-1] == ['right answers: 2 gained, 0 lost of 8, p = 0.5 (McNemar)']
 
 
 @pytest.mark.parametrize('first, number', [(0, 0), (0, -1), (-1, 2)])

@@ -206,7 +206,7 @@ def test_baselines_change_what_they_name(tmp_path, arm, monkeypatch):
     ({'low_rank': 0}, 'must be at least 1'),
     ({'replay': True}, 'replays texts'),
     ({'trained': 'head'}, 'one of slot, static_slot, low_rank, all_layers'),
-    ({'source': 'web'}, 'one of dreams, text'),
+    ({'source': 'web'}, 'one of dreams, facts, text'),
     ({'trained': 'low_rank'}, 'no slot for the second stage'),
     ({'seeding.ewc': 1.0}, 'protects weights that the model has')])
 def test_baselines_that_cannot_be_are_refused(changes, message):

@@ -36,7 +36,7 @@ def test_a_batch_script_of_slurm_is_no_step():
 _ALONE = """
 import sys
 from experiments import _main
-from sleepjax.training import distributed
+from sleepjax.mesh import distributed
 _main.run(lambda argv: distributed.initialize(), [])
 """
 

@@ -76,7 +76,7 @@ def test_pools_grow_in_blocks(settings, plain, byte_tokenizer):
       shapes.append((night, roomy.config.num_slots))
     index = int(np.argmin(slots.is_open(roomy.config, roomy.params)))
     model = roomy.with_params(roomy.config, slots.set_open(
-        roomy.params, index, jnp.ones(CONFIG.num_layers, bool)))
+        roomy.config, roomy.params, index, jnp.ones(CONFIG.num_layers, bool)))
   assert shapes == [(0, 8), (8, 16), (16, 20)]
   task.nights = 1
   assert task.with_room(Model(*plain, byte_tokenizer), 0).config.num_slots == 1
