@@ -33,7 +33,6 @@ from ml_collections import config_dict, config_flags
 from experiments import _backends, _host_pages, _start
 from sleepjax.data import files
 from sleepjax.errors import UserError
-from sleepjax.mesh import distributed
 from sleepjax.training import background, interrupts, preemption
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -109,6 +108,7 @@ def run(main: Callable[[Sequence[str]], int | None],
 def _show_log() -> None:
   """Prints what the package logs, such as the files that a model came from."""
   def emit(record):
+    from sleepjax.mesh import distributed  # With JAX, which may not start.
     if distributed.is_first():
       print(record.getMessage(), file=sys.stderr)
 
