@@ -154,11 +154,19 @@ def settled(folder: str | os.PathLike) -> pathlib.Path:
   """The folder, or where its last version is if a replacement was killed.
 
   Waits for a save that is still being written.
+
+  Raises:
+    UserError: nobody may look there.
   """
   background.finish()
   folder = pathlib.Path(folder).expanduser().resolve()
   old = _beside(folder, 'old')
-  return old if old.exists() and not folder.exists() else folder
+  try:
+    return old if old.exists() and not folder.exists() else folder
+  except OSError as error:
+    raise UserError(
+        f'{folder}: cannot be looked at ({error.strerror or error}). Grant '
+        'access, or name another folder.') from error
 
 
 def discard(folder: pathlib.Path) -> None:

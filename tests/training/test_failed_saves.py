@@ -39,7 +39,7 @@ def test_a_save_that_fails(tmp_path, kind, reason):
   workdir = tmp_path / 'run'
   checkpoints.save_progress(workdir / 'p', 1, {'a': np.arange(3)}, {})
   if kind == 'read-only':
-    for parent in tmp_path.parents[:2]:
+    for parent in tmp_path.parents[:3]:
       parent.chmod(0o755)  # pytest's own are closed to others.
     workdir.chmod(0o555)
   said = subprocess.run(
