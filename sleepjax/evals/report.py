@@ -137,7 +137,8 @@ def _draw_report(figure, report, metrics):
       [[report.get(key) for key in keys] for _, *keys in _LOSSES], '{:.2f}')
   losses.set(title='Loss of the answers', ylabel='nats per token')
   _draw_bars(
-      answers, ['knows', 'chooses', *_SCORES.values()],
+      answers, ['knows', 'chooses', *(
+          name.replace(' ', '\n') for name in _SCORES.values())],
       [*([report.get(f'{key}_{when}')
           for when in ('before', 'after', 'in_view')]
          for key in ('knows', 'choice')),
