@@ -65,7 +65,7 @@ def test_table_shows_the_numbers_in_their_columns():
   cells = [cell.strip() for cell in row.split('│')[1:-1]]
   assert cells == ['loss, questions on the text', '4.000', '1.500', '0.750']
   text = '\n'.join(lines)
-  for part in ('70.0%', '14.25', '137,833,028', 'context recovered: 77.0%',
+  for part in ('70.0%', '14.25', '137,833,028', 'topic recovered: 77.0%',
                '74.0% net', '10 (file)', 'seed 61.2 s (1,234 tokens/s)',
                'grow 0.5 s', '2.00 GiB', 'c0ffee', 'dream reward: 0.4123'):
     assert part in text
@@ -75,7 +75,7 @@ def test_a_small_gap_is_said_in_place_of_a_ratio():
   text = printed({**REPORT, 'topic_recovered': None,
                   'topic_recovered_net': None, 'context_gap': 0.0051})
   assert 'the text helps by 0.005 nats a token, too little for a ratio' in text
-  assert '%' not in text[text.index('context recovered'):].splitlines()[0]
+  assert '%' not in text[text.index('topic recovered'):].splitlines()[0]
 
 
 def test_what_nothing_was_asked_about_is_said():
@@ -160,3 +160,14 @@ def test_peak_memory_is_in_bytes_and_is_that_of_this_process():
   before, after = map(int, out.stdout.split())
   assert 2**23 < before < 2**30
   assert 2**26 < after - before < 2**28
+
+
+def test_every_question_stands_with_its_answers():
+  answers = [{'question': 'Who lit it?', 'gold': 'Ann', 'before': 'Bob.',
+              'after': 'Ann [did].', 'in_view': 'Ann.', 'knows_before': False,
+              'knows_after': True, 'knows_in_view': True}]
+  text = printed({**REPORT, 'answers': answers, 'knows_before': 0.0,
+                  'knows_after': 1.0, 'knows_in_view': 1.0})
+  for part in ('knows: right answers', 'Who lit it?', '✗ Bob.',
+               '✓ Ann [did].', '✓ Ann.'):
+    assert part in text

@@ -237,7 +237,7 @@ def test_a_plan_is_checked_before_memory_is_spent(plain):
   assert lines[1].split() == ['path', 'have', 'want']
   assert lines[2].split('  ')[0] == 'layers/mlp/down'
   assert '[2, 48, 32]' in lines[2] and '[2, 56, 32]' in lines[2]
-  broken = {**params, 'embed': {'table': jnp.zeros((61, 31))}}
+  broken = {**params, 'embed': {'table': jnp.zeros((61, 31), 'float32')}}
   with pytest.raises(UserError, match=re.escape('float32[61, 31]')):
     grow.validate(PLAN, config, broken)
 
