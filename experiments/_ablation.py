@@ -42,7 +42,7 @@ _ON_PASSAGES = {
 # By scale: of seeding.
 SEEDING_COLUMNS = {
     'world': {
-        'context recovered': ('topic_recovered', '.0%'),
+        'topic recovered': ('topic_recovered', '.0%'),
         'learnt': ('learnt', '.0%'),
         **_IN_THE_END,
         'in view': ('in_view_after', '.0%'),

@@ -1,4 +1,4 @@
-"""Shares of context recovered, by hand."""
+"""Shares of the loss recovered, by hand."""
 
 import numpy as np
 import pytest
