@@ -19,12 +19,11 @@ import os
 import pathlib
 from typing import Any
 
-from sleepjax.data import documents
+from sleepjax.data import documents, local_files, prepared
+from sleepjax.data.local_files import DATA_DIR_VARIABLE
 from sleepjax.data.text_files import read_text
 from sleepjax.errors import UserError
-from sleepjax.mesh import distributed
 
-DATA_DIR_VARIABLE = 'SLEEPJAX_DATA_DIR'
 _SQUAD_FILES = {'val': 'squad/squad_val.json',
                 'train': 'squad/seal_train_passages.jsonl'}
 _SQUAD_HOST = 'https://rajpurkar.github.io'
@@ -56,9 +55,10 @@ def squad_seal(split: str) -> list[Passage]:
   """
   if split not in _SQUAD_FILES:
     raise UserError(f"split {split!r}: expected 'val' or 'train'.")
-  file = _local_file(_SQUAD_FILES[split])
+  file = local_files.find(_SQUAD_FILES[split])
   if file:
-    return _read_passages(file)
+    return [passage(item, f'{file}, passage {n}')
+            for n, item in enumerate(read_items(file))]
   return _squad_from_tfds(split)
 
 
@@ -71,7 +71,7 @@ def wikitext2(split: str) -> str:
   if split not in ('valid', 'test'):
     raise UserError(f"split {split!r}: expected 'valid' or 'test'.")
   name = f'wikitext2/{split}.txt'
-  file = _local_file(name)
+  file = local_files.find(name)
   if not file:
     raise UserError(
         f'WikiText-2 {split} is not here: set {DATA_DIR_VARIABLE} to a folder '
@@ -79,22 +79,15 @@ def wikitext2(split: str) -> str:
   return read_text(file, 'the word-level WikiText-2 text', strip=False)
 
 
-def _local_file(name: str) -> pathlib.Path | None:
-  """The file of that name, or its .gz, under SLEEPJAX_DATA_DIR, if any."""
-  folder = os.environ.get(DATA_DIR_VARIABLE)
-  if not folder:
-    return None
-  if not pathlib.Path(folder).is_dir():
-    raise UserError(
-        f'{DATA_DIR_VARIABLE}={folder}: no such folder; expected the folder '
-        'with the data sets, or unset it.')
-  for path in (pathlib.Path(folder, name), pathlib.Path(folder, f'{name}.gz')):
-    if path.is_file():
-      return path
-  return None
+def read_items(path: pathlib.Path) -> list[Any]:
+  """The passages of a file in SEAL's form, unchecked, with all they have.
 
+  Args:
+    path: JSON, or with `.jsonl` one object a line.
 
-def _read_passages(path: pathlib.Path) -> list[Passage]:
+  Raises:
+    UserError: the file is no list of JSON.
+  """
   form = ('passages {"title", "context", "questions": [{"question", '
           '"answer"}]}')
   text = read_text(path, form)
@@ -107,12 +100,15 @@ def _read_passages(path: pathlib.Path) -> list[Passage]:
     raise UserError(f'{path}: not JSON ({error}); expected {form}.') from None
   if not isinstance(items, list):
     raise UserError(f'{path}: expected a list of {form}.')
-  return [_passage(item, f'{path}, passage {n}')
-          for n, item in enumerate(items)]
+  return items
 
 
-def _passage(item: Any, where: str) -> Passage:
-  """A passage in an object of JSON; its text as it stands there."""
+def passage(item: Any, where: str) -> Passage:
+  """A passage in an object of JSON; its text as it stands there.
+
+  Raises:
+    UserError: it has another form; the message begins with `where`.
+  """
   title, _ = (documents.text_field(item, name, where)
               for name in ('title', 'context'))
   asked = item.get('questions')
@@ -132,47 +128,22 @@ def _squad_from_tfds(
     split: `val` or `train`.
     data_dir: where tensorflow-datasets keeps its data; its default if None.
   """
-  # Half a second to import, and only this source needs it.
-  import tensorflow_datasets as tfds
-
-  # The default format, tfrecord, can only be written with TensorFlow.
-  builder = tfds.builder(
-      'squad/v1.1', data_dir=data_dir, file_format='array_record')
-  # Of several processes the first one prepares it for all.
-  if not builder.is_prepared() and distributed.is_first():
-    _check_squad_is_reachable()
-    builder.download_and_prepare()
-  distributed.barrier('squad is prepared', timeout=3600)
-  rows = builder.as_data_source(
-      split={'val': 'validation', 'train': 'train'}[split])
+  rows = prepared.rows(
+      'squad/v1.1', {'val': 'validation', 'train': 'train'}[split], data_dir,
+      _check_squad_is_reachable)
   questions: dict[tuple[str, str], list[tuple[str, str]]] = {}
   for row in rows:
-    key = (_text(row['title']), _text(row['context']))
-    answer = _text(row['answers']['text'][0])
-    questions.setdefault(key, []).append((_text(row['question']), answer))
+    title, context, question, answer = map(prepared.text, (
+        row['title'], row['context'], row['question'],
+        row['answers']['text'][0]))
+    questions.setdefault((title, context), []).append((question, answer))
   return [
       Passage(title, context, tuple(pairs))
       for (title, context), pairs in questions.items()]
 
 
 def _check_squad_is_reachable() -> None:
-  """A UserError if SQuAD's site does not answer.
-
-  One quick request: tensorflow-datasets itself retries for minutes.
-  """
-  import requests
-
-  try:
-    requests.head(_SQUAD_HOST, timeout=10)
-  except requests.exceptions.RequestException:
-    raise UserError(
-        f'SQuAD is not here and {_SQUAD_HOST} does not answer. Either connect '
-        'to the network, so that tensorflow-datasets can download squad/v1.1 '
-        f'once, or set {DATA_DIR_VARIABLE} to a folder that has '
-        f'{" and ".join(_SQUAD_FILES.values())} (or .gz), the passages '
-        'published with SEAL.') from None
-
-
-def _text(value: Any) -> str:
-  """Text features come back as bytes from array_record files."""
-  return value.decode('utf-8') if isinstance(value, bytes) else str(value)
+  local_files.check_reachable(
+      _SQUAD_HOST, 'SQuAD', f'set {DATA_DIR_VARIABLE} to a folder that has '
+      f'{" and ".join(_SQUAD_FILES.values())} (or .gz), the passages published '
+      'with SEAL')
