@@ -18,7 +18,7 @@ _BACKEND = 'MPLBACKEND'
 
 
 def draw(path: str | os.PathLike, fill: Callable[[Any], None], dpi: int,
-         **options) -> None:
+         note: str = '', **options) -> None:
   """Draws a PNG picture into a file; draw after what it shows is written.
 
   A drawing that fails is one line on stderr: a run is worth more.
@@ -27,6 +27,7 @@ def draw(path: str | os.PathLike, fill: Callable[[Any], None], dpi: int,
     path: where to.
     fill: draws into the matplotlib `Figure` that it is given.
     dpi: pixels an inch.
+    note: kept in the file, as its description.
     options: of the figure.
 
   Raises:
@@ -40,7 +41,8 @@ def draw(path: str | os.PathLike, fill: Callable[[Any], None], dpi: int,
     figure = Figure(**options)
     FigureCanvasAgg(figure)
     fill(figure)
-    figure.savefig(buffer, format='png', dpi=dpi)
+    figure.savefig(buffer, format='png', dpi=dpi,
+                   metadata={'Description': note} if note else None)
   except Exception as error:  # Of matplotlib, its settings, its fonts.
     reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
     print(f'{path}: not drawn ({reason}). All numbers are in '
@@ -48,6 +50,16 @@ def draw(path: str | os.PathLike, fill: Callable[[Any], None], dpi: int,
           file=sys.stderr)
     return
   files.write(path, buffer.getvalue())
+
+
+def note_of(path: str | os.PathLike) -> str | None:
+  """Reads the note of a PNG picture; None without one, or without a picture."""
+  from PIL import Image, UnidentifiedImageError
+  try:
+    with Image.open(path) as image:
+      return image.info.get('Description')
+  except (FileNotFoundError, UnidentifiedImageError):
+    return None
 
 
 @contextlib.contextmanager

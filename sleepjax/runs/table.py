@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sleepjax.evals import paired
+from sleepjax.evals import paired, pictures
 from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.runs.rows import Cell
 
@@ -123,19 +123,27 @@ def markdown(entries: Mapping[str, Mapping[str, dict | None]],
 
 
 def plot(path, entries: Mapping[str, Mapping[str, dict | None]],
-         columns: Mapping[str, Column], names: Sequence[str]) -> None:
-  """Draws some columns: a point and its interval for every arm."""
-  # Figure draws to a file without the global state of pyplot.
-  from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
-  arms = list(entries)
-  figure = Figure(figsize=(3.4 * len(names) + 1.6, 0.36 * len(arms) + 1.5),
-                  layout='constrained')
-  FigureCanvasAgg(figure)
+         columns: Mapping[str, Column], names: Sequence[str],
+         note: str = '') -> None:
+  """Draws some columns: a point and its interval for every arm.
+
+  Args:
+    path: of the picture.
+    entries, columns: as of `markdown`.
+    names: of the columns that are drawn.
+    note: kept in the picture, see `pictures.note_of`.
+  """
+  pictures.draw(
+      path, lambda figure: _fill(figure, entries, columns, names), dpi=130,
+      note=note, layout='constrained',
+      figsize=(3.4 * len(names) + 1.6, 0.36 * len(entries) + 1.5))
+
+
+def _fill(figure, entries, columns, names):
   axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
   for axis, name in zip(axes, names, strict=True):
-    for place, arm in enumerate(arms):
-      entry = entries[arm][name]
+    for place, row in enumerate(entries.values()):
+      entry = row[name]
       if entry is not None:
         axis.errorbar(entry['mean'], place, xerr=entry.get('half_width') or 0,
                       fmt='o', color='#2f6fb5', capsize=3)
@@ -144,6 +152,5 @@ def plot(path, entries: Mapping[str, Mapping[str, dict | None]],
     axis.spines[['top', 'right']].set_visible(False)
     if columns[name].form.endswith('%'):
       axis.xaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
-  axes[0].set_yticks(range(len(arms)), arms)
+  axes[0].set_yticks(range(len(entries)), list(entries))
   axes[0].invert_yaxis()
-  figure.savefig(path, dpi=130)
