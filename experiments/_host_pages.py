@@ -4,8 +4,8 @@ XLA allocates the temporary buffers of a program in one piece at every call and
 frees them after it. glibc returns so large a piece to the system at once, and
 each call faults all of its pages in again: a fifth to a third of the time of a
 training step of SmolLM2-135M. So commands use huge pages, of which there are
-fewer, and keep the pages that they have (`benchmark.md` has both). Where there
-is an accelerator, those buffers are in its memory, and nothing is done.
+fewer, and keep the pages that they have (docs/results/speed.md has both). Where
+there is an accelerator, those buffers are in its memory, and nothing is done.
 
 Imported before a command starts itself once more, so without JAX.
 """

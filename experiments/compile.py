@@ -9,7 +9,7 @@ on two cores. Reports for every program the memory of a chip as the compiler
 has planned it, FLOPs, the bytes that a chip receives by kind of collective, and
 the least time of a step: the longest of what its FLOPs, its traffic with memory
 and its collectives would take at the chip's published peaks. MFU is that of
-such a step, so a bound as well. configs/scale/README.md has a table.
+such a step, so a bound as well. docs/results/scale.md has tables.
 
 FLOPs come from formulas (`experiments._programs`), bytes from the compiled
 program, with loops counted as often as they turn (`sleepjax.roofline.hlo`).

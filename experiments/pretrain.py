@@ -8,7 +8,7 @@ the long-known ones, and to write questions and statements of its own. Writes
 DIR/steps.jsonl, DIR/report.json and the model as a Hugging Face folder, DIR/hf.
 The same command on the same folder goes on at the last checkpoint and ends with
 the same parameters. config.mesh splits the run over devices, of this process or
-of several (sleepjax/training/README.md).
+of several (docs/devices.md).
 """
 
 if __name__ == '__main__':

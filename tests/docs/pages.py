@@ -5,7 +5,7 @@ import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).parents[2]
-# All that is checked; pages of experiments' results are as they were taken.
+# All that is checked.
 PAGES = ['README.md', 'experiments/README.md', *sorted(
     str(path.relative_to(ROOT)) for folder in ('docs', 'sleepjax')
     for path in (ROOT / folder).rglob('*.md'))]

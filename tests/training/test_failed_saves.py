@@ -1,7 +1,7 @@
 """What the file system refuses: the earlier save stays, the message says why.
 
 A process of its own gets the limits; a full disk is also measured by hand, on a
-tmpfs of 1 MiB (sleepjax/training/CHECKPOINTS.md).
+tmpfs of 1 MiB (docs/checkpoints.md).
 """
 
 import subprocess
