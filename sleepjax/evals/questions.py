@@ -14,6 +14,7 @@ import numpy as np
 
 from sleepjax.data.documents import Question
 from sleepjax.data.prompts import ChatPrompts
+from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.evals import answers
 from sleepjax.losses import from_hidden
@@ -90,8 +91,11 @@ def _prompt_ids(chat, settings, questions, in_context):
           for q in questions]
 
 
-def _batches(items, size):
-  """Lists of `size` items, the last filled up by repeating its first."""
+def batches(items, size):
+  """(list of `size` items, how many are real) of all items, in their order.
+
+  The last list is filled up by repeating its first.
+  """
   for start in range(0, len(items), size):
     batch = list(items[start:start + size])
     yield batch + [batch[0]] * (size - len(batch)), len(batch)
@@ -127,7 +131,7 @@ def answer_nats(config: ModelConfig, params, chat: ChatPrompts,
   P = rows_lib.bucket(max(map(len, prompts)), 8)
   N = rows_lib.bucket(max(map(len, golds)), 16)
   nats = []
-  for batch, real in _batches(list(zip(prompts, golds)), settings.batch_rows):
+  for batch, real in batches(list(zip(prompts, golds)), settings.batch_rows):
     rows = rows_lib.Rows(*rows_lib.pad_left([p for p, _ in batch], P),
                          *rows_lib.pad_right([g for _, g in batch], N))
     log_probs = to_host(completion_log_probs(config, params, rows, segments))
@@ -154,17 +158,34 @@ def greedy_answers(config: ModelConfig, params, chat: ChatPrompts,
                    segment: Segment | None = None) -> list[str]:
   """The model's most likely answer to each question, as text."""
   prompts = _prompt_ids(chat, settings, questions, segment is not None)
+  return greedy_texts(config, params, chat.tokenizer, prompts,
+                      settings.max_new_tokens, settings.batch_rows,
+                      () if segment is None else (segment,))
+
+
+def greedy_texts(config: ModelConfig, params, tokenizer: Tokenizer,
+                 prompts: Sequence[Sequence[int]], max_new_tokens: int,
+                 batch_rows: int, segments: tuple[Segment, ...] = ()
+                 ) -> list[str]:
+  """How the model most likely continues each prompt.
+
+  Args:
+    config, params: the model, in the same layout.
+    tokenizer: its vocabulary, which says what ends a text.
+    prompts: token ids.
+    max_new_tokens: the most that are written.
+    batch_rows: prompts continued at once.
+    segments: what it has read before.
+  """
   P = rows_lib.bucket(max(map(len, prompts)))
-  segments = () if segment is None else (segment,)
   texts = []
-  for batch, real in _batches(prompts, settings.batch_rows):
+  for batch, real in batches(prompts, batch_rows):
     rollout = sampler.jitted_sample(
         config, params, *rows_lib.pad_left(batch, P), jax.random.key(0),
-        max_new_tokens=settings.max_new_tokens,
-        stop_ids=chat.tokenizer.stop_ids, method=sampler.Sampling(0.0),
-        segments=segments)
+        max_new_tokens=max_new_tokens, stop_ids=tokenizer.stop_ids,
+        method=sampler.Sampling(0.0), segments=segments)
     tokens, mask = map(to_host, (rollout.tokens, rollout.mask))
-    texts += [chat.tokenizer.decode(tokens[i][mask[i]].tolist()).strip()
+    texts += [tokenizer.decode(tokens[i][mask[i]].tolist()).strip()
               for i in range(real)]
   return texts
 
@@ -204,7 +225,7 @@ def perplexity(config: ModelConfig, params, tokens: Sequence[int],
   windows = [tokens[i:i + stride]
              for i in range(0, len(tokens) - stride + 1, stride)]
   total, count = 0.0, 0
-  for batch, real in _batches(windows, batch_rows):
+  for batch, real in batches(windows, batch_rows):
     rows = rows_lib.Rows(*rows_lib.pad_left([w[:1] for w in batch], 1),
                          *rows_lib.pad_right([w[1:] for w in batch],
                                              stride - 1))

@@ -20,7 +20,7 @@ import rich.console
 import rich.markup
 import rich.table
 
-from sleepjax.data import files
+from sleepjax.data import benchmarks, files
 from sleepjax.evals import pictures
 from sleepjax.evals.sleep_scores import LEAST_GAP
 from sleepjax.mesh import distributed
@@ -90,6 +90,9 @@ def print_table(
     accuracy = {
         key: report[key].get(score) for key in _ACCURACIES if key in report}
     _add_row(table, f'answers, {name}', accuracy, _ACCURACIES, '.1%')
+  for name in benchmarks.NAMES:
+    _add_row(table, f'public test, {name}', report, [
+        f'outside_{name}_{when}' for when in ('before', 'after')], '.1%')
   _add_row(table, 'perplexity, unrelated text', report,
            ('drift_ppl_before', 'drift_ppl_after'), '.2f')
   _add_row(table, 'parameters', report, ('params_before', 'params_after'), ',')

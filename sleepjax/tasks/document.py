@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from sleepjax import seeds
-from sleepjax.data import documents, sources
+from sleepjax.data import benchmarks, documents, sources
 from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError, check_least
-from sleepjax.evals import knowledge, sleep_scores
+from sleepjax.evals import knowledge, outside, sleep_scores
 from sleepjax.evals import report as report_lib
 from sleepjax.evals.questions import AnswerConfig, check_scorable
 from sleepjax.growth import slots
@@ -42,19 +42,30 @@ class ExamConfig:
   drift: 'wikitext2' (validation text) or 'bundled'.
   drift_tokens: how much of it.
   max_new_tokens, batch_rows: of greedy answers.
+  outside: public tests that have nothing to do with the text, for what is
+    forgotten (`sleepjax.data.benchmarks`): any of 'hellaswag', 'piqa',
+    'lambada' and 'gsm8k'.
+  outside_items: of each of these, drawn once for all models.
   """
 
   drift: str = 'bundled'
   drift_tokens: int = 2048
   max_new_tokens: int = 32
   batch_rows: int = 8
+  outside: tuple[str, ...] = ()
+  outside_items: int = 100
 
   def __post_init__(self):
     if self.drift not in ('wikitext2', 'bundled'):
       raise ValueError(
           f"drift={self.drift!r} must be 'wikitext2' or 'bundled'.")
+    unknown = [name for name in self.outside if name not in benchmarks.NAMES]
+    if unknown:
+      raise ValueError(f'outside={unknown[0]!r} must be one of '
+                       f'{", ".join(benchmarks.NAMES)}.')
     # A token is predicted from those before it.
-    check_least(self, drift_tokens=2, max_new_tokens=1, batch_rows=1)
+    check_least(self, drift_tokens=2, max_new_tokens=1, batch_rows=1,
+                outside_items=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +114,8 @@ class DocumentTask:
 
   Its progress has
     questions, source: what is asked, and whether a 'file' gave it.
-    before, known: scores of the model before all sleeps, of
-      `sleep_scores.score_model` and `knowledge.score`.
+    before, known, outside: scores of the model before all sleeps, of
+      `sleep_scores.score_model`, `knowledge.score` and `outside.score`.
     sleeps: `SleepReport` of each, as dictionaries.
   """
 
@@ -132,6 +143,10 @@ class DocumentTask:
     self._rehearsal = [documents.bundled_document(name).text
                        for name in documents.bundled_names('rehearsal_')]
     self.chunks, self.drift = self._checked(model)
+    self.outside = {name: benchmarks.read(name, exam.outside_items)
+                    for name in exam.outside}
+    for name, items in self.outside.items():
+      outside.check(name, items, model.tokenizer, model.config.max_context)
     self.nights = len(self.chunks)
 
   def identity(self) -> dict[str, Any]:
@@ -168,6 +183,7 @@ class DocumentTask:
                   'source': source, 'sleeps': []}
       progress['before'] = self._score(ready, progress)
       progress['known'] = self._knows(ready, progress, in_view=True)
+      progress['outside'] = self._forgets(ready)
       phase.advance(closed_book_nll=progress['before']['closed_book_nll'])
     return progress
 
@@ -189,6 +205,7 @@ class DocumentTask:
     with observer.phase('evaluate after', total=1) as phase:
       after = self._score(ready, progress)
       known = self._knows(ready, progress, in_view=False)
+      elsewhere = self._forgets(ready)
       phase.advance(closed_book_nll=after['closed_book_nll'])
     sleeps = progress['sleeps']
     hand_overs = [sleep['hand_over'] for sleep in sleeps]
@@ -198,6 +215,7 @@ class DocumentTask:
         'questions_source': progress['source'], 'sleeps': len(sleeps),
         **sleep_scores.compare(progress['before'], after),
         **knowledge.compare(progress['known'], known),
+        **outside.compare(progress['outside'], elsewhere),
         'answers': knowledge.side_by_side(progress['known'], known),
         'growth_max_abs_logit_change': max(
             sleep['growth_max_abs_logit_change'] for sleep in sleeps),
@@ -223,6 +241,10 @@ class DocumentTask:
     return knowledge.score(
         ready.config, ready.params, ready.chat, self._exam(progress),
         self.answers, in_view)
+
+  def _forgets(self, ready):
+    return {name: outside.score(ready, name, items, self.exam.batch_rows)
+            for name, items in self.outside.items()}
 
   def _exam(self, progress):
     asked = [Question(**q) for q in progress['questions']]

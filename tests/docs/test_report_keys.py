@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from sleepjax.data import world
+from sleepjax.data import benchmarks, world
+from sleepjax.evals import outside
 from sleepjax.tasks import world as world_task
 from tests.docs import pages
 from tests.docs.test_readme import program as program  # A fixture.
@@ -37,6 +38,21 @@ def test_keys_of_a_document(program):
   _, names = program
   said = set().union(*map(keys_of, DOCUMENT))
   assert said == set(names['report']) | OF_EVERY_RUN | OF_DREAMING
+
+
+def test_keys_of_public_tests():
+  right = {'right': True}
+  rows = {'hellaswag': [right | {'by_sum': True}],
+          'piqa': [right | {'by_sum': True}],
+          'lambada': [right | {'nats': 1.0}],
+          'gsm8k': [right | {'last_number': True}]}
+  assert set(rows) == set(benchmarks.NAMES)
+  of_one = {key.replace(f'_{name}_', '_NAME_') for name in rows
+            for key in outside.compare({name: rows[name]}, rows)
+            if not re.search('perplexity|last_number', key)}
+  of_some = {key for key in outside.compare(rows, rows)
+             if re.search('perplexity|last_number', key)}
+  assert keys_of('On the outside') == of_one | of_some
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from sleepjax.data.builders.banking77 import Banking77
 from sleepjax.data.builders.clinc150 import Clinc150
 from sleepjax.data.builders.dbpedia14 import Dbpedia14
 from sleepjax.data.builders.kalamang import Kalamang
+from sleepjax.data.builders.lambada_openai import LambadaOpenai
 from sleepjax.data.builders.seal_squad import SealSquad
 
-ALL = (ArcAgi1, Banking77, Clinc150, Dbpedia14, Kalamang, SealSquad)
+ALL = (ArcAgi1, Banking77, Clinc150, Dbpedia14, Kalamang, LambadaOpenai,
+       SealSquad)

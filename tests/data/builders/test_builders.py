@@ -81,6 +81,8 @@ def files():
           b'2,Ma war.,Dia pi pancing.,He went fishing.\n',
       'kalamang/multicast_utterances.csv':
           b'Text_ID,Primary_Text,Translated_Text\nkasuari,e mama,Hey mama\n',
+      'lambada/lambada_test.jsonl':
+          b'{"text": "Tea is\\nhot"}\n{"text": "a b"}',
       'squad/squad_val.json': as_json([PASSAGE]),
       'squad/seal_train_passages.jsonl': as_json(PASSAGE) + b'\n',
       **{f'squad/{name}.json': as_json(edits) for name in (
@@ -127,6 +129,7 @@ EXPECTED = {
         {'kalamang': 'war', 'english': 'go', 'part_of_speech': 'Verb'}],
     ('kalamang/stories', 'train'): [
         {'kalamang': 'e mama', 'english': 'Hey mama', 'story': 'kasuari'}],
+    ('lambada_openai', 'test'): [{'text': 'Tea is\nhot'}, {'text': 'a b'}],
     ('seal_squad', 'validation'): [PASSAGE],
     ('seal_squad', 'train'): [PASSAGE],
     ('seal_squad/self_edits', 'iter2_val'): [
@@ -350,9 +353,10 @@ def test_no_tensorflow_is_imported(folder, tmp_path):
   program = f"""
 import sys
 from sleepjax.data import builders, prepared
+firsts = {{'arc_agi1': 'training', 'lambada_openai': 'test'}}
 for builder in builders.ALL:
-  rows = prepared.rows(builder.name, {{
-      'arc_agi1': 'training'}}.get(builder.name, 'train'), {str(tmp_path)!r})
+  rows = prepared.rows(
+      builder.name, firsts.get(builder.name, 'train'), {str(tmp_path)!r})
   assert rows[0]
 assert 'tensorflow' not in sys.modules
 """
@@ -369,7 +373,7 @@ PUBLISHED = {
     'arc_agi1': {'training': 400, 'evaluation': 400},
     'arc_agi1/seal': {'training': 12, 'evaluation': 10},
     'kalamang': {'train': 1763}, 'kalamang/dictionary': {'train': 2737},
-    'kalamang/stories': {'train': 889},
+    'kalamang/stories': {'train': 889}, 'lambada_openai': {'test': 5153},
     'seal_squad/self_edits': {'base_val': 200, 'iter2_val': 200,
                               'iter0_train': 100, 'iter1_train': 50},
 }
