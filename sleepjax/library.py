@@ -39,7 +39,7 @@ load = load_pretrained
 _WIDTH = 100  # Of a printed report, in characters.
 
 
-class Report(Mapping):
+class Report(Mapping[str, Any]):
   """What a sleep has changed: entries by name, and a table when printed."""
 
   def __init__(self, entries: Mapping[str, Any]):

@@ -148,7 +148,8 @@ class Model:
   @classmethod
   def tree_unflatten(cls, static, leaves):
     config, tokenizer, name, lineage, files = static
-    return cls(config, *leaves, tokenizer, name, lineage.value, files.value)
+    params, = leaves
+    return cls(config, params, tokenizer, name, lineage.value, files.value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -56,6 +56,8 @@ def test_nothing_of_a_common_name_is_installed(built):
   assert [path.name for path in built.iterdir()] == ['sleepjax']
   assert (built / 'sleepjax/bundled/configs/seeding/arms.py').is_file()
   assert (built / 'sleepjax/bundled/experiments/quickstart.py').is_file()
+  for name in '__init__.pyi', 'py.typed':  # For type checkers.
+    assert (built / 'sleepjax' / name).is_file()
 
 
 def test_a_command_and_its_configuration(built, hostile):

@@ -7,6 +7,7 @@ training goes on where it was. The function is pure and can be jitted; on a mesh
 it leaves a sharded state sharded.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -143,8 +144,8 @@ def grow(plan: Sequence[Operator], mesh=None):
       params = lib.expand_params(
           step.changes, params, jax.random.fold_in(key, i), mesh)
     config = steps[-1].config if steps else state.config
-    larger = state.replace(
-        params=params, opt_state=opt_state, config=config,
+    larger = dataclasses.replace(
+        state, params=params, opt_state=opt_state, config=config,
         lineage=(*state.lineage, *map(str, plan)))
     return larger if mesh is None else exchange.settled(state, larger, mesh)
 
@@ -171,8 +172,8 @@ def fold(state: ModelState) -> ModelState:
     return fold_slots(state.config, {
         **moments, 'layers': {**layers, 'slots': pool}})[1]
 
-  return state.replace(
-      params=params, config=config, lineage=(*state.lineage, 'fold'),
+  return dataclasses.replace(
+      state, params=params, config=config, lineage=(*state.lineage, 'fold'),
       opt_state=_map_moments(folded, state.opt_state, state.params))
 
 
@@ -186,7 +187,7 @@ def new_entries(plan: Sequence[Operator], config: ModelConfig):
 
 
 class WarmUpState(NamedTuple):
-  count: jax.Array
+  updates: jax.Array
 
 
 def warm_up_new(masks, steps: int) -> optax.GradientTransformation:
@@ -203,11 +204,11 @@ def warm_up_new(masks, steps: int) -> optax.GradientTransformation:
 
   def update(updates, state, params=None):
     del params
-    factor = jnp.minimum(1.0, (state.count + 1) / steps)
+    factor = jnp.minimum(1.0, (state.updates + 1) / steps)
     updates = jax.tree.map(
         lambda u, new: jnp.where(new, u * factor.astype(u.dtype), u),
         updates, masks)
-    return updates, WarmUpState(state.count + 1)
+    return updates, WarmUpState(state.updates + 1)
 
   return optax.GradientTransformation(
       lambda params: WarmUpState(jnp.int32(0)), update)

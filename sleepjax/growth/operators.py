@@ -66,7 +66,7 @@ class MlpWidth:
         Gather(f'{prefix}/down', 1, source, scale=share)))
 
 
-def _biases(config, *changes):
+def _biases(config: ModelConfig, *changes: Gather) -> tuple[Gather, ...]:
   return changes if config.qkv_bias else ()
 
 
@@ -288,12 +288,12 @@ class HiddenWidth:
     source = (*range(D), *range(D))
     # What reads is halved and its gradient stays; what is written twice keeps
     # its size and each copy gets half of the gradient.
-    halved, shared = dict(scale=0.5), dict(gradient_scale=0.5)
-    changes = [Gather(path, axis, source, **(
-        halved if kind == 'reads' else shared))
-        for path, axis, kind in _residual_axes(config)]
-    changes.append(Gather('final_norm/scale', 0, source, **halved))
+    halved = lambda path, axis: Gather(path, axis, source, scale=0.5)
+    shared = lambda path, axis: Gather(path, axis, source, gradient_scale=0.5)
+    changes = [(halved if kind == 'reads' else shared)(path, axis)
+               for path, axis, kind in _residual_axes(config)]
+    changes.append(halved('final_norm/scale', 0))
     if not config.tie_embeddings:
-      changes.append(Gather('head/kernel', 0, source, **shared))
+      changes.append(shared('head/kernel', 0))
     return Expansion(
         dataclasses.replace(config, embed_dim=2 * D), tuple(changes))

@@ -161,11 +161,11 @@ def value_text(value: Any, form: str) -> str:
   return table_lib.cell_text(_entry(value), form)
 
 
-def _entry(value):
+def _entry(value: Any) -> dict[str, Any] | None:
   """As `table.summary` has it, which is what cells and plots take."""
   if isinstance(value, (int, float)):
     return {'mean': value, 'half_width': None}
-  return value if isinstance(value, Mapping) and 'mean' in value else None
+  return value if isinstance(value, dict) and 'mean' in value else None
 
 
 def _table(table):
@@ -222,7 +222,8 @@ def _pictures(page, name) -> Iterator[tuple[str, dict]]:
       yield f'{name}_{number}.png', table
 
 
-def _drawn(table):
+def _drawn(table) -> tuple[dict[str, dict[str, dict | None]],
+                           dict[str, Column]]:
   """What a picture shows: row -> column -> entry, and the columns."""
   columns = {name: Column(name, table['columns'][name])
              for name in table['picture']}

@@ -82,6 +82,6 @@ class Rows:
     """Every wanted cell with its row, made where there is none yet."""
     for cell in wanted:
       row = self.get(cell)
-      if distributed.agreed(row is None):
+      if distributed.agreed(row is None) or row is None:
         row = self.put(cell, make(cell))
       yield cell, row

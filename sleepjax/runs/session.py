@@ -116,12 +116,15 @@ class Session:
     """
     lineage = {**self.run, **entries, **self._display.totals()}
     saves, keep = self.observer.saves, self.saving.keep
+
+    def written():
+      kept.keep(self.workdir / 'model', number, measure, keep)
+      saves.clear()
+
     with self._notice.held(), self.observer.phase('save', total=1) as phase:
       checkpoints.save_model(
           self.workdir / 'model', model.config, model.params, model.tokenizer,
-          lineage, then=lambda: (
-              kept.keep(self.workdir / 'model', number, measure, keep),
-              saves.clear()))
+          lineage, then=written)
       phase.advance()
     self._notice.check()
     return dataclasses.replace(model, lineage=lineage)

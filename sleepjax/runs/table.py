@@ -86,7 +86,7 @@ def _values(rows, key):
   return None if None in values or not values else values
 
 
-def _compared(results, first, arm, column):
+def _compared(results, first, arm, column) -> Any:  # A dict, or None.
   key = column.key[0] if isinstance(column.key, tuple) else column.key
   pairs = [(results[cell._replace(arm=first)].get(key), row.get(key))
            for cell, row in results.items()

@@ -26,6 +26,7 @@ class Task(Protocol):
 
   def identity(self) -> Mapping[str, Any]:
     """What two runs must share besides model and configuration, JSON types."""
+    ...
 
   def prepare(self, model: Model) -> Model:
     """The model with room for what it will grow; the same function.
@@ -33,9 +34,11 @@ class Task(Protocol):
     Raises:
       UserError: the task cannot be run with this model.
     """
+    ...
 
   def with_room(self, model: Model, night: int) -> Model:
     """The model with room for this night's slot, if it has none left."""
+    ...
 
   def before(self, model: Model, ready: Model, observer: Observer) -> Progress:
     """The first exam, before all nights.
@@ -44,9 +47,11 @@ class Task(Protocol):
       model, ready: the same model, canonical and in compute layout.
       observer: is shown phases.
     """
+    ...
 
   def day(self, night: int, progress: Progress) -> Day:
     """What is read before a night; it may depend on what came before."""
+    ...
 
   def morning(self, night: int, model: Model, ready: Model,
               report: SleepReport, progress: Progress, observer: Observer
@@ -57,6 +62,7 @@ class Task(Protocol):
       The measure by which the best night is kept; higher is better. None if
       there is none.
     """
+    ...
 
   def summary(self, progress: Progress, ready: Model, observer: Observer
               ) -> dict[str, Any]:
@@ -67,6 +73,8 @@ class Task(Protocol):
       ready: the model then, in compute layout.
       observer: is shown phases.
     """
+    ...
 
   def files(self, progress: Progress) -> Mapping[str, Any]:
     """Name -> contents of JSON files beside the report."""
+    ...

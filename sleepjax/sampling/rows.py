@@ -19,13 +19,16 @@ from sleepjax.models.transformer import Segment
 _WORTH_SHARING = 16  # Tokens.
 
 
+Array = jax.Array | np.ndarray  # On the host, or a device.
+
+
 class Rows(NamedTuple):
   """prompt, completion: [B, P] and [B, N] int32; masks: bool, same shapes."""
 
-  prompt: jax.Array
-  prompt_mask: jax.Array
-  completion: jax.Array
-  completion_mask: jax.Array
+  prompt: Array
+  prompt_mask: Array
+  completion: Array
+  completion_mask: Array
 
 
 def pad_left(sequences: Sequence[Sequence[int]], length: int):
@@ -84,10 +87,11 @@ def shared_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
 
   A model reads them once, as a segment of batch size 1, for all rows.
   """
-  first, last = min(prompts), max(prompts)
-  longest = min(map(len, prompts)) - 1
+  listed = [list(prompt) for prompt in prompts]
+  first, last = min(listed), max(listed)
+  longest = min(map(len, listed)) - 1
   different = (i for i, (a, b) in enumerate(zip(first, last)) if a != b)
-  return list(first[:min(next(different, longest), longest)])
+  return first[:min(next(different, longest), longest)]
 
 
 def worth_sharing(prompts: Sequence[Sequence[int]]) -> list[int]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -170,7 +170,7 @@ def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
       config, params, prompt_BxP, prompt_mask_BxP, segments)
   token, log_prob = next_token(hidden[:, -1], 0)
   first = jnp.zeros((B, N), jnp.int32).at[:, 0].set(token)
-  state = dict(
+  state: dict[str, Any] = dict(
       t=jnp.int32(1), token=token, done=jnp.isin(token, stops),
       tokens=first, mask=jnp.zeros((B, N), bool).at[:, 0].set(True),
       log_probs=jnp.zeros((B, N), jnp.float32).at[:, 0].set(log_prob),

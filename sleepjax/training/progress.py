@@ -9,7 +9,7 @@ and step they have come to, so that one that is stuck can be told.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import rich.console
 import rich.progress
@@ -132,7 +132,7 @@ class Display:
       tokens[phase.name] = tokens.get(phase.name, 0) + phase.tokens
     return {'seconds': seconds, 'tokens': tokens}
 
-  def restore(self, totals: dict[str, dict[str, float]]) -> None:
+  def restore(self, totals: Mapping[str, Mapping[str, float]]) -> None:
     """Counts on from what `totals` gave."""
     self.seconds.update(totals['seconds'])
     self.tokens.update(totals['tokens'])

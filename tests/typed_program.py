@@ -1,0 +1,44 @@
+"""What a type checker must accept of the public surface, and refuse.
+
+Checked by tests/test_types.py and never run. A line that is to be refused says
+so; if it is not, the checker calls the remark unnecessary.
+"""
+
+from typing import assert_type
+
+import jax
+
+import sleepjax as sj
+from sleepjax.losses import divergences
+from sleepjax.sampling import rows
+from sleepjax.sampling.sampler import Rollout, sample
+
+
+def accepted() -> None:
+  model = assert_type(sj.load('smollm2-135m-instruct'), sj.Model)
+  night = sj.sleep(model, sj.Document.read('notes.txt'), sj.SleepConfig(),
+                   key=0, observer=sj.shown())
+  slept, report = assert_type(night, tuple[sj.Model, sj.Report])
+  assert_type(slept.ask('Who designed the lighthouse?'), str)
+  print(report, report['knows_after'])
+  sj.export_hf(slept, 'notes-hf')
+  sj.save(slept, 'notes')
+  assert_type(sj.open('notes'), sj.Model)
+  state = sj.ModelState(model.params, None, model.config)
+  larger = sj.grow([sj.AppendSlot(16)])(state, jax.random.key(0))
+  assert_type(larger, sj.ModelState)
+  batch = assert_type(rows.rows_of([[1, 2]], [[3]]), rows.Rows)
+  rollout = sample(model.config, model.params, batch.prompt, batch.prompt_mask,
+                   jax.random.key(0), max_new_tokens=4, stop_ids=(0,))
+  assert_type(rollout, Rollout)
+  divergences.of_logits(divergences.ForwardKL(), rollout.log_probs,
+                        rollout.log_probs)
+
+
+def refused(model: sj.Model) -> None:
+  sj.sleep(model, 'notes.txt')  # pyright: ignore[reportArgumentType]
+  sj.sleep(model)  # pyright: ignore[reportCallIssue]
+  sj.load(135)  # pyright: ignore[reportArgumentType]
+  model.ask(question=1)  # pyright: ignore[reportArgumentType]
+  sj.grow(sj.AppendSlot(16))  # pyright: ignore[reportArgumentType]
+  sj.wake()  # pyright: ignore[reportAttributeAccessIssue]
