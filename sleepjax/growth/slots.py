@@ -149,10 +149,15 @@ def open_first(config: ModelConfig, params, level: int = -1):
       lambda leaf: jnp.take(leaf, order, axis=1), pool))
 
 
-def read_slot(config: ModelConfig, params, index: int, level: int = -1) -> dict:
-  """Pool entry `index` of canonical parameters, as `append_slot` takes it."""
+def read_slot(config: ModelConfig, params, index: int, level: int = -1,
+              first_layer: int = 0) -> dict:
+  """Pool entry `index` of canonical parameters, as `append_slot` takes it.
+
+  Of layers from `first_layer` on it is what `layout.insert_slot` takes.
+  """
   pool = _owner(config, params, level)['slots']
-  return {name: leaf[:, index] for name, leaf in pool.items() if name != 'open'}
+  return {name: leaf[first_layer:, index] for name, leaf in pool.items()
+          if name != 'open'}
 
 
 def opened_layers(config: ModelConfig, params, level: int = -1):

@@ -71,6 +71,7 @@ class Student:
   growth: how it grew, with its canonical model.
   ready: the same model in compute layout, whose parameters are frozen.
   part, newborn: what is trained, and its value before.
+  first_layer: the first in which something is.
   judge: of the semantic reward; None is the stand-in.
   """
 
@@ -78,6 +79,7 @@ class Student:
   ready: Model
   part: Trainable
   newborn: Any
+  first_layer: int
   judge: Judge | None
 
   def with_value(self, value) -> Model:
@@ -124,14 +126,14 @@ def new_student(model: Model, document: str, settings: SleepConfig, key,
         settings.trained == 'static_slot'
         and not slots.is_open(model.config, model.params).any()):
       grown = grow(model, settings, key, probe)
-    part, newborn = _trained_part(grown, settings, key)
+    part, newborn, first = _trained_part(grown, settings, key)
     ready = settings.for_compute(grown.model)
     # Before anything is written: it may need what is not installed.
     judge = None if settings.judge == 'stand_in' else judge_by_name.make_judge(
         settings.judge, ready.config, ready.params, model.chat)
     phase.advance(max_abs_logit_change=grown.max_abs_logit_change,
                   tokens=2 * len(probe))
-  return Student(grown, ready, part, newborn, judge)
+  return Student(grown, ready, part, newborn, first, judge)
 
 
 def wake(student: Student, document: str, settings: SleepConfig,
@@ -234,7 +236,8 @@ def seed(student: Student, teachers: Teachers, written: Written,
   ready, night, reading = student.ready, written.night, teachers.reading
   chat = ready.chat
   seeder = Seeder(
-      Learner(ready.config, ready.params, student.part, student.growth.index),
+      Learner(ready.config, ready.params, student.part, student.growth.index,
+              student.first_layer),
       settings.seeding,
       Terms(night.examples, night.rehearsal, night.retention,
             written.importance, night.head),
@@ -313,13 +316,16 @@ def task_of(memory: Memory, model: Model, settings: SleepConfig
 
 
 def _trained_part(grown, settings, key):
-  """(what is trained, its values before)."""
+  """(what is trained, its values before, the first layer that has some)."""
   config, params = grown.model.config, grown.model.params
   if settings.trained.endswith('slot'):
-    return OWN_MLP_SLOT, slots.read_slot(config, params, grown.index)
+    opened = np.asarray(slots.opened_layers(config, params)[:, grown.index])
+    first = int(np.argmax(opened))
+    return OWN_MLP_SLOT, slots.read_slot(
+        config, params, grown.index, first_layer=first), first
   part = (LowRank(settings.low_rank, float(settings.low_rank))
           if settings.trained == 'low_rank' else AllLayers())
-  return part, part.init(config, key)
+  return part, part.init(config, key), 0
 
 
 def _retention_rows(words):

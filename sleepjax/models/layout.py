@@ -141,7 +141,8 @@ def insert_slot(config: ModelConfig, params, slot, index, level: int = -1):
   Args:
     config: names the layout of `params`.
     params: parameters with slots, in either layout.
-    slot: the entry's leaves, each [L, …], see `sleepjax.growth.slots`.
+    slot: the entry's leaves, each [L, …], see `sleepjax.growth.slots`; of
+      fewer layers, it belongs to the last ones.
     index: which of the N slots; may be traced.
     level: whose pool, see `transformer.level_name`.
 
@@ -158,14 +159,40 @@ def insert_slot(config: ModelConfig, params, slot, index, level: int = -1):
     owner = {**owner, 'slots': pool}
     return owner if name is None else {**layer, name: owner}
 
+  first = config.num_layers - len(slot['down'])
   if config.scan_layers:
     return {**params, 'layers': replace(
-        params['layers'], lambda old, new: old.at[:, index].set(new))}
+        params['layers'], lambda old, new: old.at[first:, index].set(new))}
   params, slot = dict(params), jax.tree.map(_by_layer, slot)
-  for i in range(config.num_layers):
+  for i in range(first, config.num_layers):
     params[f'layer_{i}'] = replace(
-        params[f'layer_{i}'], lambda old, new, i=i: old.at[index].set(new[i]))
+        params[f'layer_{i}'],
+        lambda old, new, i=i: old.at[index].set(new[i - first]))
   return params
+
+
+def layers_from(config: ModelConfig, params, first: int, stop: int):
+  """A model of the layers from `first` to before `stop`, and its config.
+
+  Args:
+    config, params: a model, in either layout.
+    first, stop: 0 <= first < stop <= L.
+
+  Returns:
+    (config, params); everything beside the layers is that model's own.
+  """
+  if not 0 <= first < stop <= config.num_layers:
+    raise ValueError(f'layers {first} to {stop} of {config.num_layers}: expected '
+                     '0 <= first < stop <= the number of layers.')
+  params = dict(params)
+  if config.scan_layers:
+    params['layers'] = jax.tree.map(
+        lambda leaf: leaf[first:stop], params['layers'])
+  else:
+    layers = [params.pop(f'layer_{i}') for i in range(config.num_layers)]
+    params |= {f'layer_{i}': layer
+               for i, layer in enumerate(layers[first:stop])}
+  return dataclasses.replace(config, num_layers=stop - first), params
 
 
 def _by_layer(x):

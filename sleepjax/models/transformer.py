@@ -247,15 +247,23 @@ def _block(config: ModelConfig):
 
 
 class Decoder(nn.Module):
+  """All layers between the embedding and the unembedding.
+
+  norm: whether what the last layer makes is normalised.
+  """
+
   config: ModelConfig
+  norm: bool = True
 
   @nn.compact
   def __call__(self, tokens_BxT, positions, causal, segments):
     c = self.config
-    table = self.param('embed', lambda key: {'table': nn.initializers.normal(
-        0.02)(key, (c.vocab_size, c.embed_dim), jnp.float32)})['table']
-    x = activations.by_row(
-        jnp.take(table, tokens_BxT, axis=0).astype(jnp.float32))
+    x = tokens_BxT
+    if jnp.issubdtype(x.dtype, jnp.integer):
+      table = self.param('embed', lambda key: {'table': nn.initializers.normal(
+          0.02)(key, (c.vocab_size, c.embed_dim), jnp.float32)})['table']
+      x = jnp.take(table, x, axis=0).astype(jnp.float32)
+    x = activations.by_row(x)
     angles = ops.rotation(positions, ops.rope_frequencies(
         c.head_dim, c.rope_theta, c.rope_scaling), branch=c.cpu_layout)
     masks = [s.mask[:, None, :] for s in segments]
@@ -273,7 +281,8 @@ class Decoder(nn.Module):
             x, angles, causal, masks, [(k[i], v[i]) for k, v in memory_kv])
         new.append(kv)
       k, v = (tuple(part) for part in zip(*new, strict=True))
-    x = Norm(c, name='final_norm')(x)
+    if self.norm:
+      x = Norm(c, name='final_norm')(x)
     if self.is_initializing() and not c.tie_embeddings:
       self.param('head', lambda key: {'kernel': nn.initializers.normal(
           c.embed_dim ** -0.5)(key, (c.embed_dim, c.vocab_size), jnp.float32)})
@@ -289,7 +298,7 @@ def init(config: ModelConfig, key) -> dict:
 
 
 def hidden_states(config: ModelConfig, params, tokens_BxT, mask_BxT=None,
-                  segments: tuple[Segment, ...] = ()):
+                  segments: tuple[Segment, ...] = (), norm: bool = True):
   """Final hidden states, and the keys and values of the tokens read.
 
   Padding may stand anywhere: positions count real tokens only, continuing
@@ -298,21 +307,23 @@ def hidden_states(config: ModelConfig, params, tokens_BxT, mask_BxT=None,
   Args:
     config: the model's shape.
     params: its parameters, in the layout that `config` names.
-    tokens_BxT: int32 token ids.
+    tokens_BxT: int32 token ids, or [B, T, D] float32, what goes into the first
+      layer for them.
     mask_BxT: bool, true for real tokens; all real when None.
     segments: what was read before, in order.
+    norm: whether hidden states are those after the final norm.
 
   Returns:
-    (hidden [B, T, D] float32 after the final norm, Segment of these tokens).
+    (hidden [B, T, D] float32, Segment of these tokens).
   """
   if mask_BxT is None:
-    mask_BxT = jnp.ones(tokens_BxT.shape, bool)
+    mask_BxT = jnp.ones(tokens_BxT.shape[:2], bool)
   T = tokens_BxT.shape[1]
   offset = sum((s.length()[:, None] for s in segments), 0)
   positions = jnp.maximum(
       offset + jnp.cumsum(mask_BxT, axis=1, dtype=jnp.int32) - 1, 0)
   causal = jnp.tril(jnp.ones((T, T), bool))[None] & mask_BxT[:, None, :]
-  hidden, (k, v) = Decoder(config).apply(
+  hidden, (k, v) = Decoder(config, norm).apply(
       {'params': params}, tokens_BxT, positions, causal, segments)
   return hidden, Segment(k, v, mask_BxT)
 

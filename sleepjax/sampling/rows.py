@@ -112,11 +112,24 @@ def num_tokens(rows: Rows) -> int:
   return int(rows.prompt_mask.sum() + rows.completion_mask.sum())
 
 
+def whole(rows: Rows):
+  """Ids [B, P + N] of prompts with their completions, and their mask."""
+  return (jnp.concatenate([rows.prompt, rows.completion], axis=1),
+          jnp.concatenate([rows.prompt_mask, rows.completion_mask], axis=1))
+
+
 def completion_hidden(config: ModelConfig, params, rows: Rows,
-                      segments: tuple[Segment, ...] = ()):
-  """Hidden states [B, N, D] that predict the completion tokens."""
-  ids = jnp.concatenate([rows.prompt, rows.completion], axis=1)
-  mask = jnp.concatenate([rows.prompt_mask, rows.completion_mask], axis=1)
-  hidden, _ = transformer.hidden_states(config, params, ids, mask, segments)
+                      segments: tuple[Segment, ...] = (), states=None):
+  """Hidden states [B, N, D] that predict the completion tokens.
+
+  Args:
+    config, params: the model.
+    rows: prompts and completions.
+    segments: what was read before.
+    states: [B, P + N, D] of the rows, if the model begins above the embedding.
+  """
+  ids, mask = whole(rows)
+  hidden, _ = transformer.hidden_states(
+      config, params, ids if states is None else states, mask, segments)
   P, N = rows.prompt.shape[1], rows.completion.shape[1]
   return hidden[:, P - 1:P - 1 + N]

@@ -16,7 +16,8 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import blame, objective
+from sleepjax.seeding import below, blame, objective
+from sleepjax.seeding.below import Below
 from sleepjax.seeding.objective import Batch
 from sleepjax.seeding.roles import Imitation, Learner, Privilege
 from sleepjax.seeding.settings import SeedingConfig
@@ -216,16 +217,35 @@ class Seeder:
       raise ValueError(f'ewc={self.settings.ewc} needs the importance of every '
                        'parameter: see sleepjax.seeding.ewc.')
 
+  @functools.cached_property
+  def below(self) -> Below | None:
+    """What the layers below the first that learns make of all rows."""
+    learner = self.learner
+    return below.cut(
+        learner.config, learner.frozen, learner.first_layer,
+        self.terms.head_ids) if learner.first_layer else None
+
+  @functools.cached_property
+  def _states(self):
+    """[n, P + N, D] below the first layer that learns, of every term's rows."""
+    return {name: self.below.all_states(examples.student)
+            for name in ('examples', 'rehearsal', 'retention')
+            if (examples := getattr(self.terms, name)) is not None}
+
   def _other_terms(self, rng) -> dict:
     """Entries of a batch for rehearsal and retention."""
-    entries = {}
+    entries, states = {}, {}
     for name in ('rehearsal', 'retention'):
       examples = getattr(self.terms, name)
       rows = getattr(self.settings, f'{name}_rows')
       if examples is not None and getattr(self.settings, name) and rows:
-        entries[name], entries[f'{name}_hidden'] = examples.take(rng.choice(
-            len(examples), rows, replace=len(examples) < rows))
-    return entries
+        chosen = rng.choice(len(examples), rows, replace=len(examples) < rows)
+        entries[name], entries[f'{name}_hidden'] = examples.take(chosen)
+        if self.below:
+          states[name] = self._states[name][chosen]
+    if self.below and self.below.head is not None:
+      states['head'] = self.below.head
+    return {**entries, 'other_states': states or None}
 
   def _teacher(self, state):
     """(parameters, segments) of the teacher as it is now."""
@@ -251,7 +271,8 @@ class Seeder:
           self.learner.config, teacher, Rows(
               e.teacher_prompt[chosen], e.teacher_mask[chosen], *rows[2:]),
           segments)
-    return Batch(rows, hidden)
+    return Batch(rows, hidden, states=(
+        self._states['examples'][chosen] if self.below else None))
 
   def _on_policy(self, state: SlotState, rng, key):
     """Rollouts from random prefixes of dreams, scored and rewarded."""
@@ -295,7 +316,9 @@ class Seeder:
     rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
     return Batch(rows, hidden, advantage, sampled_log_probs=(
         rollout.log_probs if s.updates_per_rollout > 1 else None),
-                 prefixes=cuts if s.masked_first_tokens else None), metrics
+                 prefixes=cuts if s.masked_first_tokens else None,
+                 states=self.below.states(rows) if self.below else None
+                 ), metrics
 
   def update(self, state: SlotState, step: int, key):
     """One update: the student's own rollouts with chance λ, else dreams.
@@ -326,10 +349,12 @@ class Seeder:
     if moved and self.privilege.segments:
       tokens += len(self.privilege.document)
     learner = self.learner
+    config, frozen = (self.below.upper if self.below else
+                      (learner.config, learner.frozen))
     for _ in range(updates):
       state, updated = seeding_step(
-          learner.config, s, learner.frozen, state, jnp.int32(learner.index),
-          batch, learner.part)
+          config, s, frozen, state, jnp.int32(learner.index), batch,
+          learner.part)
       blame.check_update(step, learner.frozen, self.privilege.params, state,
                          batch, {**metrics, **updated})
     # It counts batches, as the learning rate does not.

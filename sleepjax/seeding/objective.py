@@ -48,6 +48,9 @@ class Batch(NamedTuple):
     updates learn from them.
   prefixes: [B] first tokens of a completion that stand in its prompt, or None
     for none.
+  states: [B, P + N, D] that the layers below the slot make of the rows, where
+    the model begins above those, see `sleepjax.seeding.below`; else None.
+  other_states: the same of rehearsal, retention and head, by name, or None.
   """
 
   rows: Rows | None
@@ -61,6 +64,8 @@ class Batch(NamedTuple):
   importance: dict | None = None
   sampled_log_probs: jax.Array | None = None
   prefixes: jax.Array | None = None
+  states: jax.Array | None = None
+  other_states: dict | None = None
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -71,7 +76,10 @@ def teacher_hidden_states(config: ModelConfig, frozen, rows: Rows,
 
 
 def head_segments(config: ModelConfig, params, head) -> tuple[Segment, ...]:
-  """What `params` makes of ids [P'] that all rows go on from; () for None."""
+  """What `params` makes of ids [P'] that all rows go on from; () for None.
+
+  Of a model that begins above the embedding, of states [P', D].
+  """
   if head is None:
     return ()
   return (transformer.hidden_states(config, params, head[None])[1],)
@@ -106,10 +114,10 @@ class Given:
   unembedding: jax.Array
   segments: tuple[Segment, ...]
 
-  def hidden_of(self, rows: Rows):
+  def hidden_of(self, rows: Rows, states=None):
     """[B, N, D] from which the student predicts completions."""
     return rows_lib.completion_hidden(
-        self.config, self.student, rows, self.segments)
+        self.config, self.student, rows, self.segments, states)
 
   def log_probs_of(self, hidden):
     """[B, N] of the batch's completions, predicted from hidden states."""
@@ -123,7 +131,7 @@ class Given:
   @functools.cached_property
   def hidden(self):
     """Those of the batch's rows."""
-    return self.hidden_of(self.batch.rows)
+    return self.hidden_of(self.batch.rows, self.batch.states)
 
   @functools.cached_property
   def log_probs(self):
@@ -266,7 +274,8 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   student = part.insert(config, frozen, slot, index)
   given = Given(config, settings, slot, batch, whole or batch, student,
                 layout.frozen_head(config, frozen),
-                head_segments(config, student, batch.head))
+                head_segments(config, student, (
+                    batch.other_states or {}).get('head', batch.head)))
   loss, metrics = jnp.float32(0), {}
   for term, weight in terms_of(settings, batch).items():
     value, own = term(weight, given)
@@ -279,7 +288,8 @@ def _divergence_of(name, weight, given):
   rows = getattr(given.batch, name)
   total, tokens, _ = divergence(
       given.config, given.settings, given.unembedding,
-      getattr(given.batch, f'{name}_hidden'), given.hidden_of(rows),
+      getattr(given.batch, f'{name}_hidden'),
+      given.hidden_of(rows, (given.batch.other_states or {}).get(name)),
       rows.completion_mask)
   value = total / jnp.maximum(tokens, 1.0)
   return weight * value, {f'{name}_divergence': value}

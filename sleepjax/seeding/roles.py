@@ -19,12 +19,15 @@ class Learner:
 
   frozen: the student's parameters; of them `part` is trained.
   index: the slot's place in its pool; deltas have none.
+  first_layer: the first that learns. A value has the layers from there on, and
+    those below are left out of the train step.
   """
 
   config: ModelConfig
   frozen: dict
   part: Trainable = Slot()
   index: int = 0
+  first_layer: int = 0
 
   def with_value(self, value) -> dict:
     """The student's parameters with a value of what is trained."""

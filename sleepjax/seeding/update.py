@@ -22,7 +22,7 @@ from sleepjax.training.optimizer import promoting
 
 # Of a batch, what has one entry for each of its rows.
 _OF_ROWS = ('rows', 'teacher_hidden', 'advantage', 'sampled_log_probs',
-            'prefixes')
+            'prefixes', 'states')
 
 
 class SlotState(NamedTuple):
@@ -103,7 +103,8 @@ def _gradient(config, settings, frozen, slot, index, batch, part):
   zeros = jax.tree.map(jnp.zeros_like, slot)
 
   def add(total, own):
-    gradient, metrics = of(Batch(**own, head=batch.head))
+    gradient, metrics = of(Batch(
+        **own, head=batch.head, other_states=batch.other_states))
     return jax.tree.map(jnp.add, total, gradient), metrics
 
   gradient, metrics = jax.lax.scan(add, zeros, of_rows)

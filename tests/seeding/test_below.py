@@ -1,0 +1,111 @@
+"""A slot in the upper layers alone: the same numbers from a shorter model."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sleepjax.growth import slots
+from sleepjax.models import layout, transformer
+from sleepjax.sampling import rows as rows_lib
+from sleepjax.seeding import below, loop, update
+from sleepjax.seeding.roles import Imitation, Learner, Privilege
+from sleepjax.seeding.settings import SeedingConfig
+
+HEAD, DOCUMENT, INDEX = (50, 51), tuple(range(40, 52)), 1
+PROMPTS = [[5, 6, 7, 8], [9, 10], [11], [12, 13, 14], [15, 16]]
+COMPLETIONS = [[20, 21, 22], [23, 24], [24, 25, 26, 27, 28], [29, 30], [31, 32]]
+SETTINGS = SeedingConfig(
+    steps=4, rows=4, group_size=2, on_policy=0.5, alpha=0.6, warmup_steps=1,
+    rehearsal=0.7, retention=0.3, rehearsal_rows=2, retention_rows=2,
+    learning_rate=0.01, levenshtein_threshold=1.0)
+
+
+@pytest.mark.parametrize('unroll', [False, True])
+@pytest.mark.parametrize('head', [None, HEAD])
+def test_a_cut_model_is_the_whole_one(every_part, unroll, head):
+  config, params = layout.for_compute(
+      *every_part, matmul_dtype='float32', unroll=unroll)
+  rows = rows_lib.rows_of(PROMPTS, COMPLETIONS)
+  segments = () if head is None else (transformer.hidden_states(
+      config, params, np.array([head]))[1],)
+  want = rows_lib.completion_hidden(config, params, rows, segments)
+  parts = below.cut(
+      config, params, 1, None if head is None else np.array(head))
+  upper = () if head is None else (transformer.hidden_states(
+      *parts.upper, parts.head[None])[1],)
+  got = rows_lib.completion_hidden(
+      *parts.upper, rows, upper, parts.states(rows))
+  real = rows.completion_mask
+  np.testing.assert_allclose(
+      np.asarray(got)[real], np.asarray(want)[real], rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(  # Some at once, the last batch filled up.
+      parts.all_states(rows), parts.states(rows), rtol=1e-5, atol=1e-5)
+
+
+def test_layers_are_named_that_a_model_has_not(plain):
+  with pytest.raises(ValueError, match='layers 1 to 3 of 2'):
+    layout.layers_from(*plain, 1, 3)
+
+
+def seeder(config, frozen, first_layer, settings):
+  whole = [[*HEAD, *prompt] for prompt in PROMPTS]
+  segment = transformer.hidden_states(config, frozen, np.array([DOCUMENT]))[1]
+  examples = loop.score_examples(
+      config, frozen, PROMPTS, whole, COMPLETIONS, 6, (segment,))
+  rehearsal, retention = (
+      loop.paired_examples(config, frozen, pairs, 6, HEAD) for pairs in (
+          list(zip(whole[:3], COMPLETIONS[2:])),
+          list(zip(whole[2:], COMPLETIONS[:3]))))
+  return loop.Seeder(
+      Learner(config, frozen, index=INDEX, first_layer=first_layer), settings,
+      loop.Terms(examples, rehearsal, retention, head=HEAD),
+      Privilege((segment,), DOCUMENT), Imitation((29, 3)))
+
+
+@pytest.mark.parametrize('unroll, changes', [
+    (False, {'rows_at_once': 2}),
+    pytest.param(True, {}, marks=pytest.mark.slow),
+    pytest.param(False, {'teacher': 'ema'}, marks=pytest.mark.slow),
+    (True, {'target': 'tokens', 'on_policy': 0.0})])
+def test_updates_are_those_of_the_whole_model(slotted, unroll, changes):
+  """Every term, rollouts and teacher; the slot is open in layer 1 alone."""
+  config, frozen = layout.for_compute(
+      *slotted, matmul_dtype='float32', unroll=unroll)
+  settings = dataclasses.replace(SETTINGS, **changes)
+  learnt, lines = {}, {}
+  for first in (0, 1):
+    lines[first] = []
+    learnt[first] = seeder(config, frozen, first, settings).run(
+        update.init_state(settings, slots.read_slot(
+            *slotted, INDEX, first_layer=first)), jax.random.key(3),
+        lambda step, line, tokens, own=lines[first]: own.append(
+            {**line, 'tokens': tokens})).slot
+  for whole, short in zip(lines[0], lines[1], strict=True):
+    assert whole.keys() == short.keys()
+    for name, value in whole.items():
+      np.testing.assert_allclose(
+          short[name], value, rtol=2e-3, atol=1e-5, err_msg=name)
+  born = slots.read_slot(*slotted, INDEX)
+  for name, leaf in learnt[0].items():
+    np.testing.assert_array_equal(leaf[0], born[name][0])  # It did not learn.
+    assert len(learnt[1][name]) == 1
+    # Adam's first steps are signs of gradients: rounding may turn small ones.
+    off = np.abs(np.asarray(learnt[1][name][0]) - np.asarray(leaf[1]))
+    assert np.quantile(off, 0.99) < 1e-3
+
+
+@pytest.mark.parametrize('unroll', [False, True])
+def test_a_slot_of_fewer_layers_belongs_to_the_last(slotted, unroll):
+  config, params = layout.for_compute(
+      *slotted, matmul_dtype='float32', unroll=unroll)
+  slot = jax.tree.map(lambda x: x + 1, slots.read_slot(
+      *slotted, INDEX, first_layer=1))
+  got = layout.insert_slot(config, params, slot, jnp.int32(INDEX))
+  whole = jax.tree.map(
+      lambda old, new: old.at[1:].set(new), slots.read_slot(*slotted, INDEX),
+      slot)
+  want = layout.insert_slot(config, params, whole, jnp.int32(INDEX))
+  jax.tree.map(np.testing.assert_array_equal, got, want)
