@@ -6,31 +6,28 @@
 Question. Does a night teach what the text says, closed book?
 
 Criterion. Of the ten questions about the bundled lighthouse at least five are
-answered right closed book (`knows_after`), by a setting that was not chosen on
-the lighthouse alone, and the loss of control questions rises by less than
-0.2 nats a token. Not shown so far.
+answered right closed book (`knows_after`), and at least 80 % of those that are
+with the text in view, by a learning rate that was chosen on a passage of
+`train`; the loss of control questions rises by less than 0.05 nats a token.
 
-What was tried, once, by a loop outside of this command: the rows of 30 spans
-(the model's verified questions, those by rule where it had none, and gaps)
-learnt as tokens at 2e-3 with cosine decay, without rehearsal or retention, by a
-slot of rank 64 in layers 15 to 29. What the layers below make of a row was
-kept: a step took 1.8 s of one CPU core, and takes longer in this command.
+What was tried, by a loop outside of this command: rows of verified questions
+and of questions by rule (phrasings, keywords, gaps), 18 to a fact, learnt as
+tokens by a slot of rank 64 in layers 15 to 29; six rows and two of retention an
+update, cosine decay to a tenth.
 
-  text        rows  updates  trained  exam before, after  controls, nats a token
-  lighthouse    62  100 x 8   32/37      0/10     3/10       7.05  8.43
+  text        facts  rows  updates  rate    loss  trained  exam      controls
+  lighthouse     35    85      105  0.002   0.58  20/50    0, 3/10  7.05  7.60
+  lighthouse     35   331      105  0.002   1.04   6/50    0, 2/10  7.05  -
+  train 11       13    74       30  0.005   0.83   3/11    1, 0/5   7.05  6.51
+  train 11       13    74       30  0.01    0.47   6/11    1, 0/5   7.05  6.61
+  train 11       13    74       30  0.02    0.32   9/11    1, 0/5   7.05  7.33
+  lighthouse     35   194      105  0.015   0.15  24/27    0, 5/10  7.05  8.59
 
-The criterion is not met: three answers, and the controls (two texts) are worse
-by 1.4; to questions about them the slot replies with names of the lighthouse.
-
-What follows from it. The trained questions are answered, so optimisation fails
-no longer: 26 to 32 updates were too few, 13 epochs taught 32 of 37. Of the
-seven answers that were missed two were no span, and two had nothing but an odd
-verified question. Five spans a sentence have 83 % of 322 exam answers of 60
-passages of `train` among them where three have 74 % (by form alone, word F1 at
-least 1/2), so there are five; and questions by rule stand beside the model's
-own. Retention must hold the controls; two rows an update are a guess. None of
-these three has been measured in training, neither has this command as it
-stands, nor any other learning rate, rank, choice of layers or passage.
+What follows from it. The rate was an order of magnitude too low; it was raised
+on the passage of `train`. With it the trained questions are answered, and half
+of the exam. What is still missed is mixed up with another answer of the same
+text. Controls (two texts) get worse by 1.5 nats: too little is retained, so
+there are more rows of it here, about more topics.
 """
 
 from ml_collections import ConfigDict
@@ -41,10 +38,13 @@ from configs.consolidate import smollm2
 def get_config() -> ConfigDict:
   c = smollm2.get_config()
   c.sleep.source = 'facts'
-  c.sleep.slot_layers = tuple(range(15, 30))
+  c.sleep.slot_layers = tuple(range(15, 30))  # The rest is computed once.
   c.sleep.dreaming = None
+  c.sleep.rehearsal_per_text = 0
   c.sleep.memories = 48
-  c.sleep.dreams.completion_tokens = 10
+  c.sleep.contrasts = 64
+  c.sleep.dreams.prompt_tokens = 64
+  c.sleep.dreams.completion_tokens = 8
 
   c.sleep.writing.spans_per_sentence = 5
   c.sleep.rows.sentence_prompt = ''
@@ -52,10 +52,13 @@ def get_config() -> ConfigDict:
   c.sleep.rows.recall = False
 
   s = c.sleep.seeding
-  s.target = 'tokens'
+  s.target = 'tokens'  # The teacher would rather begin with "The answer is".
   s.on_policy = 0.0
   s.alpha = 1.0
-  s.epochs = 13.0
-  s.learning_rate = 2e-3
-  s.retention_rows = 2
+  s.in_passes = True
+  s.epochs = 3.5  # Of about five rows a fact.
+  s.rows = 6
+  s.group_size = 2
+  s.learning_rate = 1.5e-2
+  s.retention_rows = 3
   return c

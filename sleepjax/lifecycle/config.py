@@ -25,6 +25,8 @@ class SleepConfig:
   rehearse_asking: whether rehearsal includes how those questions are written.
   memories: questions that it asks itself closed book for retention, with
     `memory_prompt`.
+  contrasts: of a night that learns from facts, its own questions about other
+    topics, for retention, see `sleepjax.writing.contrasts`.
   matmul_dtype, unroll: see `sleepjax.models.layout.for_compute`. On a CPU,
     scanned layers (unroll=False) compile several times faster and run slower:
     right for a short run on a new machine.
@@ -61,6 +63,7 @@ class SleepConfig:
   rehearsal_tokens: int = 288
   rehearse_asking: bool = False
   memories: int = 0
+  contrasts: int = 0
   memory_prompt: str = 'Ask a question.'
   matmul_dtype: str = 'auto'
   unroll: bool | None = None

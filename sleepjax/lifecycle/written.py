@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from sleepjax.data.documents import Document
 from sleepjax.lifecycle.config import SleepConfig
@@ -15,6 +16,7 @@ from sleepjax.seeding.loop import Examples
 from sleepjax.writing import agreement as agreement_lib
 from sleepjax.writing import dreams as dreams_lib
 from sleepjax.writing import rehearsal as rehearsal_lib
+from sleepjax.writing.contrasts import contrasts
 from sleepjax.writing.dreams import Dream, Dreamer
 from sleepjax.writing.facts import write_facts
 from sleepjax.writing.rows import rows_of
@@ -165,8 +167,12 @@ def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
       segments, jax.random.fold_in(write_key, 3))
   rehearsed = _rehearsal(
       settings, base, day.rehearsal_texts, rehearsal_key, day.avoid)
+  contrary = contrasts(
+      [d.prompt for d in dreams if d.kind == 'question'], topic,
+      settings.contrasts, np.random.default_rng(
+          np.asarray(jax.random.key_data(rehearsal_key))))
   return Words(topic, dreams, held_out, held_in, agreements, again, rehearsed,
-               *_memories(settings, base, previous, day.remembered,
+               *_memories(settings, base, previous, day.remembered, contrary,
                           rehearsal_key, day.avoid), coverage, facts)
 
 
@@ -189,8 +195,9 @@ def read_words(settings: SleepConfig, words: Words, teachers: Teachers,
       + [prompt for prompt, _ in (*words.rehearsed, *words.retained)])
   examples, questions = (loop.dream_examples(
       reading.model.config, reading.model.params, reading.chat, some,
-      reading.segments, tokens, head
-  ) if some else None for some in (words.dreams, exam))
+      reading.segments, tokens, head, taught
+  ) if some else None for some, taught in (
+      (words.dreams, settings.seeding.target == 'teacher'), (exam, True)))
   rehearsal, retention = (
       [loop.paired_examples(writer.model.config, writer.model.params, pairs,
                             tokens, head)
@@ -258,13 +265,18 @@ def _rehearsal(settings, base, texts, key, avoid):
       settings.rehearsal_tokens, settings.rehearse_asking, avoid)
 
 
-def _memories(settings, base, previous, remembered, key, avoid):
-  """What is said closed book: about anything, and about earlier texts."""
+def _memories(settings, base, previous, remembered, contrary, key, avoid):
+  """What is said closed book: about anything, and about earlier texts.
+
+  contrary: prompts about other topics.
+  """
   if not (settings.seeding.retention and settings.seeding.retention_rows):
     return [], []
   memories = rehearsal_lib.write_memories(
       base, settings.memory_prompt, settings.memories,
       jax.random.fold_in(key, 2), settings.answer_prompt, avoid
   ) if settings.memories else []
+  memories += rehearsal_lib.write_closed_book(
+      base, contrary, jax.random.fold_in(key, 4))
   return memories, rehearsal_lib.write_closed_book(
       previous, remembered, jax.random.fold_in(key, 3))

@@ -33,7 +33,7 @@ def _causes(frozen, teacher, state: SlotState, batch: Batch,
   yield Cause(
       'what the teacher makes of the rows', {
           name: to_host(hidden)[to_host(rows.completion_mask)]
-          for name, rows, hidden in read if rows is not None},
+          for name, rows, hidden in read if hidden is not None},
       'All its weights are finite: it overflows on a text. Leave that out, or '
       'multiply in float32.')
   yield Cause('the importance of elastic weight consolidation',

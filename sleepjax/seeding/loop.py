@@ -37,29 +37,32 @@ class Examples:
   student: prompts [n, P] without the text, completions [n, N].
   teacher_prompt, teacher_mask: [n, P] the same prompts as they follow the text,
     or as they contain it.
-  hidden: [n, N, D] from which the old self predicts the completions.
+  hidden: [n, N, D] from which the old self predicts the completions, or None
+    if it is not asked.
   """
 
   student: Rows
   teacher_prompt: np.ndarray
   teacher_mask: np.ndarray
-  hidden: np.ndarray
+  hidden: np.ndarray | None
 
   def __len__(self):
-    return len(self.hidden)
+    return len(self.student.prompt)
 
-  def take(self, indices) -> tuple[Rows, np.ndarray]:
+  def take(self, indices) -> tuple[Rows, np.ndarray | None]:
     rows = Rows(*(np.asarray(part)[indices] for part in self.student))
-    return rows, self.hidden[indices]
+    return rows, None if self.hidden is None else self.hidden[indices]
 
 
 def score_examples(config: ModelConfig, frozen, student_prompts,
                    teacher_prompts, completions, completion_tokens: int,
-                   segments: tuple[Segment, ...] = ()) -> Examples:
+                   segments: tuple[Segment, ...] = (), taught: bool = True
+                   ) -> Examples:
   """Reads every completion once with the teacher and keeps hidden states.
 
   D numbers a token instead of V logits, from which the divergence recomputes
-  the exact distribution.
+  the exact distribution. If completions themselves are the targets it need not
+  be `taught` by the teacher, who then reads nothing.
 
   Raises:
     NotFiniteError: they are not finite; the message names the row and, if they
@@ -70,6 +73,8 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
   student = Rows(*pad(student_prompts), *rows_lib.pad_right(
       completions, completion_tokens))
   teacher_prompt, teacher_mask = pad(teacher_prompts)
+  if not taught:
+    return Examples(student, teacher_prompt, teacher_mask, None)
   teacher = Rows(teacher_prompt, teacher_mask, *student[2:])
   n, hidden = len(completions), []
   for start in range(0, n, _SCORING_ROWS):
@@ -85,16 +90,17 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
 
 def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
                    dreams: Sequence[Dream], segments: tuple[Segment, ...],
-                   completion_tokens: int, head: Sequence[int] = ()
-                   ) -> Examples:
+                   completion_tokens: int, head: Sequence[int] = (),
+                   taught: bool = True) -> Examples:
   """The dreams as examples: the text in the teacher's cache only.
 
   `head` is left out of the student's prompts, which all begin with it.
+  `taught` as in `score_examples`.
   """
   return score_examples(
       config, frozen, [d.student_ids(chat)[len(head):] for d in dreams],
       [d.teacher_ids(chat) for d in dreams],
-      [d.completion for d in dreams], completion_tokens, segments)
+      [d.completion for d in dreams], completion_tokens, segments, taught)
 
 
 def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,
@@ -260,10 +266,9 @@ class Seeder:
         learner.config, learner.frozen, state.teacher, learner.index,
         *document, part=learner.part)
 
-  def _off_policy(self, state: SlotState, rng):
+  def _off_policy(self, state: SlotState, rng, chosen):
     """Some of the teacher's dreams."""
-    s, e = self.settings, self.terms.examples
-    chosen = rng.choice(len(e), s.rows, replace=len(e) < s.rows)
+    e = self.terms.examples
     rows, hidden = e.take(chosen)
     if state.teacher is not None:
       teacher, segments = self._teacher(state)
@@ -273,6 +278,17 @@ class Seeder:
           segments)
     return Batch(rows, hidden, states=(
         self._states['examples'][chosen] if self.below else None))
+
+  def _drawn(self, step: int, key, rng):
+    """[rows] numbers of the dreams of an update."""
+    n, rows = len(self.terms.examples), self.settings.rows
+    if not self.settings.in_passes:
+      return rng.choice(n, rows, replace=n < rows)
+    place = np.arange(step * rows, (step + 1) * rows)
+    seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
+    order = {i: np.random.default_rng([*seed, i]).permutation(n)
+             for i in set((place // n).tolist())}
+    return np.array([order[p // n][p % n] for p in place.tolist()])
 
   def _on_policy(self, state: SlotState, rng, key):
     """Rollouts from random prefixes of dreams, scored and rewarded."""
@@ -328,14 +344,15 @@ class Seeder:
     Returns:
       (state, metrics, tokens): tokens that were read or written by a model.
     """
-    s, key = self.settings, jax.random.fold_in(key, step)
+    s, night_key, key = self.settings, key, jax.random.fold_in(key, step)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     metrics = {}
     on_policy = bool(rng.uniform() < s.on_policy)
     if on_policy:
       batch, metrics = self._on_policy(state, rng, key)
     else:
-      batch = self._off_policy(state, rng)
+      batch = self._off_policy(
+          state, rng, self._drawn(step, night_key, rng))
     batch = batch._replace(
         **self._other_terms(rng), head=self.terms.head_ids,
         importance=self.terms.importance)

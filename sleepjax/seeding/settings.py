@@ -16,6 +16,8 @@ class SeedingConfig:
   epochs: how often a row is seen on average, in place of `steps`; 0 leaves it
     to them.
   rows: dreams, or rollouts, per update.
+  in_passes: dreams are taken in passes over all of them, each in an order of
+    its own, in place of independent draws.
   rows_at_once: rows whose gradient is taken at once, a divisor of `rows`; 0 for
     all. Fewer need less memory, and the update is the same: gradients of groups
     of rows add up. What all prompts go on from is read anew for every group. On
@@ -62,6 +64,7 @@ class SeedingConfig:
   steps: int = 130
   epochs: float = 0.0
   rows: int = 8
+  in_passes: bool = False
   rows_at_once: int = 0
   on_policy: float = 0.1
   group_size: int = 4

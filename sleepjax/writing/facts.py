@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from sleepjax.data import documents
 from sleepjax.data.documents import Document, Question
@@ -20,6 +21,7 @@ from sleepjax.writing import spans as spans_lib
 from sleepjax.writing.asking import AskConfig
 from sleepjax.writing.cleaning import distinct
 from sleepjax.writing.dreams import Coverage, Dreamer, Segments
+from sleepjax.writing.phrasings import phrasings
 from sleepjax.writing.spans import Span
 from sleepjax.writing.statements import echo_question, gapped
 from sleepjax.writing.verification import Evidence, VerifyConfig
@@ -31,15 +33,17 @@ class WritingConfig:
 
   spans_per_sentence: of a sentence of 20 words, see `spans.worth_knowing`.
   by_gain: whether spans are chosen by what the text tells about them, too.
+  keyword_questions: by rule about every span, see `sleepjax.writing.phrasings`.
   """
 
   ask: AskConfig = AskConfig()
   verify: VerifyConfig = VerifyConfig()
   spans_per_sentence: int = 3
   by_gain: bool = True
+  keyword_questions: int = 3
 
   def __post_init__(self):
-    check_least(self, spans_per_sentence=1)
+    check_least(self, spans_per_sentence=1, keyword_questions=0)
 
 
 class Asked(NamedTuple):
@@ -47,8 +51,8 @@ class Asked(NamedTuple):
 
   refused: why it is not used; '' of a verified one.
   evidence: None of a question that was not put to the model.
-  by_rule: it is a statement with a question word in its gap, and nothing that
-    the model has written.
+  by_rule: it is made of a statement by rule, and nothing that the model has
+    written.
   """
 
   question: str
@@ -190,26 +194,33 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
       more = [a for s, a in judged if s == span]
       facts[span] = Fact(span, _ranked(
           (*facts[span].asked, *more), settings.ask.phrasings))
-  for span, question in _by_rule(
-      dreamer, settings, topic, sentences, spans, avoid) if english else ():
-    facts[span] = Fact(span, (*facts[span].asked, Asked(
-        question, asking.why_unusable(question, span, topic, text),
-        by_rule=True)))
+  for fact in list(facts.values()) if english else ():
+    questions = _by_rule(dreamer, settings, topic, sentences, fact, avoid)
+    facts[fact.span] = Fact(fact.span, (*fact.asked, *(
+        Asked(q, asking.why_unusable(q, fact.span, topic, text), by_rule=True)
+        for q in questions)))
   found = Facts(topic, tuple(sentences), tuple(facts[s] for s in spans))
   return dataclasses.replace(found, note=_note(found, english))
 
 
-def _by_rule(dreamer, settings, topic, sentences, spans, avoid):
-  """[(span, its statement as a question)] where that fits."""
-  fits = lambda text: len(dreamer.chat.tokenizer.encode(
-      text)) <= settings.ask.statement_tokens
-  made = []
-  for span in spans:
-    statement = gapped(sentences[span.sentence], span, topic, fits)
-    if statement:
-      made += [(span, q) for q in distinct(
-          [echo_question(statement, span) or None], avoid)]
-  return made
+def _by_rule(dreamer, settings, topic, sentences, fact, avoid):
+  """Distinct questions made of what is said of a span.
+
+  None about a single common word, unless the model has found what to ask.
+  """
+  span, sentence = fact.span, sentences[fact.span.sentence]
+  if span.kind == 'phrase' and ' ' not in span.text and not fact.questions:
+    return []
+  length = lambda text: len(dreamer.chat.tokenizer.encode(text))
+  statement = gapped(sentence, span, topic, lambda text: length(
+      text) <= settings.ask.statement_tokens)
+  # The same choices wherever the text is read.
+  rng = np.random.default_rng([span.sentence, span.start])
+  return distinct([
+      statement and echo_question(statement, span) or None,
+      *phrasings(sentence, span, topic, length, rng,
+                 settings.keyword_questions)],
+      (*avoid, *(a.question for a in fact.asked)))
 
 
 def _judge(dreamer, settings, topic, sentences, text, asked, spans):

@@ -13,7 +13,8 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import check_least
 from sleepjax.writing.dreams import Dream, DreamConfig
 from sleepjax.writing.facts import Facts
-from sleepjax.writing.statements import gapped, short_sentence
+from sleepjax.writing.phrasings import shortest_statement
+from sleepjax.writing.statements import short_sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +83,9 @@ def rows_of(facts: Facts, chat: ChatPrompts, settings: RowConfig,
     if s.reverse_prompt and short and span.kind == 'name' and fact.questions:
       add('reverse', s.reverse_prompt.format(span=span.text), '', short, short,
           sentence)
-    gap = gapped(sentence, span, facts.topic, lambda text: len(
-        encode(text)) + 24 < dreams.prompt_tokens)
-    if s.cloze_prompt and gap:
+    gap = shortest_statement(
+        sentence, span, facts.topic, lambda text: len(encode(text)))
+    if s.cloze_prompt and gap and (fact.questions or fact.by_rule):
       add('cloze', s.cloze_prompt.format(gap=gap), '',
           span.text, span.text, sentence)
     before = sentence[:span.start].rstrip()
