@@ -182,8 +182,9 @@ def layers_from(config: ModelConfig, params, first: int, stop: int):
     (config, params); everything beside the layers is that model's own.
   """
   if not 0 <= first < stop <= config.num_layers:
-    raise ValueError(f'layers {first} to {stop} of {config.num_layers}: expected '
-                     '0 <= first < stop <= the number of layers.')
+    raise ValueError(
+        f'layers {first} to {stop} of {config.num_layers}: expected 0 <= first '
+        '< stop <= the number of layers.')
   params = dict(params)
   if config.scan_layers:
     params['layers'] = jax.tree.map(

@@ -204,22 +204,16 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
 
 
 def _by_rule(dreamer, settings, topic, sentences, fact, avoid):
-  """Distinct questions made of what is said of a span.
-
-  None about a single common word, unless the model has found what to ask.
-  """
+  """Distinct questions made of what is said of a span."""
   span, sentence = fact.span, sentences[fact.span.sentence]
-  if span.kind == 'phrase' and ' ' not in span.text and not fact.questions:
-    return []
-  length = lambda text: len(dreamer.chat.tokenizer.encode(text))
-  statement = gapped(sentence, span, topic, lambda text: length(
-      text) <= settings.ask.statement_tokens)
+  encode = dreamer.chat.tokenizer.encode
+  statement = gapped(sentence, span, topic, lambda text: len(
+      encode(text)) <= settings.ask.statement_tokens)
   # The same choices wherever the text is read.
   rng = np.random.default_rng([span.sentence, span.start])
   return distinct([
       statement and echo_question(statement, span) or None,
-      *phrasings(sentence, span, topic, length, rng,
-                 settings.keyword_questions)],
+      *phrasings(sentence, span, topic, rng, settings.keyword_questions)],
       (*avoid, *(a.question for a in fact.asked)))
 
 

@@ -9,14 +9,13 @@ construction; their grammar need not be.
 """
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 
 from sleepjax.writing.spans import FUNCTION_WORDS, Span
 from sleepjax.writing.statements import GAP, echo_question, gapped
 
-_LENGTHS = (10, 14, 18, 24, 40)  # Tokens of a statement, shortest first.
+_LENGTHS = (7, 10, 13, 18, 30, 60)  # Words of a statement, shortest first.
 _LEAST_WORDS = 4
 _AUXILIARY = re.compile(
     r'\b(?:is|was|are|were|has|had|have|can|could|will|would)\b')
@@ -28,18 +27,19 @@ _WITH_TOPIC = ('{words}, {topic}', '{words} of {topic}', '{words} at {topic}',
                '{topic} {words}')
 
 
-def shortest_statement(sentence: str, span: Span, topic: str,
-                       length: Callable[[str], int]) -> str:
+def shortest_statement(sentence: str, span: Span, topic: str) -> str:
   """The fewest clauses around the span that say something, with a gap for it.
 
   Args:
     sentence, span: what is said, and where the answer stands in it.
     topic: takes the place of a pronoun; '' keeps it.
-    length: of a text, in tokens.
+
+  Returns:
+    The statement, '' if there is none of four words.
   """
   for most in _LENGTHS:
-    statement = gapped(
-        sentence, span, topic, lambda text, most=most: length(text) <= most)
+    statement = gapped(sentence, span, topic,
+                       lambda text, most=most: len(text.split()) <= most)
     if len(statement.split()) >= _LEAST_WORDS:
       return statement
   return ''
@@ -82,11 +82,11 @@ def turned_round(statement: str, span: Span, rng: np.random.Generator) -> str:
 
 
 def keywords(sentence: str, span: Span, topic: str,
-             length: Callable[[str], int], rng: np.random.Generator) -> str:
+             rng: np.random.Generator) -> str:
   """Half or more of a statement's content words, in order, behind a question
   word; the topic is named in most."""
   statement = shortest_statement(
-      sentence, span, topic if rng.random() < 0.5 else '', length)
+      sentence, span, topic if rng.random() < 0.5 else '')
   words = [w.strip('.,;:()') for w in statement.replace(GAP, ' ').split()]
   content = [i for i, w in enumerate(words)
              if w and w.lower() not in FUNCTION_WORDS]
@@ -106,20 +106,19 @@ def keywords(sentence: str, span: Span, topic: str,
   return f'{question_word(span, rng)} {text}?'
 
 
-def phrasings(sentence: str, span: Span, topic: str,
-              length: Callable[[str], int], rng: np.random.Generator,
+def phrasings(sentence: str, span: Span, topic: str, rng: np.random.Generator,
               most_keywords: int) -> list[str]:
   """Distinct questions whose answer is the span, none that says it.
 
   Args:
-    sentence, span, topic, length: see `shortest_statement`.
+    sentence, span, topic: see `shortest_statement`.
     rng: chooses question words and what is left out.
     most_keywords: how many of `keywords` are tried.
   """
-  statement = shortest_statement(sentence, span, topic, length)
+  statement = shortest_statement(sentence, span, topic)
   made = []
   if statement:
     made = [echo_question(statement, span), turned_round(statement, span, rng)]
-  made += [keywords(sentence, span, topic, length, rng)
+  made += [keywords(sentence, span, topic, rng)
            for _ in range(most_keywords)]
   return list(dict.fromkeys(q for q in made if q))

@@ -14,7 +14,7 @@ from sleepjax.errors import check_least
 from sleepjax.writing.dreams import Dream, DreamConfig
 from sleepjax.writing.facts import Facts
 from sleepjax.writing.phrasings import shortest_statement
-from sleepjax.writing.statements import short_sentence
+from sleepjax.writing.statements import gapped, short_sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +83,9 @@ def rows_of(facts: Facts, chat: ChatPrompts, settings: RowConfig,
     if s.reverse_prompt and short and span.kind == 'name' and fact.questions:
       add('reverse', s.reverse_prompt.format(span=span.text), '', short, short,
           sentence)
-    gap = shortest_statement(
-        sentence, span, facts.topic, lambda text: len(encode(text)))
-    if s.cloze_prompt and gap and (fact.questions or fact.by_rule):
+    gap = shortest_statement(sentence, span, facts.topic) or gapped(
+        sentence, span, facts.topic)
+    if s.cloze_prompt and gap:
       add('cloze', s.cloze_prompt.format(gap=gap), '',
           span.text, span.text, sentence)
     before = sentence[:span.start].rstrip()

@@ -124,6 +124,8 @@ def worth_knowing(sentences: Sequence[str],
     taken: list[Span] = []
     for i in np.argsort(-np.asarray(worth), kind='stable'):
       span = found[i]
+      if taken and english and span.kind == 'phrase' and ' ' not in span.text:
+        continue  # A common word, and something else is worth more.
       if len(taken) < most and not any(
           span.start < t.end and t.start < span.end for t in taken):
         taken.append(span)

@@ -53,7 +53,8 @@ def short(**changes):
   """A config whose prompts fit a model of bytes."""
   ask = AskConfig(examples=(), openings=Openings((), (), (), ()), samples=1,
                   tokens=4, statement_tokens=99)
-  return WritingConfig(ask, verification.VerifyConfig(tokens=4), **changes)
+  return WritingConfig(ask, verification.VerifyConfig(tokens=4),
+                       **{'keyword_questions': 0, **changes})
 
 
 @pytest.fixture
@@ -92,10 +93,12 @@ def test_every_sentence_says_what_was_asked_verified_and_given_up(told):
   entries = {e['span']: e for s in report['sentences'] for e in s['spans']}
   assert entries['Ida Roe'] == {
       'span': 'Ida Roe', 'kind': 'name', 'given_up': False, 'refused': [],
-      'by_rule': ['The ferry Alma was built by whom in 1911?'],
+      'by_rule': ['The ferry Alma was built by whom in 1911?',
+                  'What was the ferry Alma built by in 1911?'],
       'verified': ['Who built the ferry Alma?']}
   assert entries['1911']['given_up']
-  assert entries['1911']['by_rule'] == [BY_RULE]
+  assert entries['1911']['by_rule'] == [
+      BY_RULE, 'When was the ferry Alma built by Ida Roe?']
   assert entries['1911']['refused'] == [
       ['When was it 1911?', 'says its answer']]
   assert entries['Bay of Sund']['refused'] == [
