@@ -155,7 +155,7 @@ def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
     if settings.replay and again:
       dreams = dreams * -(-len(again) // len(dreams)) + again
   elif settings.source == 'facts':
-    dreams, coverage, facts = _facts(
+    dreams, held_out, coverage, facts = _facts(
         settings, reader, document, segments, write_key, day.avoid)
   else:
     dreams, held_out, coverage = dreams_lib.write_dreams(
@@ -213,14 +213,15 @@ def read_words(settings: SleepConfig, words: Words, teachers: Teachers,
 
 
 def _facts(settings, dreamer, document, segments, key, avoid):
-  """(dreams, coverage, report) of what a document says."""
+  """(dreams, held-out questions, coverage, report) of what a document says."""
   found = write_facts(
       dreamer, document, segments, key, settings.writing, avoid)
-  dreams, left_out = rows_of(found, dreamer.chat, settings.rows,
+  learnt, held_out = found.split(settings.writing.held_out)
+  dreams, left_out = rows_of(learnt, dreamer.chat, settings.rows,
                              settings.dreams, settings.answer_prompt)
   kinds = collections.Counter(d.kind for d in left_out)
   coverage = found.counts._replace(beginnings_too_long=kinds['recall'])
-  return (dreams or dreams_lib.recitations(dreamer, document),
+  return (dreams or dreams_lib.recitations(dreamer, document), held_out,
           coverage._asdict(), {**found.report(), 'left_out': dict(kinds)})
 
 

@@ -34,6 +34,8 @@ class WritingConfig:
   spans_per_sentence: of a sentence of 20 words, see `spans.worth_knowing`.
   by_gain: whether spans are chosen by what the text tells about them, too.
   keyword_questions: by rule about every span, see `sleepjax.writing.phrasings`.
+  held_out: questions that are not learnt from, in whose place others ask the
+    same: the hand-over is measured on them.
   """
 
   ask: AskConfig = AskConfig()
@@ -41,9 +43,10 @@ class WritingConfig:
   spans_per_sentence: int = 3
   by_gain: bool = True
   keyword_questions: int = 3
+  held_out: int = 8
 
   def __post_init__(self):
-    check_least(self, spans_per_sentence=1, keyword_questions=0)
+    check_least(self, spans_per_sentence=1, keyword_questions=0, held_out=0)
 
 
 class Asked(NamedTuple):
@@ -118,6 +121,24 @@ class Facts:
         len(self.sentences), 0, len(self.sentences) - covered(
             f for f in self.facts if f.questions or f.by_rule),
         verified=covered(self.verified))
+
+  def split(self, number: int) -> tuple['Facts', list[tuple[str, str]]]:
+    """These facts without some of their questions, and those with answers.
+
+    Each is the last by rule of a fact that has three others or more, of facts
+    that are evenly chosen.
+    """
+    able = [n for n, f in enumerate(self.facts)
+            if len(f.questions) + len(f.by_rule) > 3 and f.by_rule]
+    chosen = {able[i] for i in np.unique(np.linspace(
+        0, len(able) - 1, min(number, len(able))).round().astype(int))}
+    held, facts = [], list(self.facts)
+    for n in sorted(chosen):
+      fact, question = facts[n], facts[n].by_rule[-1]
+      held.append((question, fact.span.text))
+      facts[n] = fact._replace(asked=tuple(
+          a for a in fact.asked if a.question != question))
+    return dataclasses.replace(self, facts=tuple(facts)), held
 
   def exam_share(self, questions: Sequence[Question]) -> float | None:
     """Share of exam answers that are verified spans (word F1 at least 1/2).

@@ -16,7 +16,7 @@ from sleepjax.seeding import loop
 from sleepjax.writing import asking, facts, gain, lines, rows, verification
 from sleepjax.writing.asking import AskConfig, Openings
 from sleepjax.writing.dreams import Coverage, Dream, DreamConfig, Dreamer
-from sleepjax.writing.facts import WritingConfig
+from sleepjax.writing.facts import Asked, Fact, Facts, WritingConfig
 from sleepjax.writing.spans import Span
 from tests.conftest import CONFIG
 
@@ -108,6 +108,20 @@ def test_every_sentence_says_what_was_asked_verified_and_given_up(told):
   assert told.coverage_by_rule == 1.0
   assert told.counts == Coverage(sentences=2, too_long=0, without_question=0,
                                  verified=2)
+
+
+def test_some_questions_are_held_out_of_facts_that_are_asked_otherwise():
+  asked = lambda *names: tuple(Asked(q, '', by_rule=True) for q in names)
+  span = lambda n: Span(f'answer {n}', 'phrase', n, 0)
+  told = Facts('', ('',) * 3, (
+      Fact(span(0), asked('a', 'b', 'c', 'd')), Fact(span(1), asked('e', 'f')),
+      Fact(span(2), (Asked('g', ''), *asked('h', 'i', 'j')))))
+  learnt, held = told.split(5)
+  assert held == [('d', 'answer 0'), ('j', 'answer 2')]
+  assert [f.by_rule for f in learnt.facts] == [
+      ['a', 'b', 'c'], ['e', 'f'], ['h', 'i']]
+  assert told.split(1)[1] == [('d', 'answer 0')]
+  assert told.split(0) == (told, []) and not Facts('', (), ()).split(3)[1]
 
 
 def test_shares_of_the_exam_and_of_right_answers(told):
