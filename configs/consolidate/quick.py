@@ -1,29 +1,24 @@
-"""The same sleep on a small budget: README's first command.
+"""What a document says in a few minutes: README's first command.
 
   python -m experiments.consolidate --config=configs/consolidate/quick.py \
       --document=sleepjax/data/text/lighthouse.txt \
       --questions=sleepjax/data/text/lighthouse_questions.json \
       --workdir=runs/lighthouse
+
+`facts.py` on a small budget; criterion and results stand there.
 """
 
 from ml_collections import ConfigDict
 
-from configs.consolidate import smollm2
+from configs.consolidate import facts
 
 
 def get_config() -> ConfigDict:
-  c = smollm2.get_config()
+  c = facts.get_config()
   c.sleep.unroll = False  # Compiles in a third of the time.
-  c.sleep.dreams.questions_per_opening = 2
-  c.sleep.dreams.answers_per_question = 1
-  c.sleep.dreams.recalls_per_sentence = 3
-  c.sleep.rehearsal_per_text = 2
-  c.sleep.seeding.steps = 60
-  c.sleep.dreaming.dreams = 8
-  c.sleep.dreaming.top_k = 2
-  c.sleep.dreaming.random = 1
-  c.sleep.dreaming.inner_steps = 2
-  c.sleep.dreaming.outer_steps = 2
+  c.sleep.memories = 0  # Contrasts alone are retained: nothing is to be written.
+  c.sleep.writing.ask.samples = 2
+  c.sleep.writing.ask.rounds = 1
   c.exam.drift_tokens = 512
-  c.exam.max_new_tokens = 16
+  c.exam.max_new_tokens = 12
   return c

@@ -80,6 +80,12 @@ class SleepConfig:
   dreaming_budget: Budget = Budget()
 
   @property
+  def first_layer(self) -> int:
+    """The first layer in which a sleep changes something."""
+    return min(self.slot_layers, default=0) if self.trained.endswith(
+        'slot') else 0
+
+  @property
   def reply_tokens(self) -> int:
     """What a prompt and its reply may take in context beside a document."""
     return self.dreams.prompt_tokens + self.dreams.completion_tokens

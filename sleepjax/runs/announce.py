@@ -1,5 +1,6 @@
 """What a run will cost, said before it begins and again once it is known."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -20,16 +21,20 @@ def seconds_of_a_sleep(config: ModelConfig, settings: SleepConfig) -> float:
 
   Model FLOPs of seeding, on prompts of half the allowed length, at the speed of
   bare products of the model's shape: neither writing, dreaming nor compiling
-  count.
+  count, nor layers below the first that learns. Where updates depend on how
+  much is written they are taken to be as few as can be.
   """
   s, d = settings.seeding, settings.dreams
   rows = s.rows + s.rehearsal_rows * bool(s.rehearsal) + (
       s.retention_rows * bool(s.retention))
   tokens = rows * (d.prompt_tokens // 2 + d.completion_tokens)
+  learning = dataclasses.replace(
+      config, num_layers=config.num_layers - settings.first_layer)
   forward = sum(product.flops for product in flops.forward_products(
-      config, tokens, tokens))
-  # The gradient goes back through all layers, and into none of their weights.
-  return s.steps * 2 * forward / _flops_a_second(config)
+      learning, tokens, tokens))
+  steps = s.for_rows(1).steps if s.epochs else s.steps
+  # The gradient goes back through those layers, and into none of their weights.
+  return steps * 2 * forward / _flops_a_second(config)
 
 
 def _flops_a_second(config):
