@@ -120,6 +120,17 @@ def levels():
 
 
 @pytest.fixture(scope='session')
+def kinds():
+  """(config, params) with a layer of each kind, norms behind what layers add,
+  GELU and slots."""
+  config = dataclasses.replace(
+      CONFIG, num_layers=3, layer_kinds=('window', 'unrotated', 'full'),
+      window=5, window_theta=100.0, mlp_activation='gelu', post_norms=True,
+      embed_scale=2.0, qk_norm=True, num_slots=2, slot_rank=4)
+  return config, random_params(config)
+
+
+@pytest.fixture(scope='session')
 def eight_tokens():
   """(config, params) of a model whose distributions can be counted out."""
   config = ModelConfig(

@@ -205,8 +205,11 @@ class Layers:
       changes.append(Gather(
           path, 0, tuple(source), std=config.embed_dim ** -0.5 * random,
           value=float(ones)))
+    kinds = config.layer_kinds and tuple(
+        'full' if i == NEW else config.layer_kinds[i] for i in source)
     return Expansion(dataclasses.replace(
-        config, num_layers=L + len(self.after)), tuple(changes))
+        config, num_layers=L + len(self.after), layer_kinds=kinds),
+        tuple(changes))
 
 
 def _paths(tree: Any, prefix: str):

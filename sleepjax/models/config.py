@@ -10,6 +10,7 @@ The parameter tree (a plain nested dict, layers stacked on the first axis):
 
   embed/table [V, D]
   layers/attn_norm/scale [L, D]
+  layers/{attn_post_norm,mlp_post_norm}/scale [L, D]                  post_norms
   layers/attn/{q [L, D, H, K], k [L, D, G, K], v [L, D, G, C], o [L, H, C, D]}
   layers/attn/{q_bias [L, H, K], k_bias [L, G, K], v_bias [L, G, C]}  qkv_bias
   layers/attn/{q_norm [L, K], k_norm [L, K]}                          qk_norm
@@ -32,6 +33,11 @@ import dataclasses
 # The matrices of one slot, by form; each is [D, R] but down, which is [R, D].
 SLOT_MATRICES = {'swiglu': ('gate', 'up', 'down'), 'silu': ('gate', 'down'),
                  'linear': ('up', 'down')}
+
+# What a layer's queries see: 'full', all keys before them; 'window', the last
+# `window` ones, by rotary angles of `window_theta`; 'unrotated', all of them,
+# without rotary embedding.
+LAYER_KINDS = ('full', 'window', 'unrotated')
 
 # What the forward pass of a layer keeps for its backward pass, by name.
 # 'none': all that differentiation asks for. 'full': the layer's input alone;
@@ -79,11 +85,17 @@ class ModelConfig:
   it is computed, not what: see `sleepjax.models.layout`, `REMAT_POLICIES` and
   `ops.attend`.
 
+  layer_kinds: of each layer one of `LAYER_KINDS`; () for 'full' in all.
+  window, window_theta: of the layers of that kind; their frequencies are not
+    scaled by `rope_scaling`.
+  mlp_activation: 'silu' or 'gelu' (approximated by tanh), of MLPs and slots.
+  post_norms: norms of what attention and the MLP, its slots included, add.
+  embed_scale: what embeddings are multiplied by; the head is not.
   value_dim: C, if it is not head_dim.
   qk_norm_eps: of the norms of queries and keys, if it is not rms_eps.
   slot_form: what a slot adds to its MLP's output, with x after the norm:
     'swiglu' (silu(x gate) ⊙ (x up)) down, 'silu' silu(x gate) down, 'linear'
-    (x up) down.
+    (x up) down; with the activation of the MLP in place of silu.
   slot_routing: 'none', every open slot counts in full, or 'sigmoid', slot n
     counts 2σ(x · router_n) times; the dense MLP is always on.
   slot_top_k: of a routed pool, how many open slots a token uses; 0 for all.
@@ -105,6 +117,12 @@ class ModelConfig:
   tie_embeddings: bool = True
   qkv_bias: bool = False
   qk_norm: bool = False
+  layer_kinds: tuple[str, ...] = ()
+  window: int = 0
+  window_theta: float = 10_000.0
+  mlp_activation: str = 'silu'
+  post_norms: bool = False
+  embed_scale: float = 1.0
   num_slots: int = 0
   slot_rank: int = 0
   value_dim: int | None = None
@@ -121,7 +139,8 @@ class ModelConfig:
   attention_queries: int = 0
 
   def __post_init__(self):
-    for name in ('level_dims', 'level_slots'):  # Lists, if read from JSON.
+    # Lists, if read from JSON.
+    for name in ('layer_kinds', 'level_dims', 'level_slots'):
       object.__setattr__(self, name, tuple(getattr(self, name)))
     if self.num_kv_heads < 1 or self.num_heads % self.num_kv_heads:
       raise ValueError(
@@ -142,6 +161,17 @@ class ModelConfig:
     if self.remat not in REMAT_POLICIES:
       raise ValueError(f'remat={self.remat!r} must be one of '
                        f'{", ".join(REMAT_POLICIES)}.')
+    if self.mlp_activation not in ('silu', 'gelu'):
+      raise ValueError(
+          f"mlp_activation={self.mlp_activation!r} must be 'silu' or 'gelu'.")
+    if (len(self.layer_kinds) not in (0, self.num_layers)
+        or not set(self.layer_kinds) <= set(LAYER_KINDS)):
+      raise ValueError(
+          f'layer_kinds={self.layer_kinds} must name one of '
+          f'{", ".join(LAYER_KINDS)} for each of the {self.num_layers} layers.')
+    if 'window' in self.layer_kinds and self.window < 1:
+      raise ValueError(
+          f'window={self.window} must be positive: layer_kinds has windows.')
     if self.slot_form not in SLOT_MATRICES:
       raise ValueError(
           f'slot_form={self.slot_form!r} must be one of '
@@ -161,6 +191,12 @@ class ModelConfig:
       raise ValueError(
           f'level_slots={self.level_slots} must name one number for each of '
           f'the {len(self.level_dims)} extra levels of level_dims.')
+
+  @property
+  def kinds(self) -> tuple[str, ...]:
+    """Those of `LAYER_KINDS` that layers have, in their order there."""
+    return tuple(kind for kind in LAYER_KINDS
+                 if kind in (self.layer_kinds or ('full',)))
 
   @property
   def num_levels(self) -> int:

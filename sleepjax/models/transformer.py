@@ -18,7 +18,8 @@ from flax import linen as nn
 
 from sleepjax.mesh import activations
 from sleepjax.models import ops
-from sleepjax.models.config import SLOT_MATRICES, ModelConfig
+from sleepjax.models.config import ModelConfig
+from sleepjax.models.feed_forward import Level, Mlp, Norm, Slots, kernel
 
 
 class Segment(NamedTuple):
@@ -38,13 +39,6 @@ class Segment(NamedTuple):
     return self.mask.sum(-1, dtype=jnp.int32)
 
 
-def _kernel(module, name, shape, fan_in, split=None):
-  """A weight, brought together on a mesh but for its axis `split`."""
-  w = module.param(
-      name, nn.initializers.normal(fan_in ** -0.5), shape, jnp.float32)
-  return activations.gathered(w, split)
-
-
 def level_name(config: ModelConfig, level: int) -> str | None:
   """Where an MLP level's mlp, norm and slots are; None for the layer itself.
 
@@ -54,16 +48,6 @@ def level_name(config: ModelConfig, level: int) -> str | None:
   """
   level = range(config.num_levels)[level]
   return None if level == len(config.level_dims) else f'level_{level}'
-
-
-class Norm(nn.Module):
-  config: ModelConfig
-
-  @nn.compact
-  def __call__(self, x):
-    scale = self.param(
-        'scale', nn.initializers.ones, (self.config.embed_dim,), jnp.float32)
-    return ops.rms_norm(x, scale, self.config.rms_eps)
 
 
 class Attention(nn.Module):
@@ -79,13 +63,13 @@ class Attention(nn.Module):
         x_BxTxD, w.reshape(D, -1), c.matmul_dtype)
     if c.cpu_layout:
       qkv = ops.matmul(
-          x_BxTxD, _kernel(self, 'qkv', (H * K + G * K + G * C, D), D),
+          x_BxTxD, kernel(self, 'qkv', (H * K + G * K + G * C, D), D),
           c.matmul_dtype, True)
       q, k, v = jnp.split(qkv, [H * K, H * K + G * K], axis=-1)
     else:
-      q = project(_kernel(self, 'q', (D, H, K), D, 1))
-      k = project(_kernel(self, 'k', (D, G, K), D, 1))
-      v = project(_kernel(self, 'v', (D, G, C), D, 1))
+      q = project(kernel(self, 'q', (D, H, K), D, 1))
+      k = project(kernel(self, 'k', (D, G, K), D, 1))
+      v = project(kernel(self, 'v', (D, G, C), D, 1))
     q, k, v = (activations.by_head(part.reshape(B, T, -1, size))
                for part, size in ((q, K), (k, K), (v, C)))
     if c.qkv_bias:
@@ -105,116 +89,10 @@ class Attention(nn.Module):
                      c.attention_queries)
     out = out.reshape(B, T, H * C)
     if c.cpu_layout:
-      o = _kernel(self, 'out', (D, H * C), H * C, 1)
+      o = kernel(self, 'out', (D, H * C), H * C, 1)
       return ops.matmul(out, o, c.matmul_dtype, True), (k, v)
-    o = _kernel(self, 'o', (H, C, D), H * C, 0)
+    o = kernel(self, 'o', (H, C, D), H * C, 0)
     return ops.matmul(out, o.reshape(H * C, D), c.matmul_dtype), (k, v)
-
-
-class Mlp(nn.Module):
-  config: ModelConfig
-  down_init: nn.initializers.Initializer | None = None
-
-  @nn.compact
-  def __call__(self, x):
-    c = self.config
-    D, F = c.embed_dim, c.mlp_dim
-    if c.cpu_layout:
-      gate_up = ops.matmul(
-          x, _kernel(self, 'gate_up', (2 * F, D), D), c.matmul_dtype, True)
-      gate, up = jnp.split(gate_up, 2, axis=-1)
-    else:
-      gate = ops.matmul(
-          x, _kernel(self, 'gate', (D, F), D, 1), c.matmul_dtype)
-      up = ops.matmul(
-          x, _kernel(self, 'up', (D, F), D, 1), c.matmul_dtype)
-    gate, up = activations.by_unit(gate), activations.by_unit(up)
-    hidden = jax.nn.silu(gate) * up
-    if c.cpu_layout:
-      out = _kernel(self, 'out', (D, F), F, 1)
-      return ops.matmul(hidden, out, c.matmul_dtype, True)
-    down_init = self.down_init or nn.initializers.normal(F ** -0.5)
-    down = activations.gathered(
-        self.param('down', down_init, (F, D), jnp.float32), 0)
-    return ops.matmul(hidden, down, c.matmul_dtype)
-
-
-class Slots(nn.Module):
-  """y = Σ_n open_n · g_n(x) · slot_n(x), the grown part of an MLP.
-
-  With `slot_form` 'swiglu', slot_n(x) = (silu(x A_n) ⊙ (x U_n)) B_n: N slots of
-  rank R are N·R more hidden units of the block's own MLP. Without routing g is
-  1. A closed slot contributes exactly zero and receives exactly zero gradient.
-
-  Parameters may hold `extra` [B, N], bool: slots that a row of the batch uses
-  besides, see `layout.with_extra_slots`. Routing then chooses them too; where
-  all open ones are used anyway, they count twice.
-  """
-
-  config: ModelConfig
-  num_slots: int
-
-  @nn.compact
-  def __call__(self, x):
-    c = self.config
-    N, D, R = self.num_slots, c.embed_dim, c.slot_rank
-    # The units of all slots are one axis: slot by slot, as they are stored. On
-    # a mesh that splits R the first of all, then the second: so it stays split.
-    split = activations.splits_units()
-    columns = (1, 2, 0) if split else (1, 0, 2)
-    of_units = lambda of_slots: (
-        jnp.tile(of_slots, R) if split else jnp.repeat(of_slots, R, axis=-1))
-    wide = lambda name: ops.matmul(
-        x, _kernel(self, name, (N, D, R), D, 2).transpose(columns).reshape(
-            D, N * R), c.matmul_dtype)
-    matrices, hidden = SLOT_MATRICES[c.slot_form], 1.0
-    if 'gate' in matrices:
-      hidden *= jax.nn.silu(wide('gate'))
-    if 'up' in matrices:
-      hidden *= wide('up')
-    down = activations.gathered(self.param(
-        'down', nn.initializers.zeros, (N, R, D), jnp.float32), 1)
-    opened = self.param('open', nn.initializers.zeros, (N,), jnp.bool_)
-    extra = None
-    if self.has_variable('params', 'extra'):
-      extra = self.get_variable('params', 'extra')[:, None] & opened
-      if not (c.slot_routing == 'sigmoid' and 0 < c.slot_top_k < N):
-        hidden *= of_units(1.0 + extra.astype(jnp.float32))
-    if c.slot_routing == 'sigmoid':
-      router = self.param('router', nn.initializers.zeros, (N, D), jnp.float32)
-      gates = 2 * jax.nn.sigmoid(ops.matmul(x, router.T, c.matmul_dtype))
-      opened = jnp.broadcast_to(opened, gates.shape)
-      if 0 < c.slot_top_k < N:
-        among = jnp.where(opened, gates, -1.0)
-        _, best = jax.lax.top_k(among, c.slot_top_k)
-        opened &= jax.nn.one_hot(best, N, dtype=jnp.bool_).any(-2)
-        if extra is not None:
-          opened |= extra
-      hidden *= of_units(gates)
-    hidden = jnp.where(of_units(opened), hidden, 0.0)
-    rows = down.transpose(1, 0, 2) if split else down
-    return ops.matmul(hidden, rows.reshape(N * R, D), c.matmul_dtype)
-
-
-class Level(nn.Module):
-  """y = MLP(norm(x)) + slots(norm(x)): an extra level, zero at birth.
-
-  Its weights learn while the model is awake: they are the same in every layout.
-  """
-
-  config: ModelConfig
-  level: int
-
-  @nn.compact
-  def __call__(self, x):
-    c = self.config
-    own = dataclasses.replace(
-        c, mlp_dim=c.level_dims[self.level], cpu_layout=False)
-    x = Norm(c, name='norm')(x)
-    out = Mlp(own, nn.initializers.zeros, name='mlp')(x)
-    if c.slots_of(self.level):
-      out += Slots(c, c.slots_of(self.level), name='slots')(x)
-    return out
 
 
 class Block(nn.Module):
@@ -223,11 +101,14 @@ class Block(nn.Module):
   config: ModelConfig
 
   @nn.compact
-  def __call__(self, x, angles, causal, masks, memory_kv):
+  def __call__(self, x, views, kind, memory_kv):
     c = self.config
+    angles, causal, masks = _view_of(views, kind)
     memory = [(k, v, m) for (k, v), m in zip(memory_kv, masks, strict=True)]
     attended, kv = Attention(c, name='attn')(
         Norm(c, name='attn_norm')(x), angles, causal, memory)
+    if c.post_norms:
+      attended = Norm(c, name='attn_post_norm')(attended)
     x = activations.by_row(x + attended)
     for level in range(len(c.level_dims)):
       x += Level(c, level, name=level_name(c, level))(x)
@@ -235,7 +116,51 @@ class Block(nn.Module):
     out = Mlp(c, name='mlp')(normed)
     if c.num_slots:
       out += Slots(c, c.num_slots, name='slots')(normed)
+    if c.post_norms:
+      out = Norm(c, name='mlp_post_norm')(out)
     return activations.by_row(x + out), kv
+
+
+def _views(config: ModelConfig, positions, causal, segments):
+  """[(angles, causal, masks)] of each kind of layer: how its queries are turned
+  and which keys they may read, among those at hand and in each segment."""
+  views = []
+  for kind in config.kinds:
+    theta, scaling = config.rope_theta, config.rope_scaling
+    if kind == 'window':
+      theta, scaling = config.window_theta, None
+    frequencies = ops.rope_frequencies(config.head_dim, theta, scaling)
+    if kind == 'unrotated':
+      frequencies = jnp.zeros_like(frequencies)
+    angles = ops.rotation(positions, frequencies, branch=config.cpu_layout)
+    masks, readable = [s.mask[:, None, :] for s in segments], causal
+    if kind == 'window':
+      near = lambda keys: (
+          positions[:, :, None] - keys[:, None, :] < config.window)
+      readable = causal & near(positions)
+      masks = [mask & near(keys) for mask, keys in zip(
+          masks, _key_positions(segments), strict=True)]
+    views.append((angles, readable, masks))
+  return views
+
+
+def _key_positions(segments):
+  """[B, S] of each segment: real tokens are counted, after those before."""
+  before = 0
+  for segment in segments:
+    yield before + jnp.cumsum(segment.mask, axis=1, dtype=jnp.int32) - 1
+    before += segment.length()[:, None]
+
+
+def _view_of(views, kind):
+  """The view of one kind of layer, by its place; None where there is one."""
+  if kind is None:
+    return views[0]
+  view = views[0]
+  for i, other in enumerate(views[1:], start=1):
+    view = jax.tree.map(
+        lambda new, old, i=i: jnp.where(kind == i, new, old), other, view)
+  return view
 
 
 def _block(config: ModelConfig):
@@ -263,22 +188,24 @@ class Decoder(nn.Module):
       table = self.param('embed', lambda key: {'table': nn.initializers.normal(
           0.02)(key, (c.vocab_size, c.embed_dim), jnp.float32)})['table']
       x = jnp.take(table, x, axis=0).astype(jnp.float32)
+      if c.embed_scale != 1.0:
+        x *= c.embed_scale
     x = activations.by_row(x)
-    angles = ops.rotation(positions, ops.rope_frequencies(
-        c.head_dim, c.rope_theta, c.rope_scaling), branch=c.cpu_layout)
-    masks = [s.mask[:, None, :] for s in segments]
+    views = _views(c, positions, causal, segments)
+    kinds = [c.kinds.index(k) for k in c.layer_kinds] or [0] * c.num_layers
     memory_kv = [(s.k, s.v) for s in segments]
     if c.scan_layers:
       layers = nn.scan(
           _block(c), variable_axes={'params': 0}, split_rngs={'params': True},
-          in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
-          length=c.num_layers)(c, name='layers')
-      x, (k, v) = layers(x, angles, causal, masks, memory_kv)
+          in_axes=(nn.broadcast, 0, 0), length=c.num_layers)(c, name='layers')
+      kinds = jnp.array(kinds, jnp.int32) if len(views) > 1 else None
+      x, (k, v) = layers(x, views, kinds, memory_kv)
     else:
       new = []
       for i in range(c.num_layers):
         x, kv = _block(c)(c, name=f'layer_{i}')(
-            x, angles, causal, masks, [(k[i], v[i]) for k, v in memory_kv])
+            x, [views[kinds[i]]], None,
+            [(k[i], v[i]) for k, v in memory_kv])
         new.append(kv)
       k, v = (tuple(part) for part in zip(*new, strict=True))
     if self.norm:

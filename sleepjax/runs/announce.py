@@ -29,7 +29,8 @@ def seconds_of_a_sleep(config: ModelConfig, settings: SleepConfig) -> float:
       s.retention_rows * bool(s.retention))
   tokens = rows * (d.prompt_tokens // 2 + d.completion_tokens)
   learning = dataclasses.replace(
-      config, num_layers=config.num_layers - settings.first_layer)
+      config, num_layers=config.num_layers - settings.first_layer,
+      layer_kinds=config.layer_kinds[settings.first_layer:])
   forward = sum(product.flops for product in flops.forward_products(
       learning, tokens, tokens))
   steps = s.for_rows(1).steps if s.epochs else s.steps

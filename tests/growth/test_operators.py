@@ -2,6 +2,7 @@
 gradients in the entries that were there."""
 
 import dataclasses
+import functools
 import re
 
 import jax
@@ -37,7 +38,6 @@ OPERATORS = [
     SplitGroups(2), ValueDim(10), Layers((-1, 0, 1, 1)), HiddenWidth(40),
     HiddenWidth(64, how='duplicate'), AppendSlot(4),
     AppendSlot(4, opened=False)]
-MODELS = ['every_part', 'levels']
 
 
 def grown(model, operator):
@@ -66,18 +66,23 @@ def loss_gradient(config, params):
 
 @pytest.fixture(scope='module')
 def measured(request):
-  """{name: (model, logits, gradient)} before growth."""
-  return {name: (request.getfixturevalue(name), *loss_gradient(
-      *request.getfixturevalue(name))) for name in MODELS}
+  """name -> (model, logits, gradient) before growth."""
+  @functools.cache
+  def of(name):
+    model = request.getfixturevalue(name)
+    return model, *loss_gradient(*model)
+
+  return of
 
 
 @pytest.mark.parametrize('name', [
-    'every_part', pytest.param('levels', marks=pytest.mark.slow)])
+    'every_part', pytest.param('levels', marks=pytest.mark.slow),
+    pytest.param('kinds', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('operator', OPERATORS, ids=str)
 def test_parity_and_gradients(operator, name, measured):
   if name == 'levels' and operator == AppendSlot(4):
     pytest.skip('refused: see test_a_newborn_slot_may_not_displace_others')
-  model, want, gradient = measured[name]
+  model, want, gradient = measured(name)
   step, params = grown(model, operator)
   assert transformer.parameter_count(params) > transformer.parameter_count(
       model[1])

@@ -20,7 +20,7 @@ TOKENS = np.random.default_rng(0).integers(0, 61, (B, T))
 
 @pytest.fixture(scope='module', params=[
     'every_part scanned', 'every_part unrolled', 'levels scanned',
-    'levels unrolled'])
+    'levels unrolled', 'kinds scanned', 'kinds unrolled'])
 def model(request):
   """(config, params) in each layout, in float32."""
   name, way = request.param.split()
@@ -153,6 +153,35 @@ def test_padded_segment_equals_none(model, whole):
   assert_close(hidden, whole[:, 5:])
 
 
+def test_what_each_kind_of_layer_sees(kinds):
+  """One layer: what is out of the window, and where a text begins."""
+  def outputs(kind, tokens, before=()):
+    config, params = kinds
+    config = dataclasses.replace(
+        config, num_layers=1, layer_kinds=(kind,),
+        window=config.window * (kind == 'window'))
+    params = {**params, 'layers': jax.tree.map(
+        lambda leaf: leaf[:1], params['layers'])}
+    segments = (read(config, params, before)[1],) if len(before) else ()
+    return np.asarray(read(config, params, tokens, None, segments)[0])
+
+  changed = TOKENS.copy()
+  changed[:, 6] = (changed[:, 6] + 1) % 61
+  for kind, last in (('window', 10), ('full', 11), ('unrotated', 11)):
+    moved = np.abs(outputs(kind, TOKENS) - outputs(kind, changed)).max((0, 2))
+    # The fifth token from the sixth on is the last that a window has.
+    assert np.flatnonzero(moved > 1e-6).tolist() == [*range(6, last + 1)]
+    # The same by keys in a segment.
+    split = [outputs(kind, t[:, 8:], t[:, :8]) for t in (TOKENS, changed)]
+    moved = np.abs(split[0] - split[1]).max((0, 2))
+    assert np.flatnonzero(moved > 1e-6).tolist() == [*range(last - 7)]
+  # Without rotation the order of what came before does not matter.
+  turned = np.concatenate([TOKENS[:, 10::-1], TOKENS[:, 11:]], axis=1)
+  last = lambda kind, tokens: outputs(kind, tokens)[:, -1]
+  assert_close(last('unrotated', turned), last('unrotated', TOKENS))
+  assert np.abs(last('full', turned) - last('full', TOKENS)).max() > 0.01
+
+
 def test_later_tokens_are_not_seen(model, whole):
   changed = TOKENS.copy()
   changed[:, 6] = (changed[:, 6] + 1) % 61
@@ -210,6 +239,10 @@ def test_bfloat16_is_close(every_part, unroll):
     ('num_kv_heads', 3, 'num_heads=4 must be a multiple of num_kv_heads=3'),
     ('num_kv_heads', 0, 'num_heads=4 must be a multiple of num_kv_heads=0'),
     ('head_dim', 7, 'head_dim=7 must be even'),
+    ('mlp_activation', 'relu', "mlp_activation='relu' must be 'silu' or"),
+    ('layer_kinds', ('full',), 'for each of the 2 layers'),
+    ('layer_kinds', ('full', 'odd'), 'one of full, window, unrotated'),
+    ('layer_kinds', ('full', 'window'), 'window=0 must be positive'),
     ('matmul_dtype', 'int8', "matmul_dtype='int8' must be 'float32' or"),
     ('remat', 'some', "remat='some' must be one of none, full")])
 def test_config_refuses(plain, field, value, message):

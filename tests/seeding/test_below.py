@@ -24,10 +24,11 @@ SETTINGS = SeedingConfig(
 
 
 @pytest.mark.parametrize('unroll', [False, True])
-@pytest.mark.parametrize('head', [None, HEAD])
-def test_a_cut_model_is_the_whole_one(every_part, unroll, head):
+@pytest.mark.parametrize('name, head', [
+    ('every_part', None), ('every_part', HEAD), ('kinds', HEAD)])
+def test_a_cut_model_is_the_whole_one(name, unroll, head, request):
   config, params = layout.for_compute(
-      *every_part, matmul_dtype='float32', unroll=unroll)
+      *request.getfixturevalue(name), matmul_dtype='float32', unroll=unroll)
   rows = rows_lib.rows_of(PROMPTS, COMPLETIONS)
   segments = () if head is None else (transformer.hidden_states(
       config, params, np.array([head]))[1],)
