@@ -33,6 +33,7 @@ from sleepjax.errors import UserError
 from sleepjax.models import export, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.training import checkpoints
+from tests import gguf_files
 
 TIME_LIMIT = 20  # Seconds; a case takes milliseconds on an idle machine.
 MEMORY_LIMIT = 512 * 2**20  # Bytes; the files have some tens of kB.
@@ -59,19 +60,14 @@ def _tokenizer():
 
 
 def write_gguf_model(path: pathlib.Path, metadata=()) -> None:
-  """A file with its tokenizer; metadata as `test_gguf.write_gguf` takes it."""
-  from tests.models.test_gguf import write_gguf
+  """A file with its tokenizer; metadata as `write_gguf` takes it."""
   tokenizer = _tokenizer()
-  vocabulary = tokenizer.backend.get_vocab()
-  tokens = sorted(vocabulary, key=vocabulary.get)
+  ids = tokenizer.backend.get_vocab()
   merges = json.loads(tokenizer.backend.to_str())['model']['merges']
-  write_gguf(path, CONFIG, parameters(CONFIG), [
-      ('add_tokenizer_model', 'gpt2'), ('add_tokenizer_pre', 'smollm'),
-      ('add_token_list', tokens),
-      ('add_token_merges', [' '.join(merge) for merge in merges]),
-      ('add_token_types', [3] + [1] * (len(tokens) - 1)),
-      ('add_eos_token_id', 0), ('add_chat_template', tokenizer.chat_template),
-      *metadata])
+  gguf_files.write_gguf(path, CONFIG, parameters(CONFIG), [
+      *gguf_files.vocabulary(
+          sorted(ids, key=ids.get), merges, 'gpt2', 'smollm', 0,
+          add_chat_template=tokenizer.chat_template), *metadata])
 
 
 def write_originals(folder: pathlib.Path) -> None:

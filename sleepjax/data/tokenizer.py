@@ -10,16 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from sleepjax.data import chat_templates, model_files, special_tokens
+from sleepjax.data import (
+    chat_templates,
+    gguf_tokenizer,
+    model_files,
+    special_tokens,
+)
 from sleepjax.data.chat_templates import PLAIN_TEMPLATE
 from sleepjax.data.unicode_text import whole_characters
 from sleepjax.errors import UserError
 
 _MOST_TOKENS = 2**31  # Ids are int32.
-# Types of tokens in GGUF files. What is unused has a name that no text means.
-_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5
 _MARK = '\u241f'  # Never in a real conversation.
 
 
@@ -95,8 +98,8 @@ class Tokenizer:
                 enable_thinking: bool = False) -> 'Tokenizer':
     """Builds the tokenizer that a GGUF file describes.
 
-    Only the splitting rule of SmolLM2 (single digits, then GPT-2 words) is
-    known; other models bring their tokenizer.json.
+    SentencePiece's and the rules of SmolLM2, Llama 3, Qwen2.5 and Qwen3 are
+    known (`gguf_tokenizer`); other models bring their tokenizer.json.
 
     Args:
       source: a path, or a file that is already open.
@@ -109,46 +112,11 @@ class Tokenizer:
     file = source
     if not isinstance(file, model_files.GgufFile):
       file = model_files.open_gguf(source)
-    kind = (file.need('tokenizer.ggml.model', str),
-            file.need('tokenizer.ggml.pre', str))
-    if kind != ('gpt2', 'smollm'):
-      raise UserError(
-          f'{file.path}: tokenizer {"/".join(kind)} is not supported from '
-          'GGUF; expected gpt2/smollm. Load the Hugging Face folder of this '
-          'model.')
-    tokens = file.need('tokenizer.ggml.tokens', list)
-    merges = file.need('tokenizer.ggml.merges', list)
-    types = file.need('tokenizer.ggml.token_type', list)
-    ids = {key: file.metadata.get(f'tokenizer.ggml.{key}_token_id')
-           for key in ('bos', 'eos', 'unknown', 'padding', 'eot', 'eom')}
-    ids = {key: index for key, index in ids.items()
-           if type(index) is int and 0 <= index < min(len(tokens), len(types))
-           and types[index] != _UNUSED}
     with _library_errors(f'{file.path}: its vocabulary is damaged'):
-      backend = tokenizers.Tokenizer(models.BPE(
-          vocab={token: i for i, token in enumerate(tokens)
-                 if types[i] != _UNUSED},
-          merges=[tuple(merge.split(' ')) for merge in merges]))
-      backend.pre_tokenizer = pre_tokenizers.Sequence([
-          pre_tokenizers.Digits(individual_digits=True),
-          pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
-      backend.decoder = decoders.ByteLevel()
-      backend.add_tokens([
-          tokenizers.AddedToken(
-              token, normalized=False, special=kind != _USER_DEFINED)
-          for token, kind in zip(tokens, types, strict=True)
-          if kind in (_UNKNOWN, _CONTROL, _USER_DEFINED)])
-      if file.metadata.get('tokenizer.ggml.add_bos_token') and 'bos' in ids:
-        start = tokens[ids['bos']]
-        backend.post_processor = processors.TemplateProcessing(
-            single=[start, '$A'], special_tokens=[(start, ids['bos'])])
-    roles = {role: tokens[ids[key]] for role, key in (
-        ('bos_token', 'bos'), ('eos_token', 'eos'), ('unk_token', 'unknown'),
-        ('pad_token', 'padding')) if key in ids}
-    template = file.metadata.get('tokenizer.chat_template', PLAIN_TEMPLATE)
+      backend = gguf_tokenizer.backend(file)
     return _finished(
-        backend, template, roles,
-        [ids[key] for key in ('eot', 'eom') if key in ids], str(file.path),
+        backend, file.metadata.get('tokenizer.chat_template', PLAIN_TEMPLATE),
+        gguf_tokenizer.roles(file), gguf_tokenizer.ends(file), str(file.path),
         enable_thinking)
 
   @classmethod

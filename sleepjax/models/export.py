@@ -1,5 +1,6 @@
 """Models as Hugging Face folders that transformers and servers load."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -10,7 +11,7 @@ import safetensors.numpy
 from sleepjax.data import files
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
-from sleepjax.models import hf
+from sleepjax.models import hf, hf_config
 from sleepjax.models.config import ModelConfig
 
 
@@ -26,7 +27,7 @@ def check_exportable(config: ModelConfig) -> None:
   """
   if config.num_slots:
     check_foldable(config)
-  hf_config(config)
+  config_json(config)
 
 
 def check_foldable(config: ModelConfig) -> None:
@@ -45,23 +46,17 @@ def check_foldable(config: ModelConfig) -> None:
         "into a SwiGLU MLP; train them with slot_form='swiglu' to export them.")
 
 
-def hf_config(config: ModelConfig) -> dict:
-  """The contents of config.json; `hf.config_from_hf` is the inverse.
+def config_json(config: ModelConfig) -> dict:
+  """The contents of config.json; `hf_config.config_from_hf` is the inverse.
 
   Raises:
     UserError: no supported family has this architecture.
   """
-  features = {'qkv_bias': config.qkv_bias, 'qk_norm': config.qk_norm}
-  families = [name for name, wanted in hf.FAMILIES.items()
-              if features == {**dict.fromkeys(features, False), **wanted}]
-  if not families:
-    raise UserError(
-        f'no Hugging Face family has qkv_bias={config.qkv_bias} with '
-        f'qk_norm={config.qk_norm}: expected one of {", ".join(hf.FAMILIES)}.')
-  family = families[0]
+  family = _family_of(config)
   _check_expressible(config, family)
   settings = {
-      'architectures': [family], 'model_type': hf.MODEL_TYPES[family],
+      'architectures': [family],
+      'model_type': hf_config.FAMILIES[family].model_type,
       'vocab_size': config.vocab_size, 'hidden_size': config.embed_dim,
       'intermediate_size': config.mlp_dim,
       'num_hidden_layers': config.num_layers,
@@ -73,17 +68,54 @@ def hf_config(config: ModelConfig) -> dict:
       'attention_bias': False, 'mlp_bias': False, 'torch_dtype': 'float32'}
   if config.rope_scaling is not None:
     settings['rope_scaling'] = _rope_settings(config.rope_scaling)
+  if family == 'SmolLM3ForCausalLM':
+    settings['no_rope_layers'] = [
+        int(kind != 'unrotated') for kind in config.layer_kinds]
+  if family == 'Gemma3ForCausalLM':
+    del settings['mlp_bias'], settings['hidden_act']
+    settings |= {
+        'hidden_activation': 'gelu_pytorch_tanh',
+        'query_pre_attn_scalar': config.head_dim,
+        'rope_local_base_freq': config.window_theta,
+        'sliding_window': config.window or config.max_context,
+        'layer_types': [
+            'sliding_attention' if kind == 'window' else 'full_attention'
+            for kind in config.layer_kinds or ['full'] * config.num_layers]}
   return settings
+
+
+def _family_of(config):
+  """The class of transformers that computes this."""
+  fixed = ('qkv_bias', 'qk_norm', 'mlp_activation', 'post_norms')
+  plain = {field.name: field.default for field in dataclasses.fields(config)}
+  have = {name: getattr(config, name) for name in fixed}
+  kinds = set(config.kinds) - {'full'}
+  for name, family in hf_config.FAMILIES.items():
+    wanted = {key: family.features.get(key, plain[key]) for key in fixed}
+    scale, own = 1.0, set()
+    if name == 'Gemma3ForCausalLM':
+      scale, own = config.embed_dim ** 0.5, {'window'}
+    if name == 'SmolLM3ForCausalLM':
+      own = {'unrotated'}
+    if have == wanted and kinds <= own and config.embed_scale == scale:
+      return name
+  have |= {'embed_scale': config.embed_scale, 'layer kinds': config.kinds}
+  raise UserError(
+      'no Hugging Face family has '
+      f'{", ".join(f"{key}={value}" for key, value in have.items())}: expected '
+      f'what one of {", ".join(hf_config.FAMILIES)} has.')
 
 
 def _check_expressible(config, family):
   """Refuses what no Hugging Face family computes."""
   K = config.head_dim
-  if family == 'LlamaForCausalLM' and config.embed_dim % config.num_heads:
+  if (family in ('LlamaForCausalLM', 'Gemma3ForCausalLM')
+      and config.embed_dim % config.num_heads):
     raise UserError(
         f'embed_dim={config.embed_dim} is no multiple of num_heads='
-        f'{config.num_heads}: transformers refuses such a Llama. Give each '
-        'group more query heads, or the model more hidden units.')
+        f'{config.num_heads}: transformers refuses such a '
+        f'{family.removesuffix("ForCausalLM")}. Give each group more query '
+        'heads, or the model more hidden units.')
   if config.value_dim not in (None, K):
     raise UserError(
         f'value_dim={config.value_dim} differs from head_dim={K}: no Hugging '
@@ -137,7 +169,7 @@ def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,
       architecture.
   """
   folder = check_new_folder(folder)
-  settings = hf_config(config)
+  settings = config_json(config)
   tensors = hf.to_hf_tensors(config, params)
   part = folder.with_name(folder.name + '.part')
   shutil.rmtree(part, ignore_errors=True)

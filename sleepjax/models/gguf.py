@@ -1,4 +1,7 @@
-"""Llama-architecture models from GGUF files."""
+"""Models from GGUF files: of the architectures `FAMILIES`.
+
+Tensors of any type that the gguf package dequantises become float32.
+"""
 
 import os
 
@@ -8,14 +11,28 @@ from jax.sharding import Mesh
 
 from sleepjax.data import model_files
 from sleepjax.errors import UserError
-from sleepjax.models import hf, weight_map
+from sleepjax.models import hf_config, ops, weight_map
 from sleepjax.models.config import ModelConfig, RopeScaling
 
-_ADVICE = {name: f'Load its Hugging Face folder: {family} is supported.'
-           for name, family in (('qwen2', 'Qwen2ForCausalLM'),
-                                ('qwen3', 'Qwen3ForCausalLM'))}
+# Fields of ModelConfig that an architecture has.
+FAMILIES = {
+    'llama': {}, 'qwen2': {'qkv_bias': True}, 'qwen3': {'qk_norm': True},
+    'smollm3': {},
+    'gemma3': {'qk_norm': True, 'mlp_activation': 'gelu', 'post_norms': True}}
+# These rotate neighbours, see `half_rotation_rows`; the others halves, as we.
+_ROTATE_NEIGHBOURS = ('llama', 'smollm3')
+# What the files leave to the program: every fourth layer of SmolLM3 is not
+# rotated, every sixth of Gemma 3 has no window, whose rotary base is this.
+_UNROTATED_EVERY, _FULL_EVERY, _WINDOW_THETA = 4, 6, 10_000.0
+_GEMMA_27B_LAYERS = 62  # Whose scores are scaled otherwise.
 
-# Keys under 'llama.' that `config_from_gguf` reads.
+# The settings of Llama 3's scaling that all of its versions share.
+_LLAMA3 = {'low_freq_factor': 1.0, 'high_freq_factor': 4.0,
+           'original_max_context': 8192}
+
+_DIVISORS = 'rope_freqs.weight'
+
+# Keys under 'llama.' and the like that `config_from_gguf` reads.
 _COMPUTED = {
     'context_length', 'embedding_length', 'block_count', 'feed_forward_length',
     'attention.head_count', 'attention.head_count_kv', 'attention.key_length',
@@ -27,7 +44,7 @@ _EXPERTS = (
     'expert_weights_norm', 'expert_gating_func', 'interleave_moe_layer_step',
     'moe_every_n_layers', 'leading_dense_block_count')
 
-# The other keys under 'llama.', and the values by which they change nothing;
+# The other keys there, and the values by which they change nothing;
 # None where no value does. What is not here is refused.
 _NEUTRAL = {
     'vocab_size': None, 'tensor_data_layout': None, 'pooling_type': None,
@@ -73,6 +90,7 @@ def load_gguf(
   if not isinstance(file, model_files.GgufFile):
     file = model_files.open_gguf(source)
   config = config_from_gguf(file)
+  architecture = file.metadata['general.architecture']
   tensors = {t.name: t for t in file.reader.tensors}
 
   def read(name, weight):
@@ -84,12 +102,13 @@ def load_gguf(
           f'{file.path}: tensor {name} is stored as '
           f'{tensor.tensor_type.name}, which cannot be dequantised here. Use '
           'a file of type F16, Q8_0, Q4_K or the like.') from e
-    if weight.rotated:
+    if weight.rotated and architecture in _ROTATE_NEIGHBOURS:
       array = half_rotation_rows(array, config.head_dim)
     return weight_map.finite_float32(array, name, file.path)
 
   params = weight_map.stacked_params(
-      config, {name: _shape(t) for name, t in tensors.items()}, read,
+      config, {name: _shape(t) for name, t in tensors.items()
+               if name != _DIVISORS}, read,
       names='gguf', where=str(file.path), mesh=mesh)
   return config, params
 
@@ -98,7 +117,7 @@ def config_from_gguf(file: model_files.GgufFile) -> ModelConfig:
   """Reads the architecture from the metadata of an open file.
 
   Raises:
-    UserError: not a Llama, or a Llama with parts that we do not compute.
+    UserError: another architecture, or one with parts that we do not compute.
   """
   kind = file.metadata.get('general.type', 'model')
   if kind != 'model':
@@ -106,61 +125,84 @@ def config_from_gguf(file: model_files.GgufFile) -> ModelConfig:
         f'{file.path}: general.type={kind!r}; expected a whole language model. '
         'An adapter is merged into its base model with llama-export-lora.')
   architecture = file.need('general.architecture', str)
-  if architecture != 'llama':
-    advice = _ADVICE.get(architecture, (
-        'No other file of this model would help: from Hugging Face folders, '
-        f'{", ".join(hf.FAMILIES)} are supported.'))
+  if architecture not in FAMILIES:
     raise UserError(
         f'{file.path}: architecture {architecture!r} is not supported from '
-        f"GGUF; expected 'llama'. {advice}")
+        f'GGUF; expected one of {", ".join(FAMILIES)}. No other file of this '
+        'model would help: from Hugging Face folders, '
+        f'{", ".join(hf_config.FAMILIES)} are supported.')
   tensors = {t.name: t for t in file.reader.tensors}
-  if 'rope_freqs.weight' in tensors:
-    raise UserError(
-        f'{file.path}: scaled rotary frequencies cannot be read from GGUF, '
-        'which stores their values without the setting that made them. Load '
-        'the Hugging Face folder of this model.')
   if 'token_embd.weight' not in tensors:
     raise UserError(f'{file.path}: has no tensor token_embd.weight; expected a '
                     'whole language model.')
 
-  embed_dim = file.positive('llama.embedding_length')
-  num_heads = file.positive('llama.attention.head_count')
-  head_dim = file.positive(
-      'llama.attention.key_length', embed_dim // num_heads)
-  _refuse_unsupported(file, head_dim)
+  size = lambda key, default=None: file.positive(
+      f'{architecture}.{key}', default)
+  embed_dim = size('embedding_length')
+  num_heads = size('attention.head_count')
+  head_dim = size('attention.key_length', embed_dim // num_heads)
+  num_layers = size('block_count')
+  _refuse_unsupported(file, architecture, head_dim)
   try:
+    rope_theta = _decimal(file.metadata.get(
+        f'{architecture}.rope.freq_base', 10_000.0))
     return ModelConfig(
         vocab_size=_shape(tensors['token_embd.weight'])[0],
-        num_layers=file.positive('llama.block_count'),
+        num_layers=num_layers,
         embed_dim=embed_dim,
-        mlp_dim=file.positive('llama.feed_forward_length'),
+        mlp_dim=size('feed_forward_length'),
         num_heads=num_heads,
-        num_kv_heads=file.positive(
-            'llama.attention.head_count_kv', num_heads),
+        num_kv_heads=size('attention.head_count_kv', num_heads),
         head_dim=head_dim,
-        max_context=file.positive('llama.context_length'),
-        rope_theta=_decimal(
-            file.metadata.get('llama.rope.freq_base', 10_000.0)),
-        rope_scaling=_rope_scaling(file),
-        rms_eps=_decimal(
-            file.need('llama.attention.layer_norm_rms_epsilon', float)),
-        tie_embeddings='output.weight' not in tensors)
+        max_context=size('context_length'),
+        rope_theta=rope_theta,
+        rope_scaling=_rope_scaling(
+            file, architecture, head_dim, rope_theta),
+        rms_eps=_decimal(file.need(
+            f'{architecture}.attention.layer_norm_rms_epsilon', float)),
+        tie_embeddings='output.weight' not in tensors,
+        **FAMILIES[architecture],
+        **_layers(file, architecture, num_layers, embed_dim))
   except (ValueError, ZeroDivisionError, TypeError) as e:
     if isinstance(e, UserError):
       raise
     raise UserError(f'{file.path}: {e}') from e
 
 
-def _refuse_unsupported(file, head_dim):
+def _layers(file, architecture, num_layers, embed_dim) -> dict:
+  """Further fields of `ModelConfig`: of its layers and of the embedding."""
+  every = lambda n, kind, others: tuple(
+      others if (i + 1) % n else kind for i in range(num_layers))
+  if num_layers > len(file.reader.tensors):
+    return {}  # Refused, before any list of that length is made.
+  if architecture == 'smollm3' and num_layers >= _UNROTATED_EVERY:
+    return {'layer_kinds': every(_UNROTATED_EVERY, 'unrotated', 'full')}
+  if architecture == 'gemma3':
+    if num_layers == _GEMMA_27B_LAYERS:
+      raise UserError(
+          f'{file.path}: Gemma 3 27B, by its {num_layers} layers, scales '
+          'scores by another number than its heads are wide, which this '
+          'decoder does not compute. Take a smaller Gemma 3.')
+    return {'layer_kinds': every(_FULL_EVERY, 'full', 'window'),
+            'window': file.positive('gemma3.attention.sliding_window'),
+            'window_theta': _WINDOW_THETA, 'embed_scale': embed_dim ** 0.5}
+  return {}
+
+
+def _refuse_unsupported(file, architecture, head_dim):
   """Metadata that changes what the model computes, by its key."""
   neutral = {**_NEUTRAL, 'rope.dimension_count': (head_dim,),
              'attention.value_length': (head_dim,),
              'attention.scale': (0, _decimal(head_dim ** -0.5))}
-  if not file.metadata.get('llama.expert_count'):
+  if architecture == 'gemma3':
+    neutral |= {'attention.sliding_window': None,
+                'attention.sliding_window_pattern': (_FULL_EVERY,),
+                'rope.freq_base_swa': (_WINDOW_THETA,)}
+  if not file.metadata.get(f'{architecture}.expert_count'):
     neutral.update({key: None for key in _EXPERTS})
   asked = {}
   for name, value in file.metadata.items():
-    key = name.removeprefix('llama.')
+    key = name.removeprefix(f'{architecture}.')
     if key == name or key in _COMPUTED:
       continue
     allowed = neutral.get(key, ())
@@ -172,21 +214,38 @@ def _refuse_unsupported(file, head_dim):
     what = ', '.join(f'{k}={str(v)[:60]}' for k, v in asked.items())
     raise UserError(
         f'{file.path}: its metadata asks for what this decoder does not '
-        f'compute, or does not know: {what}. Supported are Llamas with full '
-        'attention, one dense MLP per layer (no mixture of experts), and '
-        'rotary embedding of all features, without scaling or with a linear '
-        "one. From a Hugging Face folder Llama 3's scaling can be read, too.")
+        f'compute, or does not know: {what}. Supported are models with full '
+        'attention (windows in gemma3 alone), one dense MLP per layer (no '
+        'mixture of experts), and rotary embedding of all features, without '
+        "scaling, with a linear one or Llama 3's.")
 
 
-def _rope_scaling(file) -> RopeScaling | None:
-  """Linear scaling; as in llama.cpp, a factor without a type is linear."""
-  if file.metadata.get('llama.rope.scaling.type', 'linear') == 'none':
-    return None
-  factor = file.metadata.get('llama.rope.scaling.factor', file.metadata.get(
-      'llama.rope.scale_linear', 0.0))
-  if factor in (0.0, 1.0):
-    return None
-  return RopeScaling(_decimal(factor))
+def _rope_scaling(file, architecture, head_dim, theta) -> RopeScaling | None:
+  """Linear scaling or Llama 3's.
+
+  As in llama.cpp, a factor without a type is linear. Of Llama 3's scaling files
+  hold what it divides frequencies by, not the settings: those of all Llama 3
+  are tried.
+  """
+  setting = lambda key, default: file.metadata.get(
+      f'{architecture}.rope.{key}', default)
+  factor = setting('scaling.factor', setting('scale_linear', 0.0))
+  if setting('scaling.type', 'linear') == 'none' or factor in (0.0, 1.0):
+    factor = None
+  divisors = [t for t in file.reader.tensors if t.name == _DIVISORS]
+  if not divisors:
+    return factor and RopeScaling(_decimal(factor))
+  have = np.asarray(divisors[0].data, np.float32).ravel()
+  if not factor and 2 * len(have) == head_dim and have.max() > 1:
+    scaling = RopeScaling(_decimal(float(have.max())), **_LLAMA3)
+    want = (ops.rope_frequencies(head_dim, theta)
+            / ops.rope_frequencies(head_dim, theta, scaling))
+    if np.allclose(have, want, 1e-4):
+      return scaling
+  raise UserError(
+      f'{file.path}: its rotary frequencies ({_DIVISORS}) are not scaled as '
+      "Llama 3's are, and a file does not say how else. Load the Hugging Face "
+      'folder of this model.')
 
 
 def half_rotation_rows(array: np.ndarray, head_dim: int) -> np.ndarray:

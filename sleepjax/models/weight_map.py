@@ -33,10 +33,9 @@ class Weight:
     stored: letters of the stored axes; 'HK D' is a matrix whose first axis
       is H·K.
     hf: name in Hugging Face files; `{}` stands for the layer.
-    gguf: name in GGUF files of the Llama architecture; '' where that has
-      no such weight.
-    only: the part of the architecture it belongs to: 'untied', 'qkv_bias',
-      'qk_norm', or '' for all.
+    gguf: name in GGUF files.
+    only: the part of the architecture it belongs to, see `weights_of`, or ''
+      for all.
     rotated: rotary embedding acts on its K axis.
   """
 
@@ -47,6 +46,10 @@ class Weight:
   gguf: str
   only: str = ''
   rotated: bool = False
+
+  @property
+  def is_norm(self) -> bool:
+    return self.path.endswith(('/scale', '_norm'))
 
   @property
   def stacked(self) -> bool:
@@ -93,18 +96,32 @@ WEIGHTS = (
     Weight('layers/attn/o', 'HKD', 'D HK',
            _HF + 'self_attn.o_proj.weight', _GGUF + 'attn_output.weight'),
     Weight('layers/attn/q_bias', 'HK', 'HK',
-           _HF + 'self_attn.q_proj.bias', '', only='qkv_bias'),
+           _HF + 'self_attn.q_proj.bias', _GGUF + 'attn_q.bias',
+           only='qkv_bias'),
     Weight('layers/attn/k_bias', 'GK', 'GK',
-           _HF + 'self_attn.k_proj.bias', '', only='qkv_bias'),
+           _HF + 'self_attn.k_proj.bias', _GGUF + 'attn_k.bias',
+           only='qkv_bias'),
     Weight('layers/attn/v_bias', 'GK', 'GK',
-           _HF + 'self_attn.v_proj.bias', '', only='qkv_bias'),
+           _HF + 'self_attn.v_proj.bias', _GGUF + 'attn_v.bias',
+           only='qkv_bias'),
     Weight('layers/attn/q_norm', 'K', 'K',
-           _HF + 'self_attn.q_norm.weight', '', only='qk_norm'),
+           _HF + 'self_attn.q_norm.weight', _GGUF + 'attn_q_norm.weight',
+           only='qk_norm'),
     Weight('layers/attn/k_norm', 'K', 'K',
-           _HF + 'self_attn.k_norm.weight', '', only='qk_norm'),
+           _HF + 'self_attn.k_norm.weight', _GGUF + 'attn_k_norm.weight',
+           only='qk_norm'),
+    Weight('layers/attn_post_norm/scale', 'D', 'D',
+           _HF + 'post_attention_layernorm.weight',
+           _GGUF + 'post_attention_norm.weight', only='post_norms'),
     Weight('layers/mlp_norm/scale', 'D', 'D',
            _HF + 'post_attention_layernorm.weight',
-           _GGUF + 'ffn_norm.weight'),
+           _GGUF + 'ffn_norm.weight', only='no post_norms'),
+    Weight('layers/mlp_norm/scale', 'D', 'D',
+           _HF + 'pre_feedforward_layernorm.weight',
+           _GGUF + 'ffn_norm.weight', only='post_norms'),
+    Weight('layers/mlp_post_norm/scale', 'D', 'D',
+           _HF + 'post_feedforward_layernorm.weight',
+           _GGUF + 'post_ffw_norm.weight', only='post_norms'),
     Weight('layers/mlp/gate', 'DF', 'F D',
            _HF + 'mlp.gate_proj.weight', _GGUF + 'ffn_gate.weight'),
     Weight('layers/mlp/up', 'DF', 'F D',
@@ -130,7 +147,9 @@ def axis_sizes(config: ModelConfig) -> dict[str, int]:
 def weights_of(config: ModelConfig) -> Iterator[Weight]:
   """The rows of the table that a model of this architecture has."""
   has = {'': True, 'untied': not config.tie_embeddings,
-         'qkv_bias': config.qkv_bias, 'qk_norm': config.qk_norm}
+         'qkv_bias': config.qkv_bias, 'qk_norm': config.qk_norm,
+         'post_norms': config.post_norms,
+         'no post_norms': not config.post_norms}
   return (w for w in WEIGHTS if has[w.only])
 
 
@@ -267,7 +286,7 @@ def _likely_causes(stored_shapes, sizes, names):
   """What one wrong number of the configuration would explain."""
   vocabulary, depth = {
       'hf': ('vocab_size', 'num_hidden_layers'),
-      'gguf': ('the vocabulary', 'llama.block_count')}[names]
+      'gguf': ('the vocabulary', 'block_count')}[names]
   causes = ''
   table = tuple(stored_shapes.get(getattr(WEIGHTS[0], names), ()))
   if table[1:] == (sizes['D'],) and table[0] != sizes['V']:

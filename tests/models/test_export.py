@@ -19,7 +19,7 @@ from tests import fuzz_files
 from tests.conftest import CONFIG, random_params
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
-FAMILIES = ('llama', 'qwen2', 'qwen3')
+FAMILIES = ('llama', 'qwen2', 'qwen3', 'mistral', 'smollm3', 'gemma3')
 
 
 def grown(family, open_layers=(True, False, True), rank=5):
@@ -95,7 +95,7 @@ def test_export_refuses_what_no_family_has(tmp_path):
     export.export_hf(config, params, model.tokenizer, tmp_path / 'a')
   both = dataclasses.replace(model.config, qkv_bias=True, qk_norm=True)
   with pytest.raises(UserError, match='family'):
-    export.hf_config(both)
+    export.config_json(both)
   (tmp_path / 'full').mkdir()
   (tmp_path / 'full/file').write_text('x')
   with pytest.raises(UserError, match='not empty'):
@@ -105,6 +105,10 @@ def test_export_refuses_what_no_family_has(tmp_path):
 
 
 LLAMA3 = RopeScaling(8.0, 1.0, 4.0, 16)
+GEMMA3 = {
+    'layer_kinds': ('window', 'full'), 'window': 4, 'window_theta': 100.0,
+    'mlp_activation': 'gelu', 'post_norms': True, 'qk_norm': True,
+    'embed_scale': CONFIG.embed_dim ** 0.5}
 # What changes in the small Llama of `conftest`, and whether it can be exported.
 VARIANTS = {
     'llama': ({}, True),
@@ -120,6 +124,17 @@ VARIANTS = {
     'qwen3, one eps': ({'qk_norm': True, 'qk_norm_eps': 1e-5}, True),
     'qwen3, two eps': ({'qk_norm': True, 'qk_norm_eps': 1e-3}, False),
     'bias and norm': ({'qkv_bias': True, 'qk_norm': True}, False),
+    'unrotated layers': ({'layer_kinds': ('full', 'unrotated')}, True),
+    'windows in a llama': (
+        {'layer_kinds': ('full', 'window'), 'window': 4}, False),
+    'gemma3': (GEMMA3, True),
+    'gemma3 without windows': (
+        {**GEMMA3, 'layer_kinds': (), 'window': 0}, True),
+    'gemma3, slots': ({**GEMMA3, 'num_slots': 2}, True),
+    'gemma3, another scale': ({**GEMMA3, 'embed_scale': 2.0}, False),
+    'gemma3, unrotated layers': (
+        {**GEMMA3, 'layer_kinds': ('unrotated', 'window')}, False),
+    'gelu in a llama': ({'mlp_activation': 'gelu'}, False),
     'linear scaling': ({'rope_scaling': RopeScaling(4.0)}, True),
     'llama3 scaling': ({'rope_scaling': LLAMA3}, True),
     'values as wide as keys': ({'value_dim': 8}, True),

@@ -9,8 +9,9 @@ import pytest
 
 from sleepjax import model as load
 from sleepjax.errors import UserError
-from sleepjax.models import gguf, transformer, weight_map
+from sleepjax.models import gguf, ops, transformer
 from sleepjax.models.config import ModelConfig, RopeScaling
+from tests.gguf_files import write_gguf
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 CONFIG = ModelConfig(
@@ -30,45 +31,6 @@ def random_params(config):
   rng = np.random.default_rng(0)
   return treedef.unflatten(
       [rng.normal(size=leaf.shape).astype(np.float32) for leaf in leaves])
-
-
-def neighbours_first(array, head_dim):
-  """Our row order (pairs i, i + K/2) to GGUF's (pairs 2i, 2i + 1)."""
-  halves = array.reshape(-1, 2, head_dim // 2, *array.shape[1:])
-  return halves.swapaxes(1, 2).reshape(array.shape)
-
-
-def write_gguf(path, config, params, metadata=(), change=lambda tensors: None,
-               architecture='llama'):
-  """A small F32 file; `change` edits the tensors before they are written."""
-  sizes = weight_map.axis_sizes(config)
-  tensors = {}
-  for weight in weight_map.weights_of(config):
-    array = weight_map.leaf_at(params, weight.path)
-    for i, layer in enumerate(array if weight.stacked else [array]):
-      stored = weight.to_stored(layer, sizes)
-      if weight.rotated:
-        stored = neighbours_first(stored, config.head_dim)
-      tensors[weight.gguf.format(i)] = stored
-  change(tensors)
-  writer = gguf_package.GGUFWriter(path, architecture)
-  writer.add_context_length(config.max_context)
-  writer.add_embedding_length(config.embed_dim)
-  writer.add_block_count(config.num_layers)
-  writer.add_feed_forward_length(config.mlp_dim)
-  writer.add_head_count(config.num_heads)
-  writer.add_head_count_kv(config.num_kv_heads)
-  writer.add_rope_freq_base(config.rope_theta)
-  writer.add_layer_norm_rms_eps(config.rms_eps)
-  for method, *values in metadata:
-    getattr(writer, method)(*values)
-  for name, array in tensors.items():
-    writer.add_tensor(name, np.ascontiguousarray(array))
-  writer.write_header_to_file()
-  writer.write_kv_data_to_file()
-  writer.write_tensors_to_file()
-  writer.close()
-  return path
 
 
 @pytest.mark.parametrize('tied', [True, False])
@@ -174,13 +136,13 @@ def replaced(name, *shape):
     (dict(metadata=[('add_float32', 'llama.rope.scale_linear', -2.0)]),
      'not a positive number'),
     (dict(metadata=[('add_type', 'adapter')]), "general.type='adapter'"),
-    (dict(architecture='qwen3'), 'Load its Hugging Face folder: Qwen3For'),
+    (dict(architecture='qwen3moe'), 'expected one of llama, qwen2, qwen3'),
     (dict(architecture='phi3'), 'No other file of this model would help'),
     (dict(change=replaced('token_embd.weight', 12, 8)),
      r'output.weight  \[11, 8\]  \[12, 8\]'),
     (dict(change=lambda tensors: tensors.update(
         {'blk.2.attn_k.weight': np.zeros((4, 8), np.float32)})),
-     'llama.block_count is 2, but there are tensors of 3 layers'),
+     'block_count is 2, but there are tensors of 3 layers'),
     (dict(change=lambda tensors: tensors['blk.1.ffn_up.weight'].fill(np.nan)),
      'tensor blk.1.ffn_up.weight has 96 of 96 entries that are NaN'),
     (dict(change=removed('token_embd.weight')), 'no tensor token_embd'),
@@ -230,6 +192,28 @@ def test_linear_scaling(tmp_path, metadata):
   assert config == dataclasses.replace(CONFIG, rope_scaling=RopeScaling(4.0))
 
 
+def test_scaling_of_llama3(tmp_path):
+  """Files hold what frequencies are divided by, not the settings."""
+  config = dataclasses.replace(
+      CONFIG, num_heads=1, head_dim=8, rope_theta=5e5,
+      rope_scaling=RopeScaling(32.0, 1.0, 4.0, 8192))
+  plain = ops.rope_frequencies(8, 5e5)
+  divisors = np.asarray(
+      plain / ops.rope_frequencies(8, 5e5, config.rope_scaling))
+  # By hand: of wavelengths 6, 167, 4443 and 118,000 tokens the first is short,
+  # the last two are longer than 8192 / 4, and 4443 is a part of the way.
+  np.testing.assert_allclose(divisors[[0, 1, 3]], [1, 1, 32], rtol=1e-5)
+  assert 1 < divisors[2] < 32
+  write = lambda numbers: write_gguf(
+      tmp_path / 'm.gguf', config, random_params(config),
+      change=lambda tensors: tensors.update({'rope_freqs.weight': numbers}))
+  loaded, params = gguf.load_gguf(write(divisors))
+  assert loaded == config
+  jax.tree.map(np.testing.assert_array_equal, params, random_params(config))
+  with pytest.raises(UserError, match="not scaled as Llama 3's"):
+    gguf.load_gguf(write(divisors * np.float32([1, 1, 1.1, 1])))
+
+
 @pytest.mark.parametrize('number, name', [
     (0, 'm-00001-of-00002.gguf'), (1, 'm-00002-of-00002.gguf')])
 def test_parts_of_a_split_file(tmp_path, number, name):
@@ -270,9 +254,9 @@ def test_architecture_is_refused_before_the_tokenizer(tmp_path):
 
 
 @pytest.mark.parametrize('kind', [
-    [('add_tokenizer_model', 'gpt2'), ('add_tokenizer_pre', 'llama-bpe')],
-    [('add_tokenizer_model', 'llama'), ('add_tokenizer_pre', 'default')],
-    [('add_tokenizer_model', 'llama')]])
+    [('add_tokenizer_model', 'gpt2'), ('add_tokenizer_pre', 'gpt-4o')],
+    [('add_tokenizer_model', 'bert'), ('add_tokenizer_pre', 'default')],
+    [('add_tokenizer_model', 'llama')]])  # Without its scores and tokens.
 def test_llamas_with_other_tokenizers(tmp_path, kind):
   """Their Hugging Face folder has one that can be read."""
   path = write_gguf(tmp_path / 'm.gguf', CONFIG, random_params(CONFIG), kind)
