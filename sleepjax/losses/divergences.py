@@ -28,12 +28,18 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from sleepjax.errors import UserError
+from sleepjax.models.arrays import AnyArray
+
+Logits = Float[AnyArray, '*rows V']
+LogProbs = Float[Array, '*rows V']
+Values = Float[Array, '*rows']
 
 # Of log P and log Q [..., V], the teacher's and the student's, both finite as
 # `log_softmax` leaves them; [...] in nats, differentiable in both.
-Divergence = Callable[[jax.Array, jax.Array], jax.Array]
+Divergence = Callable[[LogProbs, LogProbs], Values]
 
 # Stands in for log(0): a logit of -inf must not turn 0 * log(0) into NaN.
 _LOG_ZERO = -1e30
@@ -46,7 +52,7 @@ class ForwardKL:
   Its gradient in the student's logits is (Q - P) / temperature.
   """
 
-  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+  def __call__(self, log_p: LogProbs, log_q: LogProbs) -> Values:
     return _kl(log_p, log_q)
 
 
@@ -54,7 +60,7 @@ class ForwardKL:
 class ReverseKL:
   """KL(Q || P): it says nothing that the teacher would not."""
 
-  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+  def __call__(self, log_p: LogProbs, log_q: LogProbs) -> Values:
     return _kl(log_q, log_p)
 
 
@@ -80,7 +86,7 @@ class JensenShannon:
     _check_beta(self.beta, 'JSD is zero at both ends. Use forward_kl for the '
                 'limit beta -> 0, reverse_kl for beta -> 1.')
 
-  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+  def __call__(self, log_p: LogProbs, log_q: LogProbs) -> Values:
     log_m = _log_mixture(log_p, log_q, self.beta)
     return (self.beta * _kl(log_p, log_m)
             + (1 - self.beta) * _kl(log_q, log_m))
@@ -107,7 +113,7 @@ class SkewedForwardKL:
   def __post_init__(self):
     _check_skew(self.beta, 'forward_kl')
 
-  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+  def __call__(self, log_p: LogProbs, log_q: LogProbs) -> Values:
     return _kl(log_p, _log_mixture(log_p, log_q, self.beta))
 
 
@@ -130,7 +136,7 @@ class SkewedReverseKL:
   def __post_init__(self):
     _check_skew(self.beta, 'reverse_kl')
 
-  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+  def __call__(self, log_p: LogProbs, log_q: LogProbs) -> Values:
     return _kl(log_q, _log_mixture(log_q, log_p, self.beta))
 
 
@@ -164,7 +170,7 @@ class TopKForwardKL:
           f'top_k={self.top_k} must be at least 1: with all tokens in one '
           'bucket there is nothing to compare.')
 
-  def __call__(self, log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+  def __call__(self, log_p: LogProbs, log_q: LogProbs) -> Values:
     if self.top_k > log_p.shape[-1]:
       raise UserError(
           f'top_k={self.top_k} must not exceed the {log_p.shape[-1]} tokens of '
@@ -240,10 +246,10 @@ class DivergenceConfig:
 
 def of_logits(
     divergence: Divergence,
-    teacher_logits: jax.Array,
-    student_logits: jax.Array,
+    teacher_logits: Logits,
+    student_logits: Logits,
     temperature: float = 1.0,
-) -> jax.Array:
+) -> Values:
   """The divergence at every position, in nats.
 
   Args:
@@ -260,7 +266,7 @@ def of_logits(
                     log_softmax(student_logits, temperature))
 
 
-def log_softmax(logits: jax.Array, temperature: float = 1.0) -> jax.Array:
+def log_softmax(logits: Logits, temperature: float = 1.0) -> LogProbs:
   """log softmax(logits / temperature) over the last axis, floored at -1e30.
 
   Args:

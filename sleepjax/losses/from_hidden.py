@@ -16,28 +16,32 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num, Shaped
 
 from sleepjax.losses import divergences
 from sleepjax.losses.divergences import Divergence
+from sleepjax.losses.policy_gradient import Sums
 from sleepjax.models import ops
+from sleepjax.models.arrays import AnyArray
 
-Matmul = Callable[[jax.Array, jax.Array], jax.Array]
+Matmul = Callable[[Float[Array, 'C D'], Float[Array, 'D V']],
+                  Float[Array, 'C V']]
 
 
 def divergence_from_hidden(
     divergence: Divergence,
-    teacher_hidden_NxD: jax.Array,
-    teacher_head_DxV: jax.Array,
-    student_hidden_NxD: jax.Array,
-    student_head_DxV: jax.Array,
-    weight_N: jax.Array,
+    teacher_hidden_NxD: Float[AnyArray, '*rows Dt'],
+    teacher_head_DxV: Float[AnyArray, 'Dt V'],
+    student_hidden_NxD: Float[AnyArray, '*rows D'],
+    student_head_DxV: Float[AnyArray, 'D V'],
+    weight_N: Shaped[AnyArray, '*rows'],
     *,
-    targets_N: jax.Array | None = None,
-    target_weight_N: jax.Array | None = None,
+    targets_N: Int[AnyArray, '*rows'] | None = None,
+    target_weight_N: Num[AnyArray, '*rows'] | None = None,
     temperature: float = 1.0,
     chunk_rows: int = 512,
     matmul: Matmul | None = None,
-) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+) -> Sums:
   """Weighted sum of a divergence over rows of final hidden states.
 
     sum_n weight_n D(softmax(teacher_n) || softmax(student_n))
@@ -138,14 +142,14 @@ def divergence_from_hidden(
 
 
 def sequence_log_probs_from_hidden(
-    hidden_NxD: jax.Array,
-    head_DxV: jax.Array,
-    targets_N: jax.Array,
+    hidden_NxD: Float[AnyArray, '*rows D'],
+    head_DxV: Float[AnyArray, 'D V'],
+    targets_N: Int[AnyArray, '*rows'],
     *,
     chunk_rows: int = 512,
     temperature: float = 1.0,
     matmul: Matmul | None = None,
-) -> jax.Array:
+) -> Float[Array, '*rows']:
   """Log-probability of the target token at every row.
 
     log softmax(hidden_n head / temperature)[target_n]

@@ -14,8 +14,10 @@ is differentiable: rewards enter the loss through the policy gradient.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from sleepjax.errors import UserError
+from sleepjax.models.arrays import AnyArray
 
 # A ratio equal to a threshold may come out just beyond it: division is not
 # rounded correctly on every accelerator.
@@ -23,11 +25,11 @@ _ROUNDING = 1e-6
 
 
 def levenshtein_distance(
-    a_BxT: jax.Array,
-    a_len_B: jax.Array,
-    b_BxT: jax.Array,
-    b_len_B: jax.Array,
-) -> jax.Array:
+    a_BxT: Int[AnyArray, 'B T'],
+    a_len_B: Int[AnyArray, ' B'],
+    b_BxT: Int[AnyArray, 'B S'],
+    b_len_B: Int[AnyArray, ' B'],
+) -> Int[Array, ' B']:
   """Fewest insertions, deletions and substitutions from row a to row b.
 
   The table of prefix distances is filled one anti-diagonal at a time: all its
@@ -77,12 +79,12 @@ def levenshtein_distance(
 
 
 def levenshtein_reward(
-    a_BxT: jax.Array,
-    a_len_B: jax.Array,
-    b_BxT: jax.Array,
-    b_len_B: jax.Array,
+    a_BxT: Int[AnyArray, 'B T'],
+    a_len_B: Int[AnyArray, ' B'],
+    b_BxT: Int[AnyArray, 'B S'],
+    b_len_B: Int[AnyArray, ' B'],
     threshold: float = 0.5,
-) -> jax.Array:
+) -> Float[Array, ' B']:
   """Token-level similarity r_abs, zero beyond a distance (Eq. 4).
 
     r_abs = 1 - z / max(|a|, |b|)  if z / max(|a|, |b|) <= z0,  else 0
@@ -111,11 +113,11 @@ def levenshtein_reward(
 
 
 def token_f1(
-    a_BxT: jax.Array,
-    a_len_B: jax.Array,
-    b_BxT: jax.Array,
-    b_len_B: jax.Array,
-) -> jax.Array:
+    a_BxT: Int[AnyArray, 'B T'],
+    a_len_B: Int[AnyArray, ' B'],
+    b_BxT: Int[AnyArray, 'B S'],
+    b_len_B: Int[AnyArray, ' B'],
+) -> Float[Array, ' B']:
   """F1 of two rows as bags of tokens: their order does not matter.
 
     F1 = 2 o / (|a| + |b|),  o = sum over distinct tokens of min(count_a,
@@ -135,13 +137,13 @@ def token_f1(
 
 
 def content_overlap_judge(
-    a_BxT: jax.Array,
-    a_len_B: jax.Array,
-    b_BxT: jax.Array,
-    b_len_B: jax.Array,
-    ignore_V: jax.Array,
+    a_BxT: Int[AnyArray, 'B T'],
+    a_len_B: Int[AnyArray, ' B'],
+    b_BxT: Int[AnyArray, 'B S'],
+    b_len_B: Int[AnyArray, ' B'],
+    ignore_V: Bool[AnyArray, ' V'],
     threshold: float = 0.5,
-) -> jax.Array:
+) -> Float[Array, ' B']:
   """Stand-in for the frozen judge: do two rows share their content words?
 
   The paper's r_sem is the verdict of a frozen reward model, unnamed, on
@@ -179,7 +181,10 @@ def content_overlap_judge(
 
 
 def imitation_reward(
-    gamma: float, r_sem: jax.Array, r_abs: jax.Array) -> jax.Array:
+    gamma: float,
+    r_sem: Num[AnyArray, '*rows'],
+    r_abs: Num[AnyArray, '*rows'],
+) -> Float[Array, '*rows']:
   """r = gamma r_sem + (1 - gamma) r_abs (Eq. 3).
 
   Args:
@@ -195,7 +200,7 @@ def imitation_reward(
     UserError: gamma is outside [0, 1].
   """
   _check_fraction('gamma', gamma)
-  return gamma * r_sem + (1 - gamma) * r_abs
+  return gamma * jnp.asarray(r_sem) + (1 - gamma) * jnp.asarray(r_abs)
 
 
 def _is_token(x_BxT, len_B):

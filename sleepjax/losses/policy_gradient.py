@@ -15,15 +15,21 @@ counts the completions of all groups.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Num, Shaped
 
 from sleepjax.errors import UserError
+from sleepjax.models.arrays import AnyArray
+
+# A sum, the weight that divides it, and sums of metrics.
+Sums = tuple[Float[Array, ''], Float[Array, ''], dict[str, Float[Array, '']]]
 
 # Largest log of a ratio. Far beyond what any clip holds, and exp(88) and more
 # would be infinite in float32, its gradient NaN.
 _LARGEST_LOG_RATIO = 20.0
 
 
-def leave_one_out_advantage(rewards_GxK: jax.Array) -> jax.Array:
+def leave_one_out_advantage(
+    rewards_GxK: Num[AnyArray, '*groups K']) -> Float[Array, '*groups K']:
   """Reward minus the mean reward of the group's other completions.
 
     A_k = r_k - 1/(K - 1) sum_{j != k} r_j = K/(K - 1) (r_k - mean r)
@@ -45,7 +51,8 @@ def leave_one_out_advantage(rewards_GxK: jax.Array) -> jax.Array:
 
 
 def group_normalised_advantage(
-    rewards_GxK: jax.Array, eps: float = 1e-4) -> jax.Array:
+    rewards_GxK: Num[AnyArray, '*groups K'], eps: float = 1e-4
+) -> Float[Array, '*groups K']:
   """Reward centred and scaled within its group (GRPO, arXiv 2402.03300).
 
     A_k = (r_k - mean r) / (std r + eps)
@@ -79,7 +86,8 @@ ADVANTAGES = {'leave_one_out': leave_one_out_advantage,
               'group_normalised': group_normalised_advantage}
 
 
-def constant_groups(rewards_GxK: jax.Array) -> jax.Array:
+def constant_groups(
+    rewards_GxK: Num[AnyArray, '*groups K']) -> Float[Array, '']:
   """Fraction of groups whose rewards are all equal: they teach nothing.
 
   Args:
@@ -93,10 +101,10 @@ def constant_groups(rewards_GxK: jax.Array) -> jax.Array:
 
 
 def policy_gradient_loss(
-    log_probs_BxT: jax.Array,
-    advantage_B: jax.Array,
-    mask_BxT: jax.Array,
-) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    log_probs_BxT: Float[AnyArray, 'B T'],
+    advantage_B: Num[AnyArray, ' B'],
+    mask_BxT: Shaped[AnyArray, 'B T'],
+) -> Sums:
   """REINFORCE: minus advantage times log-probability of the completion.
 
     sum    = - sum_b A_b sum_t mask_bt log pi(y_bt | y_b<t)
@@ -131,12 +139,12 @@ def policy_gradient_loss(
 
 
 def clipped_policy_gradient_loss(
-    log_probs_BxT: jax.Array,
-    sampled_log_probs_BxT: jax.Array,
-    advantage_B: jax.Array,
-    mask_BxT: jax.Array,
+    log_probs_BxT: Float[AnyArray, 'B T'],
+    sampled_log_probs_BxT: Float[AnyArray, 'B T'],
+    advantage_B: Num[AnyArray, ' B'],
+    mask_BxT: Shaped[AnyArray, 'B T'],
     clip: float = 0.2,
-) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+) -> Sums:
   """Policy gradient for several updates on one batch of samples (PPO).
 
     sum    = - sum_bt min(rho_bt A_b, clip(rho_bt, 1 - clip, 1 + clip) A_b),
@@ -180,11 +188,11 @@ def clipped_policy_gradient_loss(
 
 
 def sampled_reverse_kl(
-    student_log_probs_BxT: jax.Array,
-    teacher_log_probs_BxT: jax.Array,
-    mask_BxT: jax.Array,
+    student_log_probs_BxT: Float[AnyArray, 'B T'],
+    teacher_log_probs_BxT: Float[AnyArray, 'B T'],
+    mask_BxT: Shaped[AnyArray, 'B T'],
     group_size: int | None = None,
-) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+) -> Sums:
   """KL(student || teacher) of completions that the student wrote.
 
   With the cost c_t = log Q(y_t | y_<t) - log P(y_t | y_<t) of a sampled token,
@@ -263,5 +271,6 @@ def _group_size(rewards_GxK):
 def _centered(rewards_GxK):
   """Reward minus group mean, exactly 0 where all rewards are equal."""
   # Subtracting one member first makes equal rewards zeros before any rounding.
+  rewards_GxK = jnp.asarray(rewards_GxK)
   offset = rewards_GxK - rewards_GxK[..., :1]
   return offset - jnp.mean(offset, axis=-1, keepdims=True)

@@ -8,30 +8,33 @@ are dropped before the output head by a static slice.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int32
 
 from sleepjax.models import transformer
+from sleepjax.models.arrays import AnyArray
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 
 _WORTH_SHARING = 16  # Tokens.
 
 
-Array = jax.Array | np.ndarray  # On the host, or a device.
+Ids = Int32[np.ndarray, 'B T']
+Mask = Bool[np.ndarray, 'B T']
 
 
 class Rows(NamedTuple):
-  """prompt, completion: [B, P] and [B, N] int32; masks: bool, same shapes."""
+  """Prompts and completions as token ids, masks true where one is real."""
 
-  prompt: Array
-  prompt_mask: Array
-  completion: Array
-  completion_mask: Array
+  prompt: Int32[AnyArray, 'B P']
+  prompt_mask: Bool[AnyArray, 'B P']
+  completion: Int32[AnyArray, 'B N']
+  completion_mask: Bool[AnyArray, 'B N']
 
 
-def pad_left(sequences: Sequence[Sequence[int]], length: int):
+def pad_left(sequences: Sequence[Sequence[int]], length: int
+             ) -> tuple[Ids, Mask]:
   """(ids [B, length] int32, mask), right-aligned.
 
   Raises:
@@ -40,7 +43,8 @@ def pad_left(sequences: Sequence[Sequence[int]], length: int):
   return _pad(sequences, length, left=True)
 
 
-def pad_right(sequences: Sequence[Sequence[int]], length: int):
+def pad_right(sequences: Sequence[Sequence[int]], length: int
+              ) -> tuple[Ids, Mask]:
   """(ids [B, length] int32, mask), left-aligned; too long is an error."""
   return _pad(sequences, length, left=False)
 
@@ -112,14 +116,16 @@ def num_tokens(rows: Rows) -> int:
   return int(rows.prompt_mask.sum() + rows.completion_mask.sum())
 
 
-def whole(rows: Rows):
+def whole(rows: Rows) -> tuple[Int32[Array, 'B S'], Bool[Array, 'B S']]:
   """Ids [B, P + N] of prompts with their completions, and their mask."""
   return (jnp.concatenate([rows.prompt, rows.completion], axis=1),
           jnp.concatenate([rows.prompt_mask, rows.completion_mask], axis=1))
 
 
 def completion_hidden(config: ModelConfig, params, rows: Rows,
-                      segments: tuple[Segment, ...] = (), states=None):
+                      segments: tuple[Segment, ...] = (),
+                      states: Float[Array, 'B S D'] | None = None
+                      ) -> Float[Array, 'B N D']:
   """Hidden states [B, N, D] that predict the completion tokens.
 
   Args:

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Float32, Int, Int32, PRNGKeyArray
 
 from sleepjax.models import ops, transformer
+from sleepjax.models.arrays import AnyArray
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 
@@ -23,7 +25,7 @@ class Sampling:
   top_k: keep only the k most likely tokens; 0 keeps all. Static.
   """
 
-  temperature: float | jax.Array = 1.0
+  temperature: float | Float[AnyArray, ''] = 1.0
   top_k: int = 0
 
   def __post_init__(self):
@@ -42,9 +44,9 @@ class Rollout(NamedTuple):
     the sampling temperature (at temperature 1 for greedy); 0 where masked.
   """
 
-  tokens: jax.Array
-  mask: jax.Array
-  log_probs: jax.Array
+  tokens: Int32[AnyArray, 'B N']
+  mask: Bool[AnyArray, 'B N']
+  log_probs: Float32[AnyArray, 'B N']
 
 
 def _draw(logits, axis: int, uniform_B, method: Sampling):
@@ -134,7 +136,8 @@ def _write_cache(cache: Segment, new: Segment, index, real_B) -> Segment:
       cache, _for_cache(new._replace(mask=real_B[:, None])))
 
 
-def sample(config: ModelConfig, params, prompt_BxP, prompt_mask_BxP, key, *,
+def sample(config: ModelConfig, params, prompt_BxP: Int[AnyArray, 'B P'],
+           prompt_mask_BxP: Bool[AnyArray, 'B P'], key: PRNGKeyArray, *,
            max_new_tokens: int, stop_ids: tuple[int, ...],
            method: Sampling = Sampling(),
            segments: tuple[Segment, ...] = ()) -> Rollout:
