@@ -76,7 +76,8 @@ class AskConfig:
     the last question is the model's.
   openings: of English questions; other languages begin as the model likes.
   samples: questions about a span in every round.
-  rounds: what has no verified question is asked again, so often in all.
+  rounds: what has no verified question is asked again, so often in all; 0 leaves
+    all questions to those by rule.
   phrasings: verified questions of a span that are kept, the best first.
   temperature: of the first round; later ones are 0.2 warmer each.
   tokens: longest question.
@@ -94,7 +95,7 @@ class AskConfig:
   statement_tokens: int = 32
 
   def __post_init__(self):
-    check_least(self, samples=1, rounds=1, phrasings=1, tokens=1,
+    check_least(self, samples=1, rounds=0, phrasings=1, tokens=1,
                 temperature=0)
     # A configuration has them as plain tuples.
     object.__setattr__(self, 'examples', tuple(

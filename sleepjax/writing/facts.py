@@ -273,6 +273,8 @@ def _note(found, english):
     return ('nothing in the text is worth a question: no name, number, date or '
             'phrase was found.')
   asked = sum(not a.by_rule for f in found.facts for a in f.asked)
+  if not asked and english:
+    return ''
   language = '' if english else (
       ' It is not English: the model may not write its language.')
   return (f'none of {asked} questions about {len(found.facts)} spans was '

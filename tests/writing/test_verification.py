@@ -106,7 +106,7 @@ def test_examples_ask_and_answer_in_one_form():
 
 @pytest.mark.parametrize('make, name', [
     (lambda: asking.AskConfig(samples=0), 'samples'),
-    (lambda: asking.AskConfig(rounds=0), 'rounds'),
+    (lambda: asking.AskConfig(rounds=-1), 'rounds'),
     (lambda: VerifyConfig(rivals=-1), 'rivals')])
 def test_numbers_that_cannot_be_are_refused(make, name):
   with pytest.raises(ValueError, match=f'{name}=.* must be at least'):
