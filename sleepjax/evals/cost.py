@@ -12,6 +12,8 @@ FLOPs are the model's (`models.flops`): what the mathematics needs.
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sleepjax.models.config import ModelConfig
 from sleepjax.roofline import flops as flops_lib
@@ -102,6 +104,48 @@ def break_evens(night: Cost, asleep: Cost, rivals: dict[str, Cost]) -> dict:
   return {name: {unit: break_even(*(getattr(cost, unit) for cost in (
       night, asleep, rival))) for unit in ('tokens', 'flops')}
           for name, rival in rivals.items()}
+
+
+NIGHT = ('grow', 'wake', 'write', 'seed', 'dream')  # Phases that cost once.
+
+
+def of_questions(config: ModelConfig, prompts: Sequence[int],
+                 replies: Sequence[int], texts: Sequence[int]
+                 ) -> dict[str, dict[str, float]]:
+  """Tokens and FLOPs of a question, with the text in view and after a night.
+
+  Args:
+    config: the model that has slept.
+    prompts, replies: tokens of every question and of its answer.
+    texts: of the text that each is about.
+
+  Returns:
+    {'after', 'in_view'}, each {'tokens', 'flops'}: means, reports' entries.
+  """
+  means = {}
+  for name, view in (('after', [0] * len(texts)), ('in_view', texts)):
+    total = sum((answering(config, p, max(1, r), t) for p, r, t in zip(
+        prompts, replies, view, strict=True)), Cost())
+    means[name] = {unit: getattr(total, unit) / len(prompts)
+                   for unit in ('tokens', 'flops')}
+  return means
+
+
+def after_questions(question: Mapping[str, Mapping[str, float]],
+                    tokens: Mapping[str, int]) -> dict[str, Any]:
+  """What a run's nights cost, and after how many questions they had paid.
+
+  Args:
+    question: of `of_questions`.
+    tokens: read and written in every phase of the run.
+
+  Returns:
+    night_tokens, and break_even_questions: against reading the text again for
+    every question, in tokens; None if never.
+  """
+  night = sum(tokens.get(phase, 0) for phase in NIGHT)
+  return {'night_tokens': night, 'break_even_questions': break_even(
+      night, question['after']['tokens'], question['in_view']['tokens'])}
 
 
 def _forward(config, rows, head_rows):

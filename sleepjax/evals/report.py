@@ -218,6 +218,13 @@ def _summary_lines(report: Mapping[str, Any]) -> list[str]:
         f'{name} {seconds:.1f} s'
         + (f' ({speed[name]:,.0f} tokens/s)' if name in speed else '')
         for name, seconds in report['seconds'].items()))
+  if 'break_even_questions' in report:
+    lines.append(
+        f'cost: {report["night_tokens"]:,} tokens asleep; '
+        + ('no question is cheaper than with the text in view'
+           if report['break_even_questions'] is None else
+           'fewer than reading the text anew for every question from question '
+           f'{report["break_even_questions"]:,} on'))
   if 'peak_memory_bytes' in report:
     lines.append(f'peak memory: {report["peak_memory_bytes"] / 2**30:.2f} GiB')
   if 'params_sha256' in report:

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 
+from sleepjax.evals import cost
 from sleepjax.evals import report as report_lib
 from sleepjax.mesh import sharding
 from sleepjax.model import Model
@@ -142,6 +143,8 @@ class Session:
         display.tokens_per_second, 'tokens': display.tokens,
         'peak_memory_bytes': report_lib.peak_memory_bytes(), 'config':
         self.run.get('config')}
+    if 'question_cost' in entries:
+      report |= cost.after_questions(entries['question_cost'], display.tokens)
     report_lib.write_report(self.workdir, report)
     return report
 

@@ -13,7 +13,7 @@ from sleepjax.data import benchmarks, documents, sources
 from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError, check_least
-from sleepjax.evals import knowledge, outside, sleep_scores
+from sleepjax.evals import cost, knowledge, outside, sleep_scores
 from sleepjax.evals import report as report_lib
 from sleepjax.evals.questions import AnswerConfig, check_scorable
 from sleepjax.growth import slots
@@ -217,6 +217,7 @@ class DocumentTask:
         **knowledge.compare(progress['known'], known),
         **outside.compare(progress['outside'], elsewhere),
         'answers': knowledge.side_by_side(progress['known'], known),
+        'question_cost': self._question_cost(ready, known),
         'growth_max_abs_logit_change': max(
             sleep['growth_max_abs_logit_change'] for sleep in sleeps),
         'growth_shapes': [
@@ -245,6 +246,18 @@ class DocumentTask:
   def _forgets(self, ready):
     return {name: outside.score(ready, name, items, self.exam.batch_rows)
             for name, items in self.outside.items()}
+
+  def _question_cost(self, ready, known):
+    """What a question takes with the text in view, and after the nights."""
+    rows, chat = known['closed_book'], ready.chat
+    asked = [Question(row['question'], row['gold']) for row in rows]
+    texts = [len(chat.document(chunk.text)) for chunk in self.chunks]
+    return cost.of_questions(
+        ready.config,
+        [len(chat.closed_book(self.answers.prompt.format(question=q.question)))
+         for q in asked],
+        [len(ready.tokenizer.encode(row['answer'])) for row in rows],
+        [texts[i] for i in sleep_scores.chunk_of(asked, self.chunks)])
 
   def _exam(self, progress):
     asked = [Question(**q) for q in progress['questions']]

@@ -76,8 +76,8 @@ class AskConfig:
     the last question is the model's.
   openings: of English questions; other languages begin as the model likes.
   samples: questions about a span in every round.
-  rounds: what has no verified question is asked again, so often in all; 0 leaves
-    all questions to those by rule.
+  rounds: what has no verified question is asked again, so often in all; 0
+    leaves all questions to those by rule.
   phrasings: verified questions of a span that are kept, the best first.
   temperature: of the first round; later ones are 0.2 warmer each.
   tokens: longest question.

@@ -86,3 +86,17 @@ def test_bm25_finds_the_text():
   for nothing in ([], ['。']):
     with pytest.raises(ValueError, match='without a word'):
       Retriever(nothing)
+
+
+def test_questions_pay_for_a_night():
+  # A prompt of 5 and an answer of 3; a text of 40, read with every question.
+  question = cost.of_questions(CONFIG, [5, 5], [3, 3], [40, 40])
+  assert question['after']['tokens'] == 8
+  assert question['in_view']['tokens'] == 48
+  assert question['in_view']['flops'] > 5 * question['after']['flops']
+  told = cost.after_questions(
+      question, {'write': 300, 'seed': 100, 'evaluate before': 9999})
+  # 400 + 8 n < 48 n.
+  assert told == {'night_tokens': 400, 'break_even_questions': 11}
+  same = cost.of_questions(CONFIG, [5], [3], [0])
+  assert cost.after_questions(same, {'seed': 1})['break_even_questions'] is None
