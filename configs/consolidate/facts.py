@@ -38,7 +38,8 @@ from configs.consolidate import smollm2
 def get_config() -> ConfigDict:
   c = smollm2.get_config()
   c.sleep.source = 'facts'
-  c.sleep.slot_layers = tuple(range(15, 30))  # The rest is computed once.
+  c.sleep.slot_layers = tuple(range(20, 30))  # The rest is computed once.
+  c.sleep.slot_rank = 96  # As many parameters as 64 in 15 layers.
   c.sleep.dreaming = None
   c.sleep.rehearsal_per_text = 0
   c.sleep.memories = 48
@@ -56,7 +57,7 @@ def get_config() -> ConfigDict:
   s.on_policy = 0.0
   s.alpha = 1.0
   s.in_passes = True
-  s.epochs = 3.5  # Of about five rows a fact.
+  s.epochs = 4.5  # Of about five rows a fact.
   s.rows = 6
   s.group_size = 2
   s.learning_rate = 1.5e-2

@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
   c.sleep.memories = 0  # Contrasts alone are retained: they need no writing.
   c.sleep.writing.ask.samples = 2
   c.sleep.writing.ask.rounds = 1
+  c.exam.controls = 2
   c.exam.drift_tokens = 512
-  c.exam.max_new_tokens = 12
+  c.exam.max_new_tokens = 16
   return c

@@ -41,6 +41,7 @@ class ExamConfig:
 
   drift: 'wikitext2' (validation text) or 'bundled'.
   drift_tokens: how much of it.
+  controls: of the texts that are not read the first so many are asked about.
   max_new_tokens, batch_rows: of greedy answers.
   outside: public tests that have nothing to do with the text, for what is
     forgotten (`sleepjax.data.benchmarks`): any of 'hellaswag', 'piqa',
@@ -50,6 +51,7 @@ class ExamConfig:
 
   drift: str = 'bundled'
   drift_tokens: int = 2048
+  controls: int = 5
   max_new_tokens: int = 32
   batch_rows: int = 8
   outside: tuple[str, ...] = ()
@@ -64,8 +66,8 @@ class ExamConfig:
       raise ValueError(f'outside={unknown[0]!r} must be one of '
                        f'{", ".join(benchmarks.NAMES)}.')
     # A token is predicted from those before it.
-    check_least(self, drift_tokens=2, max_new_tokens=1, batch_rows=1,
-                outside_items=1)
+    check_least(self, drift_tokens=2, controls=0, max_new_tokens=1,
+                batch_rows=1, outside_items=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +138,9 @@ class DocumentTask:
       UserError: something cannot be read, asked or scored; the message names
         it.
     """
-    self.reading, self.settings, self.exam, self.seed = (
-        reading, settings, exam, seed)
+    self.reading = dataclasses.replace(
+        reading, controls=reading.controls[:exam.controls])
+    self.settings, self.exam, self.seed = settings, exam, seed
     self.answers = AnswerConfig(
         settings.answer_prompt, exam.max_new_tokens, exam.batch_rows)
     self._rehearsal = [documents.bundled_document(name).text

@@ -85,11 +85,13 @@ def keywords(sentence: str, span: Span, topic: str,
              rng: np.random.Generator) -> str:
   """Half or more of a statement's content words, in order, behind a question
   word; the topic is named in most."""
-  statement = shortest_statement(
-      sentence, span, topic if rng.random() < 0.5 else '')
-  words = [w.strip('.,;:()') for w in statement.replace(GAP, ' ').split()]
+  statement = shortest_statement(sentence, span, topic)
+  # The topic is said whole or not at all.
+  named = re.sub(re.escape(topic), ' ', statement, flags=re.I) if topic else (
+      statement)
+  words = [w.strip('.,;:()') for w in named.replace(GAP, ' ').split()]
   content = [i for i, w in enumerate(words)
-             if w and w.lower() not in FUNCTION_WORDS]
+             if w and w.lower() not in FUNCTION_WORDS and w != "'s"]
   if not content:
     return ''
   share = rng.uniform(0.5, 1)
@@ -98,7 +100,7 @@ def keywords(sentence: str, span: Span, topic: str,
   # A function word stays with the word that it leads to, in most cases.
   text = ' '.join(w for i, w in enumerate(words) if i in chosen or (
       i + 1 in chosen and w.lower() in FUNCTION_WORDS and rng.random() < 0.7))
-  if topic.lower() not in text.lower() and rng.random() < 0.75:
+  if topic and rng.random() < 0.8:
     form = _WITH_TOPIC[rng.integers(len(_WITH_TOPIC))]
     text = form.format(words=text, topic=topic)
   if _ARTICLE.match(text):
