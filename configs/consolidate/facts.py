@@ -38,7 +38,7 @@ from configs.consolidate import smollm2
 def get_config() -> ConfigDict:
   c = smollm2.get_config()
   c.sleep.source = 'facts'
-  c.sleep.slot_layers = tuple(range(20, 30))  # The rest is computed once.
+  c.sleep.slot_from = 2 / 3  # What is below is computed once.
   c.sleep.slot_rank = 96  # As many parameters as 64 in 15 layers.
   c.sleep.dreaming = None
   c.sleep.rehearsal_per_text = 0

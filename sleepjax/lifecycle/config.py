@@ -19,7 +19,9 @@ class SleepConfig:
 
   context_tokens: longest stretch that is read before a sleep.
   slot_rank: R, hidden units that each layer gains; the paper's 64.
-  slot_layers: layers whose slot is open; empty for all.
+  slot_layers: layers whose slot is open; empty for all from `slot_from` on.
+  slot_from: share of the layers, from the lowest, in which it stays closed. A
+    train step leaves them out, see `sleepjax.seeding.below`.
   rehearsal_per_text: questions tried for each rehearsal text.
   rehearsal_tokens: longest prompt of a rehearsal row, its text included.
   rehearse_asking: whether rehearsal includes how those questions are written.
@@ -59,6 +61,7 @@ class SleepConfig:
   context_tokens: int = 512
   slot_rank: int = 64
   slot_layers: tuple[int, ...] = ()
+  slot_from: float = 0.0
   rehearsal_per_text: int = 6
   rehearsal_tokens: int = 288
   rehearse_asking: bool = False
@@ -79,11 +82,16 @@ class SleepConfig:
   seeding_budget: Budget = Budget()
   dreaming_budget: Budget = Budget()
 
-  @property
-  def first_layer(self) -> int:
-    """The first layer in which a sleep changes something."""
-    return min(self.slot_layers, default=0) if self.trained.endswith(
-        'slot') else 0
+  def open_layers(self, num_layers: int) -> tuple[int, ...]:
+    """In which of a model's layers a new slot is open; () for all."""
+    first = int(self.slot_from * num_layers)
+    return self.slot_layers or (
+        tuple(range(first, num_layers)) if first else ())
+
+  def first_layer(self, num_layers: int) -> int:
+    """The first of a model's layers in which a sleep changes something."""
+    return min(self.open_layers(num_layers), default=0) if (
+        self.trained.endswith('slot')) else 0
 
   @property
   def reply_tokens(self) -> int:
@@ -125,6 +133,9 @@ class SleepConfig:
       raise ValueError(
           f'max_retention_divergence={self.max_retention_divergence} must not '
           'be negative: it is a limit in nats per token.')
+    if not 0 <= self.slot_from < 1:
+      raise ValueError(f'slot_from={self.slot_from} must be at least 0 and '
+                       'below 1: it is a share of the layers.')
     for name in ('slot_rank', 'low_rank'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')

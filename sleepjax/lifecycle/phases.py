@@ -108,10 +108,11 @@ def grow(model: Model, settings: SleepConfig, key, probe: Sequence[int]
   config, params = model.config, model.params
   before = growth.ModelState(params, None, config)
   used = np.asarray(slots.is_open(config, params))
+  layers = settings.open_layers(config.num_layers)
   index = int(np.argmin([*used, False]))
   after = growth.grow([
-      OpenSlot(index, settings.slot_layers) if index < len(used) else
-      AppendSlot(settings.slot_rank, settings.slot_layers)])(before, key)
+      OpenSlot(index, layers) if index < len(used) else
+      AppendSlot(settings.slot_rank, layers)])(before, key)
   return Growth(model.with_params(after.config, after.params), index,
                 growth.max_logit_change(before, after, probe),
                 shape_table(params, after.params))

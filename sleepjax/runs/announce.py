@@ -28,9 +28,10 @@ def seconds_of_a_sleep(config: ModelConfig, settings: SleepConfig) -> float:
   rows = s.rows + s.rehearsal_rows * bool(s.rehearsal) + (
       s.retention_rows * bool(s.retention))
   tokens = rows * (d.prompt_tokens // 2 + d.completion_tokens)
+  first = settings.first_layer(config.num_layers)
   learning = dataclasses.replace(
-      config, num_layers=config.num_layers - settings.first_layer,
-      layer_kinds=config.layer_kinds[settings.first_layer:])
+      config, num_layers=config.num_layers - first,
+      layer_kinds=config.layer_kinds[first:])
   forward = sum(product.flops for product in flops.forward_products(
       learning, tokens, tokens))
   steps = s.for_rows(1).steps if s.epochs else s.steps

@@ -39,9 +39,8 @@ def command(module, *flags):
       env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''})
 
 
-def consolidate(*flags, config='quick'):
-  return command(
-      'consolidate', f'--config=configs/consolidate/{config}.py', *flags)
+def consolidate(*flags, config='configs/consolidate/quick.py'):
+  return command('consolidate', f'--config={config}', *flags)
 
 
 @pytest.fixture(scope='module')
@@ -49,27 +48,26 @@ def slept(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('slept')
   result = consolidate(
       f'--document={TEXT}/lighthouse.txt',
-      f'--questions={TEXT}/lighthouse_questions.json', f'--workdir={workdir}',
-      '--config.sleep.seeding.steps=32')
+      f'--questions={TEXT}/lighthouse_questions.json', f'--workdir={workdir}')
   assert result.returncode == 0, result.stdout + result.stderr
   return workdir, json.loads((workdir / 'report.json').read_text())
 
 
-def test_a_sleep_brings_the_text_into_the_weights(slept):
+def test_a_sleep_teaches_what_the_text_says(slept):
+  """README's first command: half of ten questions were right when measured."""
   workdir, report = slept
+  assert report['knows_before'] == 0 and report['knows_after'] >= 0.4
   assert report['closed_book_nll_after'] < report['closed_book_nll_before']
-  assert report['topic_recovered_net'] > 0.1
-  assert report['drift_ppl_after'] < 1.05 * report['drift_ppl_before']
+  assert report['drift_ppl_after'] < 1.1 * report['drift_ppl_before']
+  assert report['coverage'] == 1 and not report['sleeps_rolled_back']
   assert report['growth_max_abs_logit_change'] == 0
   assert report['growth_shapes'][0][0].split() == ['path', 'before', 'after']
   assert report['questions'] == 10
   assert report['questions_source'] == 'file'
-  seeding = [line for line in read_metrics(workdir / 'metrics.jsonl')
-             if line['phase'] == 'seed']
-  off = [line['divergence'] for line in seeding if not line['on_policy']]
-  assert len(seeding) == 32 and np.mean(off[-8:]) < 0.9 * np.mean(off[:8])
-  on = [line for line in seeding if line['on_policy']]
-  assert on and all(0 <= line['reward'] <= 1 for line in on)
+  assert report['break_even_questions'] > 0
+  off = [line['divergence'] for line in read_metrics(workdir / 'metrics.jsonl')
+         if line['phase'] == 'seed']
+  assert len(off) >= 60 and np.mean(off[-8:]) < 0.2 * np.mean(off[:8])
   assert (workdir / 'report.png').stat().st_size > 10_000
 
 
@@ -79,10 +77,11 @@ def test_only_the_new_slot_differs_from_the_base_model(slept):
   saved = checkpoints.load_model(slept[0] / 'model')
   grown = dict(saved.params['layers'])
   pool = grown.pop('slots')
-  assert pool['open'].all() and pool['open'].shape == (30, 1)
+  assert pool['open'].shape == (30, 1)
+  assert pool['open'][20:].all() and not pool['open'][:20].any()
   assert np.abs(pool['down']).max() > 0
   assert slept[1]['params_after'] - slept[1]['params_before'] == (
-      30 * 3 * 576 * 64)
+      30 * 3 * 576 * 96)
   for name, group in base.params['layers'].items():
     for leaf, value in group.items():
       np.testing.assert_array_equal(grown[name][leaf], value)
@@ -110,7 +109,8 @@ def tiny(tmp_path, *flags):
   return consolidate(
       f'--document={TEXT}/lighthouse.txt',
       f'--questions={TEXT}/lighthouse_questions.json',
-      f'--workdir={tmp_path}/run', *TINY_FLAGS, *flags)
+      f'--workdir={tmp_path}/run', *TINY_FLAGS, *flags,
+      config='tests/small_sleep.py')
 
 
 def wrong_inputs(tmp_path):

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 
-from configs.consolidate import quick
 from configs.seeding import arms
 from experiments import _main
 from sleepjax.data import documents
@@ -17,15 +16,16 @@ from sleepjax.model import load_pretrained
 from sleepjax.runs import nights
 from sleepjax.runs.session import params_sha256
 from sleepjax.tasks.document import (
-    DocumentTask,
-    ExamConfig,
-    Reading,
-    bundled_controls,
-    slept_on,
+  DocumentTask,
+  ExamConfig,
+  Reading,
+  bundled_controls,
+  slept_on,
 )
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 from sleepjax.writing import rehearsal
+from tests import small_sleep
 
 TINY = pathlib.Path(__file__).parents[1] / 'golden/llama'
 KEYS = '''closed_book_nll_before closed_book_nll_after in_context_nll
@@ -38,7 +38,7 @@ KEYS = '''closed_book_nll_before closed_book_nll_after in_context_nll
 
 
 def settings(**changes):
-  config = quick.get_config()
+  config = small_sleep.get_config()
   sleep = config.sleep
   sleep.context_tokens = 110
   sleep.slot_rank = 4

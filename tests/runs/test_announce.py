@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.consolidate import quick
 from experiments import _main
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
@@ -15,6 +14,7 @@ from sleepjax.lifecycle import cycle
 from sleepjax.model import Model
 from sleepjax.runs import announce, nights
 from sleepjax.tasks.document import DocumentTask, ExamConfig, Reading
+from tests import small_sleep
 from tests.conftest import CONFIG
 
 QUESTION = Question('Who lit it?', 'Ann')
@@ -22,7 +22,7 @@ QUESTION = Question('Who lit it?', 'Ann')
 
 @pytest.fixture(scope='module')
 def settings():
-  config = quick.get_config()
+  config = small_sleep.get_config()
   config.sleep.context_tokens = 120
   config.sleep.dreams.prompt_tokens = 100
   config.sleep.dreams.completion_tokens = 8
@@ -132,7 +132,7 @@ def test_what_has_no_token_is_named(checked, byte_tokenizer, monkeypatch):
 @pytest.mark.slow
 def test_a_run_of_several_sleeps_says_its_time_and_fills_its_pool(
     talker, byte_tokenizer, tmp_path, capsys):
-  config = quick.get_config().sleep
+  config = small_sleep.get_config().sleep
   config.context_tokens = 110
   config.slot_rank = 2
   config.matmul_dtype = 'float32'

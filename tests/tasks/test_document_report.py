@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import rich.console
 
-from configs.consolidate import quick
 from experiments import _main
 from sleepjax.data import benchmarks
 from sleepjax.data.documents import Document, Question
@@ -20,6 +19,7 @@ from sleepjax.model import Model
 from sleepjax.tasks import document
 from sleepjax.training.observer import silent
 from sleepjax.writing.dreams import Coverage
+from tests import small_sleep
 
 
 def test_coverage_is_of_the_sentences_of_all_sleeps():
@@ -53,7 +53,7 @@ def data(tmp_path, monkeypatch):
 
 
 def outside_task(model, **exam):
-  config = quick.get_config().sleep
+  config = small_sleep.get_config().sleep
   config.context_tokens = 120
   config.matmul_dtype = 'float32'
   config.dreams.prompt_tokens = 100

@@ -272,12 +272,12 @@ def test_content_free_tokens(chat):
 @pytest.mark.slow
 def test_a_real_model_writes_questions_where_none_are_given(chat):
   """What a run without --questions is scored on."""
-  from configs.consolidate import quick
   from experiments import _main
   from sleepjax.model import load_pretrained
   from sleepjax.tasks.document import DocumentTask, ExamConfig, Reading
+  from tests import small_sleep
 
-  config = quick.get_config()
+  config = small_sleep.get_config()
   settings = _main.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
   model = load_pretrained('smollm2-135m-instruct')
@@ -294,12 +294,12 @@ def test_a_real_model_writes_questions_where_none_are_given(chat):
 @pytest.mark.slow
 def test_a_real_model_dreams_by_the_library(chat):
   """No prompt of the student holds the text; those written differ."""
-  from configs.consolidate import quick
   from experiments import _main
   from sleepjax.model import load_pretrained
   from sleepjax.models import layout
+  from tests import small_sleep
 
-  config = quick.get_config()
+  config = small_sleep.get_config()
   config.sleep.dreams.update(
       library=('question_answer', 'facts', 'self_study'), openings=('Who',),
       open_prompts=(), open_samples=2, recalls_per_sentence=1)

@@ -1,0 +1,23 @@
+"""A configuration of a small sleep that learns from dreams."""
+
+from ml_collections import ConfigDict
+
+from configs.consolidate import smollm2
+
+
+def get_config() -> ConfigDict:
+  c = smollm2.get_config()
+  c.sleep.unroll = False
+  c.sleep.dreams.questions_per_opening = 2
+  c.sleep.dreams.answers_per_question = 1
+  c.sleep.dreams.recalls_per_sentence = 3
+  c.sleep.rehearsal_per_text = 2
+  c.sleep.seeding.steps = 60
+  c.sleep.dreaming.dreams = 8
+  c.sleep.dreaming.top_k = 2
+  c.sleep.dreaming.random = 1
+  c.sleep.dreaming.inner_steps = 2
+  c.sleep.dreaming.outer_steps = 2
+  c.exam.drift_tokens = 512
+  c.exam.max_new_tokens = 16
+  return c
