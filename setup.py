@@ -69,6 +69,8 @@ setuptools.setup(
         # What experiments.benchmark compares with.
         'peers': ['accelerate', 'datasets', 'google-tunix', 'peft', 'torch',
                   'transformers', 'trl'],
+        # What tests/outside compares with, besides what is installed anyway.
+        'outside': ['statsmodels', 'transformers'],
         'tpu': ['jax[tpu]>=0.10'],
     },
 )
