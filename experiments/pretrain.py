@@ -28,7 +28,6 @@ from sleepjax import seeds
 from sleepjax.data import process_batches, world, world_tokenizer
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
-from sleepjax.evals import report as report_lib
 from sleepjax.evals import world_scores
 from sleepjax.growth.fold import fold_slots
 from sleepjax.mesh import distributed, sharding
@@ -39,11 +38,10 @@ from sleepjax.models.lookup_init import lookup_init
 from sleepjax.pretraining import next_token, world_batches
 from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.pretraining.world_batches import WorldRows
-from sleepjax.runs import folder as folder_lib
-from sleepjax.training import checkpoints, kept, preemption
+from sleepjax.runs.session import StepSession
 from sleepjax.training.compilation_cache import enable_compilation_cache
-from sleepjax.training.metrics import MetricsWriter
-from sleepjax.training.progress import Display
+from sleepjax.training.kept import KeepConfig
+from sleepjax.training.phase_saves import in_place_of
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
@@ -117,6 +115,31 @@ def train(model: ModelConfig, settings: PretrainingConfig, stages, seed: int,
   return state
 
 
+def watched(session, phase, save_every: int):
+  """What hears of each step: shows, writes and checks it, and saves the state.
+
+  Its notes are what pretraining has read, and the time of the processor.
+  """
+  notes = session.notes = session.notes or {'tokens': 0, 'cpu_seconds': 0.0}
+  began, losses = time.process_time() - notes['cpu_seconds'], []
+
+  def heard(step, state, metrics, tokens):
+    losses.append(float(metrics['loss']))
+    finite.check_loss('pretrain', step, losses[-1], state,
+                      'Lower pretraining.learning_rate.')
+    session.observer.wrote('pretrain', step, metrics)
+    phase.advance(tokens=tokens, loss=losses[-1])
+    notes['tokens'] += tokens
+    notes['cpu_seconds'] = time.process_time() - began
+    due = (step + 1) % save_every == 0
+    # The measure is of the steps since the last save.
+    session.done(step + 1, state, due, -sum(losses) / len(losses))
+    if due:
+      losses.clear()
+
+  return heard
+
+
 def examine(model, params, chat, days: int) -> dict:
   """Accuracies and validity on days that training has not seen."""
   told = [world.day(_EXAM_SEED + i, 0) for i in range(days)]
@@ -140,7 +163,7 @@ def main(argv):
   resolved = json.loads(config.to_json())
   for name in 'mesh', 'keep':  # Not what is computed.
     del resolved[name]
-  keep = _main.to_dataclass(kept.KeepConfig, config.keep, 'config.keep')
+  keep = _main.to_dataclass(KeepConfig, config.keep, 'config.keep')
   model = _main.to_dataclass(ModelConfig, config.model, 'config.model')
   export.check_exportable(model)
   settings = _main.to_dataclass(
@@ -154,58 +177,29 @@ def main(argv):
                     f'has {tokenizer.vocab_size} words.')
   mesh = sharding.make_mesh(
       _main.to_dataclass(MeshConfig, config.mesh, 'config.mesh'))
-  state = born(model, settings, config.seed, config.lookup_start, mesh)
-  _claim = folder_lib.claim(workdir)
-  folder, start, tokens, seconds = workdir / 'progress', 0, 0, 0.0
-  if saved := folder_lib.resumed_progress(folder, resolved):
-    state = sharding.put(checkpoints.with_structure(state, saved.tree),
-                         sharding.param_shardings(state, mesh))
-    start, tokens, seconds = saved.step, *saved.metadata['spent']
-    kept.keep(folder, start, saved.metadata.get('measure'), keep)
-  began, losses = time.process_time() - seconds, []
-  with (Display() as display, MetricsWriter(workdir / 'steps.jsonl') as writer,
-        preemption.listen() as notice):
-    with display.phase('pretrain', total=settings.steps) as phase:
-      if start:
-        phase.advance(start)
-
-      def heard(step, state, metrics, row_tokens):
-        nonlocal tokens
-        tokens += row_tokens
-        loss = float(metrics['loss'])
-        losses.append(loss)
-        finite.check_loss('pretrain', step, loss, state,
-                          'Lower pretraining.learning_rate.')
-        writer.write('pretrain', step, metrics)
-        phase.advance(tokens=row_tokens, loss=loss)
-        told = notice.came()
-        if told or (step + 1) % config.save_every == 0:
-          measure = -sum(losses) / len(losses)  # Since the last save.
-          losses.clear()
-          checkpoints.save_progress(folder, step + 1, state, {
-              'config': resolved, 'measure': measure,
-              'spent': [tokens, time.process_time() - began]},
-              then=functools.partial(
-                  kept.keep, folder, step + 1, measure, keep))
-        if told:
-          notice.check()
-
-      with notice.held():
-        params, _ = train(model, settings, stages, config.seed, state,
-                        range(start, settings.steps), heard, mesh)
-    seconds = time.process_time() - began
+  with StepSession(workdir, resolved, 'steps.jsonl', keep) as session:
+    state = born(model, settings, config.seed, config.lookup_start, mesh)
+    if session.saved:
+      state = in_place_of(state, session.saved, 'the saved state')
+    with (session.observer.phase('pretrain', total=settings.steps) as phase,
+          session.held()):
+      if session.step:
+        phase.advance(session.step)
+      params, _ = train(
+          model, settings, stages, config.seed, state,
+          range(session.step, settings.steps),
+          watched(session, phase, config.save_every), mesh)
     params = jax.tree.map(sharding.to_host, params)
     if distributed.is_first():
       if not (workdir / 'hf').exists():
         export.export_hf(
             *fold_slots(model, params), tokenizer, workdir / 'hf')
-      with display.phase('exam'):
+      with session.observer.phase('exam'):
         exam = examine(model, params, ChatPrompts(tokenizer), config.exam_days)
-      size = (workdir / 'hf/model.safetensors').stat().st_size
-      report = {**exam, 'parameters': transformer.parameter_count(params),
-                'weight_bytes': size, 'tokens': tokens,
-                'cpu_seconds': seconds, 'config': resolved}
-      report_lib.write_report(workdir, report)
+      report = session.report({
+          **exam, 'parameters': transformer.parameter_count(params),
+          'weight_bytes': (workdir / 'hf/model.safetensors').stat().st_size,
+          **session.notes})
       print(json.dumps({k: v for k, v in report.items() if k != 'config'},
                        indent=2))
     distributed.barrier('report', timeout=3600)

@@ -28,15 +28,12 @@ from sleepjax import seeds
 from sleepjax.data import sources
 from sleepjax.errors import UserError
 from sleepjax.evals import pictures
-from sleepjax.evals import report as report_lib
 from sleepjax.memory import clock, continuum, wake
 from sleepjax.memory.continuum import ContinuumConfig
 from sleepjax.model import load_pretrained
-from sleepjax.runs import folder as folder_lib
-from sleepjax.training import checkpoints, preemption
+from sleepjax.runs.session import StepSession
 from sleepjax.training.compilation_cache import enable_compilation_cache
-from sleepjax.training.metrics import MetricsWriter, read_metrics
-from sleepjax.training.progress import Display
+from sleepjax.training.metrics import read_metrics
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
@@ -55,6 +52,45 @@ def context_only_losses(config, params, settings, tokens):
     # Keep the token before the next window and forget the gradients.
     still = still._replace(previous=after.previous)
   return losses
+
+
+def stream(tokenizer, first: int, number: int) -> np.ndarray:
+  """Token ids of WikiText-2's test text, so many from the first one on.
+
+  Raises:
+    UserError: the text has fewer.
+  """
+  tokens = np.asarray(tokenizer.encode_stream(sources.wikitext2('test')))
+  if len(tokens) < first + number:
+    raise UserError(f'skip_tokens={first}: {number} tokens are read from there '
+                    f'on, and the text has {len(tokens)}.')
+  return tokens[first:][:number].astype(np.int32)
+
+
+def write(observer, n: int, read, still: float, seconds: float) -> float:
+  """Writes the lines of a window, and of each of its hand-overs.
+
+  Args:
+    observer: of the run.
+    n: number of the window.
+    read: metrics of `continuum.read`.
+    still: loss of the window with its context only.
+    seconds: that it took.
+
+  Returns:
+    The loss of the window.
+  """
+  loss, now = float(read['loss']), read['tokens_read']
+  observer.wrote('read', n, {
+      'loss': loss, 'loss_context_only': still, 'tokens_read': now,
+      'hand_overs': len(read['due']), 'sleeps': read['sleeps'],
+      'seconds': seconds, 'resident_gib': _resident_gib()})
+  for hand_over in read['hand_overs']:
+    numbers = numbers_of(hand_over)
+    observer.wrote('hand_over', n, {
+        'tokens_read': now, **numbers,
+        'cycle': numbers['sender']})  # Several hand-overs a window.
+  return loss
 
 
 def numbers_of(hand_over):
@@ -88,6 +124,12 @@ def summarise(rows, chunks, tokens):
       'median_seconds_first_and_second_half': flat,
       'resident_gib_after_first_quarter': rows[quarter - 1]['resident_gib'],
       'resident_gib_at_the_end': rows[-1]['resident_gib']}
+
+
+def hand_overs(lines):
+  """Those of a run, as its report has them."""
+  return [{k: v for k, v in line.items() if k not in ('phase', 'cycle', 'step')}
+          for line in lines if line['phase'] == 'hand_over']
 
 
 def plot(rows, path):
@@ -143,73 +185,41 @@ def main(argv):
   window = settings.wake.chunks[0]
   _main.check_numbers(config, save_every=1, skip_tokens=0, tokens=window)
   enable_compilation_cache()
-  _claim = folder_lib.claim(workdir)
   key = seeds.key_of(config.seed)
-  with Display() as display:
+  with StepSession(workdir, resolved, 'windows.jsonl') as session:
     if config.model is None:
-      model = _scratch.trained(config, workdir / 'base', display)
+      model = _scratch.trained(config, workdir / 'base', session.observer)
     else:
       model = load_pretrained(config.model)
-    tokens = np.asarray(model.tokenizer.encode_stream(
-        sources.wikitext2('test')))
-    wanted = config.tokens // window * window
-    if len(tokens) < config.skip_tokens + wanted:
-      raise UserError(f'skip_tokens={config.skip_tokens}, tokens='
-                      f'{config.tokens}: the text has {len(tokens)}.')
-    tokens = tokens[config.skip_tokens:][:wanted].astype(np.int32)
+    tokens = stream(model.tokenizer, config.skip_tokens,
+                    config.tokens // window * window)
     grown, params = continuum.add_levels(
         model.config, model.params, settings, jax.random.fold_in(key, 2**20))
     state = continuum.init_state(grown, params, settings)
-    folder, log = workdir / 'progress', workdir / 'windows.jsonl'
-    start = 0
-    if saved := folder_lib.resumed_progress(folder, resolved):
-      start = saved.step
-      state = checkpoints.with_structure(state, saved.tree)
-    lines = [r for r in read_metrics(log) if r['tokens_read'] <= start] if (
-        log.exists()) else []
-    rows, handed = ([line for line in lines if line['phase'] == phase]
-                    for phase in ('read', 'hand_over'))
-    with display.phase('context only', total=1) as phase:
-      still = context_only_losses(
-          grown, params, settings, tokens)
+    if session.saved:
+      state = continuum.restored(state, session.saved.tree)
+    with session.observer.phase('context only', total=1) as phase:
+      still = context_only_losses(grown, params, settings, tokens)
       phase.advance(tokens=len(tokens))
-    with (MetricsWriter(log) as writer, preemption.listen() as notice,
-          display.phase('read', total=len(tokens) // window) as phase):
-      phase.advance(len(rows))
-      for n in range(start // window, len(tokens) // window):
+    with session.observer.phase('read', total=len(still)) as phase:
+      phase.advance(session.step // window)
+      for n in range(session.step // window, len(still)):
         began, heard = time.perf_counter(), []
-        with notice.held():
+        with session.held():
           state = continuum.read(
               grown, settings, state, tokens[n * window:(n + 1) * window], key,
               heard.append)
           jax.block_until_ready(state)
-          row = {'loss': float(heard[0]['loss']), 'loss_context_only': still[n],
-                 'tokens_read': heard[0]['tokens_read'],
-                 'hand_overs': len(heard[0]['due']),
-                 'sleeps': heard[0]['sleeps'],
-                 'seconds': time.perf_counter() - began,
-                 'resident_gib': _resident_gib()}
-          writer.write('read', n, row)
-          rows.append(row)
-          for hand_over in heard[0]['hand_overs']:
-            line = {'tokens_read': row['tokens_read'], **numbers_of(hand_over)}
-            line['cycle'] = line['sender']  # Several hand-overs a window.
-            writer.write('hand_over', n, line)
-            handed.append(line)
-          phase.advance(tokens=window, loss=row['loss'])
-          told = notice.came()
-          if told or row['tokens_read'] % config.save_every < window:
-            checkpoints.save_progress(
-                folder, row['tokens_read'], state, {'config': resolved})
-        if told:
-          notice.check()
-  report = {**summarise(rows, settings.wake.chunks, len(tokens)),
-            'hand_overs': [{k: v for k, v in line.items()
-                            if k not in ('phase', 'cycle', 'step')}
-                           for line in handed],
-            'peak_memory_bytes': report_lib.peak_memory_bytes(),
-            'config': resolved}
-  report_lib.write_report(workdir, report)
+          loss = write(session.observer, n, heard[0], still[n],
+                       time.perf_counter() - began)
+          phase.advance(tokens=window, loss=loss)
+          now = heard[0]['tokens_read']
+          session.done(now, state, now % config.save_every < window)
+    lines = read_metrics(workdir / 'windows.jsonl')
+    rows = [line for line in lines if line['phase'] == 'read']
+    report = session.report({
+        **summarise(rows, settings.wake.chunks, len(tokens)),
+        'hand_overs': hand_overs(lines)})
   plot(rows, workdir / 'report.png')
   print(json.dumps({k: v for k, v in report.items() if k != 'config'},
                    indent=2, ensure_ascii=False))

@@ -27,6 +27,7 @@ from sleepjax.memory.wake import WakeConfig, WakeState
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding.consolidation import HandOver
+from sleepjax.training import checkpoints
 from sleepjax.training.observer import Observer
 
 
@@ -136,6 +137,21 @@ def init_state(config: ModelConfig, params,
   return MemoryState(
       params, wake.init_wake(config, params, settings.wake), nothing,
       (nothing,) * config.num_levels, np.zeros(config.num_levels, np.int32))
+
+
+def restored(state: MemoryState, tree) -> MemoryState:
+  """A saved state in the structure of a new one.
+
+  Args:
+    state: of `init_state`, with the same settings.
+    tree: what was saved; its levels have seen any number of tokens.
+
+  Raises:
+    UserError: it is the state of another model or other settings.
+  """
+  saved = tree.get('seen', {})
+  seen = tuple(saved.get(str(i), old) for i, old in enumerate(state.seen))
+  return checkpoints.with_structure(state._replace(seen=seen), tree)
 
 
 def hand_over(config: ModelConfig, settings: ContinuumConfig,

@@ -20,7 +20,7 @@ from sleepjax.model import Model
 from sleepjax.models import transformer
 from sleepjax.runs import folder
 from sleepjax.runs.announce import Remaining
-from sleepjax.runs.session import Saving, Session
+from sleepjax.runs.session import NightSession, Saving
 from sleepjax.runs.task import Task
 from sleepjax.training.observer import Observer, silent
 
@@ -67,8 +67,8 @@ def run(task: Task, model: Model, settings: SleepConfig, place: Run
       'base_architecture': model.config.architecture(), 'base': model.name,
       'answer_prompt': settings.answer_prompt, 'config': dict(place.config),
       **task.identity()}
-  with Session(place.workdir, identity, place.saving, place.after_phase
-               ) as session:
+  with NightSession(place.workdir, identity, place.saving, place.after_phase
+                    ) as session:
     fresh = fresh.with_params(fresh.config, sharding.on_mesh(fresh.params))
     observer, untouched = session.observer, settings.for_compute(fresh)
     start = Life(fresh, base=untouched if task.retains_base else None)
@@ -94,11 +94,11 @@ def run(task: Task, model: Model, settings: SleepConfig, place: Run
       remaining.done()
     summary = task.summary(
         progress, settings.for_compute(life.model), observer)
-  report = session.report({
+  report = session.report_on(life.model, {
       **summary, **task.identity(),
       'params_before': transformer.parameter_count(model.params),
       'params_after': transformer.parameter_count(life.model.params),
-      'seed': place.seed}, life.model)
+      'seed': place.seed})
   for name, contents in task.files(progress).items():
     report_lib.write_json(session.workdir / name, contents)
   return report

@@ -1,9 +1,18 @@
 """One run in one folder: claimed, resumed, watched, saved, reported.
 
-  with Session(workdir, run, saving) as session:
+  with NightSession(workdir, run, saving) as session:
     model = session.resumed or model
     ...                               # session.observer watches
     session.save(model, lineage, number, measure)
+  session.report_on(model, entries)
+
+  with StepSession(workdir, run) as session:
+    if session.saved:
+      state = in_place_of(state, session.saved, 'the saved state')
+    for step in range(session.step, steps):
+      with session.held():
+        ...
+        session.done(step + 1, state, (step + 1) % 100 == 0)
   session.report(entries)
 
 The same command on the same folder goes on after the last save, inside a night
@@ -12,6 +21,7 @@ too; a notice to end (SIGTERM) lets a save finish first.
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
@@ -28,7 +38,7 @@ from sleepjax.training import background, checkpoints, kept, preemption
 from sleepjax.training.kept import KeepConfig
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.observer import Observer
-from sleepjax.training.phase_saves import PhaseSaves
+from sleepjax.training.phase_saves import NO_SAVES, PhaseSaves
 from sleepjax.training.progress import Display
 
 
@@ -50,10 +60,71 @@ class Saving:
 
 
 class Session:
-  """Context manager of one run in its work directory.
+  """Context manager of one run in its work directory; of the two below.
 
   Attributes:
-    observer: shows phases, writes `metrics.jsonl`, saves unfinished phases.
+    workdir: the folder of all results.
+    run: JSON types that tell this run from others; saved with every save.
+    observer: shows phases and writes metrics.
+  """
+
+  def __init__(self, workdir: pathlib.Path, run: Mapping[str, Any],
+               metrics: str, after_phase: Callable[[], None] = lambda: None):
+    """Says what runs where.
+
+    Args:
+      workdir: made, and claimed for this process.
+      run: see the class.
+      metrics: name of the file with a line for every step.
+      after_phase: called at the end of each phase.
+    """
+    self.workdir, self.run = pathlib.Path(workdir), dict(run)
+    self._metrics, self._after_phase = metrics, after_phase
+    self._stack = contextlib.ExitStack()
+
+  def __enter__(self):
+    # The lock is held for as long as somebody refers to the file.
+    self._claim = folder.claim(self.workdir)
+    self._resume()
+    with contextlib.ExitStack() as stack:
+      self._display = stack.enter_context(
+          Display(after_phase=self._after_phase))
+      metrics = stack.enter_context(
+          MetricsWriter(self.workdir / self._metrics))
+      self._notice = stack.enter_context(preemption.listen())
+      self.observer = Observer(self._display, metrics, self._phase_saves())
+      self._stack = stack.pop_all()
+    return self
+
+  def __exit__(self, *exception) -> None:
+    if exception == (None, None, None):
+      background.finish()
+    self._stack.__exit__(*exception)
+
+  def _resume(self) -> None:
+    """Finds what an earlier run of the same command has left."""
+    raise NotImplementedError
+
+  def _phase_saves(self) -> PhaseSaves:
+    return NO_SAVES
+
+  def held(self) -> contextlib.AbstractContextManager[None]:
+    """Inside, a notice to end waits for the next save."""
+    return self._notice.held()
+
+  def report(self, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes `report.json`, with what every run says of itself."""
+    report = {
+        **entries, 'peak_memory_bytes': report_lib.peak_memory_bytes(),
+        'config': self.run.get('config')}
+    report_lib.write_report(self.workdir, report)
+    return report
+
+
+class NightSession(Session):
+  """A run of cycles, whose model is saved after each.
+
+  Attributes:
     resumed: the model that an earlier run of the same command has left, put on
       the mesh; None if there is none.
   """
@@ -64,40 +135,24 @@ class Session:
     """Says what runs where.
 
     Args:
-      workdir: the folder of all results; made, and claimed for this process.
-      run: JSON types that tell this run from others; saved with every model.
+      workdir, run, after_phase: see `Session`.
       saving: how often, and what stays.
-      after_phase: called at the end of each phase.
     """
-    self.workdir, self.run = pathlib.Path(workdir), dict(run)
-    self.saving, self._after_phase = saving or Saving(), after_phase
-    self._stack = contextlib.ExitStack()
+    super().__init__(workdir, run, 'metrics.jsonl', after_phase)
+    self.saving = saving or Saving()
 
-  def __enter__(self) -> 'Session':
-    # The lock is held for as long as somebody refers to the file.
-    self._claim = folder.claim(self.workdir)
+  def _resume(self):
     saved = folder.resumed_model(
         self.workdir / 'model', self.run, tuple(self.run))
     self.resumed = saved and saved.with_params(
         saved.config, sharding.on_mesh(saved.params))
-    with contextlib.ExitStack() as stack:
-      self._display = stack.enter_context(
-          Display(after_phase=self._after_phase))
-      metrics = stack.enter_context(
-          MetricsWriter(self.workdir / 'metrics.jsonl'))
-      self._notice = stack.enter_context(preemption.listen())
-      if saved:
-        self._display.restore(saved.lineage)
-      self.observer = Observer(self._display, metrics, PhaseSaves(
-          self.workdir, folder.identity(self.run, tuple(self.run)),
-          self._display, self._notice, self.saving.seconds))
-      self._stack = stack.pop_all()
-    return self
 
-  def __exit__(self, *exception) -> None:
-    if exception == (None, None, None):
-      background.finish()
-    self._stack.__exit__(*exception)
+  def _phase_saves(self):
+    if self.resumed:
+      self._display.restore(self.resumed.lineage)
+    return PhaseSaves(
+        self.workdir, folder.identity(self.run, tuple(self.run)),
+        self._display, self._notice, self.saving.seconds)
 
   def save(self, model: Model, entries: Mapping[str, Any], number: int,
            measure: float | None = None) -> Model:
@@ -134,19 +189,70 @@ class Session:
     """Keeps what a run goes on from, if the earlier one could not."""
     kept.keep(self.workdir / 'model', number, measure, self.saving.keep)
 
-  def report(self, entries: Mapping[str, Any], model: Model) -> dict[str, Any]:
-    """Writes `report.json`, with what every run measures of itself."""
-    display = self._display
-    report = {
+  def report_on(self, model: Model, entries: Mapping[str, Any]
+                ) -> dict[str, Any]:
+    """Writes `report.json`, with what every night measures of itself."""
+    display, paid = self._display, {}
+    if 'question_cost' in entries:
+      paid = cost.after_questions(entries['question_cost'], display.tokens)
+    return self.report({
         **entries, 'params_sha256': params_sha256(model.params),
         'seconds': display.seconds, 'tokens_per_second':
-        display.tokens_per_second, 'tokens': display.tokens,
-        'peak_memory_bytes': report_lib.peak_memory_bytes(), 'config':
-        self.run.get('config')}
-    if 'question_cost' in entries:
-      report |= cost.after_questions(entries['question_cost'], display.tokens)
-    report_lib.write_report(self.workdir, report)
-    return report
+        display.tokens_per_second, 'tokens': display.tokens, **paid})
+
+
+class StepSession(Session):
+  """A run of numbered steps, whose state is saved every so many of them.
+
+  Attributes:
+    saved: what an earlier run of the same command has left; None if there is
+      nothing.
+    step: how many steps it had done.
+    notes: what is saved beside the state; JSON types.
+  """
+
+  def __init__(self, workdir: pathlib.Path, config: Mapping[str, Any],
+               metrics: str, keep: KeepConfig | None = None):
+    """Says what runs where.
+
+    Args:
+      workdir, metrics: see `Session`.
+      config: the resolved configuration.
+      keep: which earlier saves stay beside the last one.
+    """
+    super().__init__(workdir, {'config': dict(config)}, metrics)
+    self._folder, self._keep = self.workdir / 'progress', (
+        keep or KeepConfig())
+
+  def _resume(self):
+    self.saved = folder.resumed_progress(self._folder, self.run['config'])
+    self.step, self.notes = 0, {}
+    if self.saved:
+      self.step, found = int(self.saved.step), self.saved.metadata
+      self.notes = found['notes']
+      kept.keep(self._folder, self.step, found['measure'], self._keep)
+
+  def done(self, step: int, state, due: bool,
+           measure: float | None = None) -> None:
+    """Saves if it is due, or if the run was told to end, and then ends it.
+
+    Args:
+      step: how many are done.
+      state: tree of arrays after them; `notes` are saved with it.
+      due: whether to save in any case.
+      measure: by which the best save is kept; None if there is none.
+
+    Raises:
+      Preempted: a notice came; what was to be saved is saved.
+    """
+    if (told := self._notice.came()) or due:
+      checkpoints.save_progress(
+          self._folder, step, state,
+          {**self.run, 'notes': self.notes, 'measure': measure},
+          then=functools.partial(
+              kept.keep, self._folder, step, measure, self._keep))
+    if told:
+      self._notice.check()
 
 
 def params_sha256(params) -> str:

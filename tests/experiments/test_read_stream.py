@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from experiments import read_stream as command
+from experiments.kill_test import differences
+from sleepjax.memory import continuum
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 
@@ -69,3 +72,35 @@ def test_all_clocks_fire_and_the_run_goes_on_where_it_stopped(
   never = read_stream(tmp_path, little_text, '--config.save_every=0')
   assert never.returncode == 2
   assert 'config.save_every=0 must be at least 1' in never.stderr
+
+
+def test_a_run_that_dies_between_two_hand_overs_ends_the_same(
+    tmp_path, little_text, monkeypatch):
+  """After the third window two levels have seen what they handed over to none.
+  """
+  monkeypatch.setenv('SLEEPJAX_DATA_DIR', str(little_text))
+  run = lambda name: command.main([
+      'read_stream', *SMALL, '--config.save_every=8',
+      f'--workdir={tmp_path / name}'])
+  run('whole')
+  read, calls = continuum.read, []
+
+  def dies(*args):
+    calls.append(args)
+    if len(calls) == 4:
+      raise KeyboardInterrupt
+    return read(*args)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(continuum, 'read', dies)
+    with pytest.raises(KeyboardInterrupt):
+      run('died')
+  assert checkpoints.load_progress(tmp_path / 'died/progress').step == 24
+  run('died')
+  assert [found for found in differences(tmp_path / 'died', tmp_path / 'whole')
+          if 'resident_gib' not in found and 'median_seconds' not in found
+          ] == []
+  lines = [[{k: v for k, v in line.items() if k not in (
+      'seconds', 'resident_gib')} for line in read_metrics(
+          tmp_path / name / 'windows.jsonl')] for name in ('whole', 'died')]
+  assert lines[0] == lines[1]
