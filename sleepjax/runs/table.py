@@ -5,6 +5,7 @@ row. p values of one column are adjusted for the number of arms (Holm).
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,12 +23,17 @@ class Column:
   """One number of every row.
 
   key: of a row; two of them are a ratio of sums. A row may hold a list of
-    booleans there, one per question: then the column is their share.
+    booleans there, one per question: then the column is their share. Rows
+    without it are left out.
   form: how it is printed.
+  least: of a ratio, the mean that its denominators need, or it has no meaning.
+  margin: differences smaller than it are none; None asks for no such test.
   """
 
   key: str | tuple[str, str]
   form: str = '.2f'
+  least: float = 0.0
+  margin: float | None = None
 
 
 def summary(results: Results, columns: Mapping[str, Column]
@@ -45,45 +51,41 @@ def against_first(results: Results, columns: Mapping[str, Column]
   """arm -> column -> its difference from the first arm, paired.
 
   Of numbers: mean, half width and p of a paired t test. Of answers: those
-  gained and lost, and p of McNemar's exact test on all pairs of questions. `p`
-  is adjusted over arms (`p_single` is not). Of a ratio, its numerator.
+  gained and lost, and p of McNemar's exact test on all pairs of questions. Of a
+  ratio, its numerator. With a margin, `p_equivalent` is that of two one-sided
+  tests. Both are adjusted over arms; `p_single` and `p_equivalent_single` are
+  not.
   """
   arms = list(dict.fromkeys(cell.arm for cell in results))
   first, *others = arms
   found = {arm: {name: _compared(results, first, arm, column)
                  for name, column in columns.items()} for arm in others}
-  for name in columns:
-    single = {arm: found[arm][name]['p'] for arm in others
-              if found[arm][name] and found[arm][name]['p'] is not None}
-    for arm, p in paired.holm(single).items():
-      found[arm][name] = {
-          **found[arm][name], 'p': p, 'p_single': single[arm]}
+  for name, p in itertools.product(columns, ('p', 'p_equivalent')):
+    single = {arm: found[arm][name][p] for arm in others
+              if (found[arm][name] or {}).get(p) is not None}
+    for arm, adjusted in paired.holm(single).items():
+      found[arm][name] |= {p: adjusted, f'{p}_single': single[arm]}
   return found
 
 
 def _entry(rows, column):
-  values = _values(rows, column.key)
-  if values is None:
+  ratio = isinstance(column.key, tuple)
+  keys = column.key if ratio else (column.key,)
+  values = [[row[key] for key in keys] for row in rows
+            if None not in map(row.get, keys)]
+  if not values:
     return None
-  if isinstance(column.key, tuple):
-    return ratio_interval(*values)
-  if isinstance(values[0], list):
-    right = sum(map(sum, values))
-    number = sum(map(len, values))
+  first, *second = zip(*values, strict=True)
+  if ratio:
+    return ratio_interval(first, second[0], column.least)
+  if isinstance(first[0], list):
+    right = sum(map(sum, first))
+    number = sum(map(len, first))
     low, high = paired.wilson(right, number)
     return {'mean': right / number, 'low': low, 'high': high,
-            'questions': number, 'values': [float(np.mean(v)) for v in values],
+            'questions': number, 'values': [float(np.mean(v)) for v in first],
             'half_width': (high - low) / 2}
-  return interval(values)
-
-
-def _values(rows, key):
-  """A list, two for a ratio; None if a row lacks it."""
-  if isinstance(key, tuple):
-    both = [_values(rows, each) for each in key]
-    return None if None in both else both
-  values = [row.get(key) for row in rows]
-  return None if None in values or not values else values
+  return interval(first)
 
 
 def _compared(results, first, arm, column) -> Any:  # A dict, or None.
@@ -91,13 +93,18 @@ def _compared(results, first, arm, column) -> Any:  # A dict, or None.
   pairs = [(results[cell._replace(arm=first)].get(key), row.get(key))
            for cell, row in results.items()
            if cell.arm == arm and cell._replace(arm=first) in results]
-  if not pairs or any(None in pair for pair in pairs):
+  pairs = [pair for pair in pairs if None not in pair]
+  if not pairs:
     return None
   before, after = zip(*pairs, strict=True)
   if isinstance(before[0], list):
     return {**paired.mcnemar(sum(before, []), sum(after, [])),
             'questions': sum(map(len, before))}
-  return paired.paired_t(before, after)
+  found = {**paired.paired_t(before, after), 'pairs': len(pairs)}
+  if column.margin and len(pairs) > 1:
+    found['p_equivalent'] = paired.equivalence(
+        before, after, column.margin)['p']
+  return found
 
 
 def cell_text(entry: Mapping[str, Any] | None, form: str) -> str:

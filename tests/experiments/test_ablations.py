@@ -12,6 +12,8 @@ from configs.seeding.arms import ARMS
 from experiments import _ablation, ablate_dreaming, ablate_seeding, quickstart
 from sleepjax.errors import UserError
 from sleepjax.evals.interval import interval, ratio_interval
+from sleepjax.runs import table
+from sleepjax.runs.rows import Cell
 
 
 def test_interval_by_hand():
@@ -32,35 +34,19 @@ def test_ratio_interval_by_hand():
   assert ratio_interval([1.0, 1.0], [1.0, -1.0]) is None
 
 
-def test_cells_and_table():
+def test_the_table_of_passages():
   columns = _ablation.SEEDING_COLUMNS['squad']
-  reports = [{**dict.fromkeys([key for key, _ in columns.values()], value),
-              'gained_net': value, 'gap': 1.0} for value in (0.5, 0.7)]
-  summary = _ablation.collect(
-      {'seeding': reports, 'other': [dict(reports[0], drift=None)]}, columns)
-  table = _ablation.markdown(summary, columns)
-  first, second, row, other = table.splitlines()
-  assert other.startswith('| other | 1 | 50%') and '| – |' in other
-  assert first.count('|') == second.count('|') == row.count('|')
-  assert row.startswith('| seeding | 2 | 60% ± 127% | 0.60 ± 1.27 |')
-  assert '+0.60 ± 1.27' in row and '+60.0% ± 127.1%' in row
-
-
-def test_differences_are_taken_seed_by_seed():
-  """Differences 1 and 3: mean 2, t(1) = 12.7062, sd 2 ** 0.5."""
-  columns = _ablation.SEEDING_COLUMNS['squad']
-  report = lambda drift, gain: {'drift': drift, 'gained_net': gain, 'gap': 9.0}
-  got = _ablation.minus_first({
-      'seeding': [report(1.0, 4.0), report(10.0, 5.0)],
-      'other': [report(2.0, 3.0), report(13.0, 5.0)],
-      'late': [report(0.0, 6.0)]}, columns)
-  assert list(got) == ['other', 'late']
-  assert got['other']['drift']['values'] == [1.0, 3.0]
-  assert got['other']['drift']['half_width'] == pytest.approx(
-      12.7062, rel=1e-5)
-  assert got['other']['recovered, net']['values'] == [-1.0, 0.0]
-  assert got['other']['tokens'] is None
-  assert got['late']['drift']['mean'] == -1.0
+  row = lambda value, **changes: {
+      'right': [True, False], 'gained_net': value, 'gap': 1.0,
+      'closed_book_nll_after': value, 'drift': value, **changes}
+  text = table.markdown(table.summary({
+      Cell('seeding', 0, '000'): row(0.5), Cell('seeding', 1, '000'): row(0.7),
+      Cell('other', 0, '000'): row(0.5, drift=None)}, columns), columns)
+  first, second, seeding, other = text.splitlines()
+  assert other.startswith('| other | 1 | 50% ± ') and '| – |' in other
+  assert first.count('|') == second.count('|') == seeding.count('|')
+  assert '| 60% ± 127% | 0.60 ± 1.27 |' in seeding  # t(1) sd 2^-½, 12.7062.
+  assert '+60.0% ± 127.1%' in seeding
 
 
 @pytest.mark.parametrize('flags_, message', [
@@ -85,22 +71,22 @@ def test_a_workdir_is_asked_for(main):
 
 
 def test_arms_and_seeds_are_run_in_turn_and_kept(tmp_path, monkeypatch):
-  """Every arm once before the second seed; the order of what is run."""
+  """Every arm once before the second seed; what is finished is not repeated."""
   calls = []
 
-  def run(model, config, settings, seed, folder, number):
-    calls.append((folder.parent.name, seed, settings.trained,
-                  config['sleep']['seeding']['learning_rate']))
-    return dict.fromkeys(
-        [key for columns in (_ablation.SEEDING_COLUMNS,
-                             _ablation.DREAMING_COLUMNS)
-         for key, _ in columns['world'].values()], seed / 10)
+  def run(model, settings, cell, place):
+    calls.append((cell.arm, cell.seed, settings.trained,
+                  place.config['sleep']['seeding']['learning_rate']))
+    assert place.workdir == tmp_path / cell.arm / f'seed_{cell.seed}'
+    return {'learnt': cell.seed / 10}
 
   monkeypatch.setitem(_ablation._RUNS, 'world', run)
   monkeypatch.setattr(_ablation, 'load_pretrained', lambda name: None)
-  ablate_seeding.main([
-      'x', f'--workdir={tmp_path}', '--config.seeds=(3, 5)',
+  ablate = lambda seeds: ablate_seeding.main([
+      'x', f'--workdir={tmp_path}', f'--config.seeds={seeds}',
       '--config.arms=("seeding", "text_full")'])
+  ablate((3,))
+  ablate((3, 5))
   rate = world.get_config().sleep.seeding.learning_rate
   assert calls == [
       (arm, seed, trained, lr) for seed in (3, 5) for arm, trained, lr in (
@@ -108,8 +94,12 @@ def test_arms_and_seeds_are_run_in_turn_and_kept(tmp_path, monkeypatch):
   report = json.loads((tmp_path / 'report.json').read_text())
   assert report['arms']['seeding']['learnt']['values'] == [0.3, 0.5]
   assert report['arms']['text_full']['learnt']['mean'] == pytest.approx(0.4)
-  assert report['minus_seeding']['text_full']['learnt']['mean'] == 0
-  assert '| seeding | 2 | 40%' in (tmp_path / 'table.md').read_text()
+  assert report['against_seeding']['text_full']['learnt'] == {
+      'mean': 0.0, 'half_width': 0.0, 'p': 1.0, 'p_single': 1.0, 'pairs': 2}
+  assert '| seeding | 2 | –' in (tmp_path / 'table.md').read_text()
+  with pytest.raises(UserError, match='another configuration'):
+    ablate_seeding.main(['x', f'--workdir={tmp_path}', '--config.seeds=(3,)',
+                         '--config.sleep.seeding.steps=7'])
 
 
 def test_arms_of_dreaming():

@@ -1,6 +1,7 @@
 """Rows that are kept and skipped, and arms compared in pairs."""
 
 import json
+import math
 
 import pytest
 
@@ -76,6 +77,33 @@ def test_what_an_arm_lacks_is_no_number():
   assert found['third']['right'] is None
   assert '–' in table.markdown(found, COLUMNS)
   assert table.against_first(results, COLUMNS)['third']['right'] is None
+
+
+def test_rows_without_a_number_are_left_out():
+  columns = {'loss': Column('loss'), 'share': Column(
+      ('gained', 'gap'), least=2.5)}
+  results = {**RESULTS, Cell('ours', 2): {'loss': None}, Cell('base', 2): {}}
+  found = table.summary(results, columns)['ours']
+  assert found['loss']['values'] == [2.0, 4.0]
+  assert found['share'] is None  # The denominators are 2 each.
+  assert table.against_first(results, columns)['ours']['loss']['pairs'] == 2
+
+
+def test_equivalence_needs_a_margin():
+  """Differences 0.1 and 0.3; of 0.2 ± margin two t tests with one degree.
+
+  t = (0.5 - 0.2) / 0.1 = 3 and (0.2 + 0.5) / 0.1 = 7; the larger p is that of
+  3: 1/2 - atan(3) / pi.
+  """
+  results = {Cell('base', 0): {'loss': 1.0}, Cell('base', 1): {'loss': 2.0},
+             Cell('ours', 0): {'loss': 1.1}, Cell('ours', 1): {'loss': 2.3},
+             Cell('third', 0): {'loss': 1.1}, Cell('third', 1): {'loss': 2.3}}
+  found = table.against_first(results, {'loss': Column('loss', margin=0.5)})
+  alone = 0.5 - math.atan(3) / math.pi
+  assert found['ours']['loss']['p_equivalent_single'] == pytest.approx(alone)
+  assert found['ours']['loss']['p_equivalent'] == pytest.approx(2 * alone)
+  assert 'p_equivalent' not in table.against_first(
+      results, {'loss': Column('loss')})['ours']['loss']
 
 
 def test_pictures(tmp_path):
