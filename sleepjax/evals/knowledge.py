@@ -24,7 +24,8 @@ margin can exceed the one in view: read both as changes from before.
 
 import collections
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,6 @@ from sleepjax.evals import answers, distractors, knows, paired, sleep_scores
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models.config import ModelConfig
-from sleepjax.sampling.context import read_document
 
 LEAST_GAP = 0.1  # Of `knows` in view over before, for a share of it.
 _SAME = 1e-4  # Nats: gains that differ by rounding are a tie.
@@ -45,7 +45,7 @@ _MEASURES = ('knows', 'choice', 'margin', 'exact', 'f1')
 
 def score(config: ModelConfig, params, chat: ChatPrompts,
           exam: sleep_scores.Exam, settings: AnswerConfig,
-          in_view: bool = True) -> dict:
+          said: Mapping[str, Any], in_view: bool = True) -> dict:
   """All measures of one model, question by question.
 
   Args:
@@ -54,45 +54,58 @@ def score(config: ModelConfig, params, chat: ChatPrompts,
     exam: the chunks, their questions, and controls about other texts; a
       question is asked in view of the chunk that it is about.
     settings: how questions are put, always the same way.
+    said: of `sleep_scores.score_model`, what this model answers; with the text
+      in view only if that is asked for.
     in_view: whether to ask with the text in view, too.
 
   Returns:
     'closed_book', 'in_view' (empty unless asked for): a row for each question,
-    plain values for JSON: question, gold, kind, distractors, answer, knows,
-    exact, f1, nats, tokens, and choice and margin, None where left out;
-    'controls': rows without the last two, closed book; 'left_out': how many
-    questions have a gold answer without words.
+    plain values for JSON: question, gold, answer, knows, exact, f1, kind,
+    distractors, and choice and margin, None where left out; 'controls': the
+    first six of these, closed book; 'left_out': how many questions have a gold
+    answer without words.
 
   Raises:
     UserError: no question is left to score.
   """
-  asked, left_out = _with_words(exam.questions)
-  if not asked:
+  model, questions = (config, params, chat), exam.questions
+  worded = _with_words(questions)
+  if not worded:
     raise UserError(
-        f'{len(exam.questions)} questions, of which none has an answer with '
+        f'{len(questions)} questions, of which none has an answer with '
         'words in it: there is nothing to score. Give at least one question '
         'with an answer.')
+  asked = [questions[n] for n in worded]
+  golds = [q.answer for q in asked]
   text = '\n\n'.join(chunk.text for chunk in exam.chunks)
   choices = distractors.choices(text, asked)
   contrasts = [_contrasts(n, asked) for n in range(len(asked))]
-  golds = [q.answer for q in asked]
 
-  def rows(numbers, segment):
-    return _rows(config, params, chat, *(
-        [listed[n] for n in numbers] for listed in (asked, choices, contrasts)),
-                 golds, settings, segment)
+  def rows(numbers, said, segment):
+    """Rows of some of those asked; what was said to each of all questions."""
+    chosen = [asked[n] for n in numbers]
+    found = [_row(q, said[worded[n]], golds)
+             for n, q in zip(numbers, chosen)]
+    _tell_apart(found, [choices[n] for n in numbers],
+                [contrasts[n] for n in numbers],
+                lambda asked: questions_lib.answer_nats(
+                    *model, asked, settings, segment))
+    return found
 
-  viewed, places = {}, sleep_scores.chunk_of(asked, exam.chunks)
-  for i, chunk in enumerate(exam.chunks if in_view else ()):
-    numbers = [n for n, place in enumerate(places) if place == i]
-    if numbers:
-      viewed.update(zip(numbers, rows(
-          numbers, read_document(config, params, chat, chunk.text))))
-  controls = [row for document, about in exam.controls for row in
-              _control_rows(config, params, chat, about, settings)]
-  return {'closed_book': rows(range(len(asked)), None),
-          'in_view': [viewed[n] for n in sorted(viewed)],
-          'controls': controls, 'left_out': left_out}
+  viewed = {}
+  for numbers, segment in sleep_scores.in_view(
+      *model, asked, exam.chunks) if in_view else ():
+    viewed.update(zip(numbers, rows(numbers, said['said_in_view'], segment)))
+  controls = []
+  for _, about in exam.controls:
+    if about := [about[n] for n in _with_words(about)]:
+      told = questions_lib.greedy_answers(*model, about, settings)
+      controls += [_row(q, answer, [q.answer for q in about])
+                   for q, answer in zip(about, told)]
+  return {
+      'closed_book': rows(range(len(asked)), said['said_closed_book'], None),
+      'in_view': [viewed[n] for n in sorted(viewed)],
+      'controls': controls, 'left_out': len(questions) - len(asked)}
 
 
 def together(scores: Sequence[dict]) -> dict:
@@ -119,11 +132,9 @@ def compare(before: dict, after: dict) -> dict:
     knows, choice, margin, exact and f1, each with _before, _after and _in_view
     (the model before, with the text); knows_in_view_after, if it was asked;
     controls_knows_before and _after; knowledge_recovered (`recovered`);
-    topic_recovered and topic_recovered_net, the shares of the loss
-    (`sleep_scores.recovered`), which are no knowledge; knows_gained, knows_lost
-    and knows_p of McNemar's test; choice_change and margin_change with
-    _half_width, of 95 % intervals; choice_chance; how many questions each is
-    of; choices_sha256. A measure without questions is None.
+    knows_gained, knows_lost and knows_p of McNemar's test; choice_change and
+    margin_change with _half_width, of 95 % intervals; choice_chance; how many
+    questions each is of; choices_sha256. A measure without questions is None.
 
   Raises:
     ValueError: the two are not of the same questions, or `before` was not asked
@@ -140,17 +151,13 @@ def compare(before: dict, after: dict) -> dict:
                                ('in_view', viewed))}
   if after['in_view']:
     report['knows_in_view_after'] = _mean(after['in_view'], 'knows')
-  losses = [_loss(rows) for rows in (first, last, viewed)]
   for when, scores in (('before', before), ('after', after)):
     report[f'controls_knows_{when}'] = _mean(scores['controls'], 'knows')
-    losses.append(_loss(scores['controls']))
-  topic, net = sleep_scores.recovered(*losses)
   changed = paired.mcnemar(_values(first, 'knows'), _values(last, 'knows'))
   report |= {f'knows_{name}': value for name, value in changed.items()}
   report |= {
       'knowledge_recovered': recovered(*(
           report[f'knows_{w}'] for w in ('before', 'after', 'in_view'))),
-      'topic_recovered': topic, 'topic_recovered_net': net,
       'knows_questions': len(first), 'knows_left_out': before['left_out'],
       'controls_questions': len(before['controls'])}
   for name in ('choice', 'margin'):
@@ -198,31 +205,17 @@ def choose(gold: float, others: Sequence[float]) -> float:
 
 
 def _with_words(questions):
-  asked = [q for q in questions if answers.match_words(q.answer)]
-  return asked, len(questions) - len(asked)
+  """Numbers of those whose gold answer can be said."""
+  return [n for n, q in enumerate(questions) if answers.match_words(q.answer)]
 
 
-def _answer_rows(config, params, chat, asked, golds, settings, segment):
+def _row(question, answer, golds):
   """What the model says, and whether it is right."""
-  texts = questions_lib.greedy_answers(
-      config, params, chat, asked, settings, segment)
-  return [{
-      'question': q.question, 'gold': q.answer, 'answer': text,
-      'knows': knows.is_right(text, q.answer, golds, q.question),
-      'exact': answers.exact_match(text, q.answer),
-      'f1': answers.f1(text, q.answer)} for q, text in zip(asked, texts)]
-
-
-def _control_rows(config, params, chat, about, settings):
-  asked, _ = _with_words(about)
-  if not asked:
-    return []
-  rows = _answer_rows(config, params, chat, asked, [q.answer for q in asked],
-                      settings, None)
-  nats, tokens = questions_lib.answer_nats(
-      config, params, chat, asked, settings)
-  return [row | {'nats': float(n), 'tokens': int(t)}
-          for row, n, t in zip(rows, nats, tokens)]
+  gold = question.answer
+  return {'question': question.question, 'gold': gold, 'answer': answer,
+          'knows': knows.is_right(answer, gold, golds, question.question),
+          'exact': answers.exact_match(answer, gold),
+          'f1': answers.f1(answer, gold)}
 
 
 def _contrasts(number, asked):
@@ -233,39 +226,37 @@ def _contrasts(number, asked):
           if not distractors.nested(gold, own)][:_MOST_CONTRASTS]
 
 
-def _rows(config, params, chat, asked, choices, contrasts, golds, settings,
-          segment):
-  rows = _answer_rows(config, params, chat, asked, golds, settings, segment)
+def _tell_apart(rows, choices, contrasts, nats_of):
+  """Adds kind, distractors, choice and margin to rows.
 
+  Args:
+    rows: of questions.
+    choices, contrasts: of each; its distractors, and other gold answers.
+    nats_of: questions -> ([n] nats of their answers, [n] tokens).
+  """
   def losses(question, replies):
     """{answer: (nats, tokens)}, each scored once."""
     replies = list(dict.fromkeys(replies))
-    return dict(zip(replies, zip(*questions_lib.answer_nats(
-        config, params, chat, [Question(question, r) for r in replies],
-        settings, segment))))
+    return dict(zip(replies, zip(*nats_of(
+        [Question(question, reply) for reply in replies]))))
 
-  replies = [(q.answer, *choice.distractors, *others)
-             for q, choice, others in zip(asked, choices, contrasts)]
+  replies = [(row['gold'], *choice.distractors, *others)
+             for row, choice, others in zip(rows, choices, contrasts)]
   of_nothing = losses('', itertools.chain.from_iterable(replies))
-
-  for row, q, choice, others, named in zip(
-      rows, asked, choices, contrasts, replies):
-    of_question = losses(q.question, named)
+  for row, choice, others, named in zip(rows, choices, contrasts, replies):
+    of_question = losses(row['question'], named)
     gains = {reply: float(of_nothing[reply][0] - nats)
              for reply, (nats, _) in of_question.items()}
     per_token = {reply: gains[reply] / tokens
                  for reply, (_, tokens) in of_question.items()}
-    nats, tokens = of_question[q.answer]
-    row.update(
-        kind=choice.kind, distractors=list(choice.distractors),
-        nats=float(nats), tokens=int(tokens), choice=None, margin=None)
+    row.update(kind=choice.kind, distractors=list(choice.distractors),
+               choice=None, margin=None)
     if len(choice.distractors) >= distractors.LEAST:
       row['choice'] = choose(
-          gains[q.answer], [gains[a] for a in choice.distractors])
+          gains[row['gold']], [gains[a] for a in choice.distractors])
     if others:
-      row['margin'] = per_token[q.answer] - float(
+      row['margin'] = per_token[row['gold']] - float(
           np.mean([per_token[a] for a in others]))
-  return rows
 
 
 def _asked(rows):
@@ -280,9 +271,3 @@ def _values(rows, name):
 def _mean(rows, name):
   values = _values(rows, name)
   return float(np.mean(values)) if values else None
-
-
-def _loss(rows):
-  """Nats a token, pooled; 0 of no rows, as nothing has changed there."""
-  return sum(row['nats'] for row in rows) / max(
-      sum(row['tokens'] for row in rows), 1)

@@ -199,14 +199,6 @@ def answered_right(config: ModelConfig, params, chat: ChatPrompts,
           for text, q in zip(texts, questions, strict=True)]
 
 
-def answer_accuracy(config: ModelConfig, params, chat: ChatPrompts,
-                    questions: Sequence[Question], settings: AnswerConfig,
-                    segment: Segment | None = None) -> dict[str, float]:
-  """{'exact', 'contains', 'f1'} of greedy answers, as fractions."""
-  texts = greedy_answers(config, params, chat, questions, settings, segment)
-  return answers.summarise(texts, [q.answer for q in questions])
-
-
 def perplexity(config: ModelConfig, params, tokens: Sequence[int],
                window: int = 256, batch_rows: int = 8) -> float:
   """exp(mean nats per token) over a text in windows of `window` tokens.

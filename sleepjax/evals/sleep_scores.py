@@ -7,16 +7,18 @@ knowledge; the net figure subtracts it.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from sleepjax.data.documents import Document, Question
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.words import content_words
+from sleepjax.evals import answers
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.transformer import Segment
 from sleepjax.sampling.context import read_document
 
 # Nats a token that a text in context must help by before a share of it means
@@ -56,26 +58,21 @@ def chunk_of(questions: Sequence[Question], chunks: Sequence[Document]
   return found
 
 
-def _in_context(score, config, params, chat, questions, chunks):
-  """(score, number of questions) of every chunk that a question belongs to."""
-  parts = []
+def in_view(config: ModelConfig, params, chat: ChatPrompts,
+            questions: Sequence[Question], chunks: Sequence[Document]
+            ) -> Iterator[tuple[list[int], Segment]]:
+  """(numbers of its questions, the text as it is read) of chunks with any."""
   places = chunk_of(questions, chunks)
   for i, chunk in enumerate(chunks):
-    asked = [q for q, place in zip(questions, places) if place == i]
-    if asked:
-      segment = read_document(config, params, chat, chunk.text)
-      parts.append((score(asked, segment), len(asked)))
-  return parts
+    numbers = [n for n, place in enumerate(places) if place == i]
+    if numbers:
+      yield numbers, read_document(config, params, chat, chunk.text)
 
 
 def _per_token(losses):
   """Of (nats, tokens) of chunks: pooled over tokens, as closed book."""
   nats, tokens = zip(*losses, strict=True)
   return sum(nats) / sum(tokens)
-
-
-def _per_question(parts, name):
-  return sum(scores[name] * n for scores, n in parts) / sum(n for _, n in parts)
 
 
 def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
@@ -90,28 +87,34 @@ def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
 
   Returns:
     closed_book_nll, in_context_nll, control_nll, in_context_other_nll,
-    closed_book_accuracy, in_context_accuracy, drift_ppl.
+    closed_book_accuracy, in_context_accuracy, drift_ppl, and said_closed_book
+    and said_in_view, the greedy answer to each question.
   """
+  model = config, params, chat
   loss = lambda asked, segment=None: questions_lib.answer_loss(
-      config, params, chat, asked, settings, segment)
-  accuracy = lambda asked, segment=None: questions_lib.answer_accuracy(
-      config, params, chat, asked, settings, segment)
+      *model, asked, settings, segment)
+  say = lambda asked, segment=None: questions_lib.greedy_answers(
+      *model, asked, settings, segment)
   controls = [q for _, asked in exam.controls for q in asked]
-  own = _in_context(lambda asked, segment: (loss(asked, segment), accuracy(
-      asked, segment)), config, params, chat, exam.questions, exam.chunks)
-  other = [part for document, asked in exam.controls for part in _in_context(
-      loss, config, params, chat, asked, [document])]
-  in_context = [(scores, n) for (_, scores), n in own]
+  golds, losses, viewed = [q.answer for q in exam.questions], [], {}
+  for numbers, segment in in_view(*model, exam.questions, exam.chunks):
+    asked = [exam.questions[n] for n in numbers]
+    losses.append(loss(asked, segment))
+    viewed.update(zip(numbers, say(asked, segment)))
+  other = [loss([asked[n] for n in numbers], segment)
+           for document, asked in exam.controls
+           for numbers, segment in in_view(*model, asked, [document])]
+  closed_book, viewed = say(exam.questions), [
+      viewed[n] for n in range(len(golds))]
   return {
       'closed_book_nll': _per_token([loss(exam.questions)]),
-      'in_context_nll': _per_token([part for (part, _), _ in own]),
+      'in_context_nll': _per_token(losses),
       'control_nll': _per_token([loss(controls)]),
-      'in_context_other_nll': _per_token([part for part, _ in other]),
-      'closed_book_accuracy': accuracy(exam.questions),
-      'in_context_accuracy': {name: _per_question(in_context, name)
-                              for name in in_context[0][0]},
+      'in_context_other_nll': _per_token(other),
+      'closed_book_accuracy': answers.summarise(closed_book, golds),
+      'in_context_accuracy': answers.summarise(viewed, golds),
       'drift_ppl': questions_lib.perplexity(config, params, exam.drift_tokens),
-  }
+      'said_closed_book': closed_book, 'said_in_view': viewed}
 
 
 def gained_net(before: float, after: float, control_before: float,

@@ -184,8 +184,8 @@ class DocumentTask:
         asked, source = self._written_questions(ready), 'generated'
       progress = {'questions': [dataclasses.asdict(q) for q in asked],
                   'source': source, 'sleeps': []}
-      progress['before'] = self._score(ready, progress)
-      progress['known'] = self._knows(ready, progress, in_view=True)
+      progress['before'], progress['known'] = self._scores(
+          ready, progress, in_view=True)
       progress['outside'] = self._forgets(ready)
       phase.advance(closed_book_nll=progress['before']['closed_book_nll'])
     return progress
@@ -206,8 +206,7 @@ class DocumentTask:
   def summary(self, progress: Progress, ready: Model, observer: Observer
               ) -> dict[str, Any]:
     with observer.phase('evaluate after', total=1) as phase:
-      after = self._score(ready, progress)
-      known = self._knows(ready, progress, in_view=False)
+      after, known = self._scores(ready, progress, in_view=False)
       elsewhere = self._forgets(ready)
       phase.advance(closed_book_nll=after['closed_book_nll'])
     sleeps = progress['sleeps']
@@ -236,15 +235,14 @@ class DocumentTask:
     return {'dreams.json': {'sleeps': progress['sleeps'],
                             'questions': progress['questions']}}
 
-  def _score(self, ready, progress):
-    return sleep_scores.score_model(
-        ready.config, ready.params, ready.chat, self._exam(progress),
-        self.answers)
-
-  def _knows(self, ready, progress, in_view):
-    return knowledge.score(
-        ready.config, ready.params, ready.chat, self._exam(progress),
-        self.answers, in_view)
+  def _scores(self, ready, progress, in_view):
+    """Of `sleep_scores.score_model` and of `knowledge.score`."""
+    exam = sleep_scores.Exam(
+        self.chunks, [Question(**q) for q in progress['questions']],
+        self.reading.controls, self.drift)
+    asked = ready.config, ready.params, ready.chat, exam, self.answers
+    scores = sleep_scores.score_model(*asked)
+    return scores, knowledge.score(*asked, scores, in_view)
 
   def _forgets(self, ready):
     return {name: outside.score(ready, name, items, self.exam.batch_rows)
@@ -261,11 +259,6 @@ class DocumentTask:
          for q in asked],
         [len(ready.tokenizer.encode(row['answer'])) for row in rows],
         [texts[i] for i in sleep_scores.chunk_of(asked, self.chunks)])
-
-  def _exam(self, progress):
-    asked = [Question(**q) for q in progress['questions']]
-    return sleep_scores.Exam(
-        self.chunks, asked, self.reading.controls, self.drift)
 
   def _written_questions(self, ready):
     """Questions that the model writes about each chunk while it has it."""

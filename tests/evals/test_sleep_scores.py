@@ -1,6 +1,5 @@
 """Shares of the loss recovered, by hand."""
 
-import numpy as np
 import pytest
 
 from sleepjax.data.documents import Document, Question
@@ -48,8 +47,9 @@ def test_losses_are_pooled_over_tokens_with_and_without_chunks(monkeypatch):
           sum(nats[q.answer] for q in args[3]),
           sum(tokens[q.answer] for q in args[3])))
   monkeypatch.setattr(
-      sleep_scores.questions_lib, 'answer_accuracy', lambda *args: {
-          'exact': float(np.mean([q.answer == 'red' for q in args[3]]))})
+      sleep_scores.questions_lib, 'greedy_answers',
+      lambda *args: ['A red' if args[5] is None else q.answer
+                     for q in args[3]])
   monkeypatch.setattr(
       sleep_scores.questions_lib, 'perplexity', lambda *_: 2.0)
   monkeypatch.setattr(sleep_scores, 'read_document', lambda *_: 'a segment')
@@ -60,5 +60,7 @@ def test_losses_are_pooled_over_tokens_with_and_without_chunks(monkeypatch):
   for name in ('closed_book_nll', 'in_context_nll', 'control_nll',
                'in_context_other_nll'):
     assert scores[name] == 1.0, name
-  for name in ('closed_book_accuracy', 'in_context_accuracy'):
-    assert scores[name]['exact'] == pytest.approx(1 / 3)
+  assert scores['closed_book_accuracy']['exact'] == pytest.approx(1 / 3)
+  assert scores['in_context_accuracy'] == {'exact': 1, 'contains': 1, 'f1': 1}
+  assert scores['said_closed_book'] == ['A red'] * 3
+  assert scores['said_in_view'] == ['red', 'blue', 'blue']
