@@ -41,7 +41,7 @@ def get_config() -> ConfigDict:
   c.sleep.slot_from = 2 / 3  # What is below is computed once.
   c.sleep.slot_rank = 96  # As many parameters as 64 in 15 layers.
   c.sleep.dreaming = None
-  c.sleep.rehearsal_per_text = 0
+  c.sleep.rehearsal_per_text = 2
   c.sleep.memories = 48
   c.sleep.contrasts = 64
   c.sleep.dreams.prompt_tokens = 64
@@ -62,4 +62,5 @@ def get_config() -> ConfigDict:
   s.group_size = 2
   s.learning_rate = 1.5e-2
   s.retention_rows = 3
+  s.rehearsal_every = 4
   return c

@@ -25,8 +25,8 @@ def seconds_of_a_sleep(config: ModelConfig, settings: SleepConfig) -> float:
   much is written they are taken to be as few as can be.
   """
   s, d = settings.seeding, settings.dreams
-  rows = s.rows + s.rehearsal_rows * bool(s.rehearsal) + (
-      s.retention_rows * bool(s.retention))
+  rows = s.rows + s.retention_rows * bool(s.retention) + (
+      s.rehearsal_rows * bool(s.rehearsal) // s.rehearsal_every)
   tokens = rows * (d.prompt_tokens // 2 + d.completion_tokens)
   first = settings.first_layer(config.num_layers)
   learning = dataclasses.replace(

@@ -131,7 +131,9 @@ def consolidate(seeder: Seeder, newborn, key, *, between: tuple[str, str],
 
 def held_out_divergence(seeder: Seeder, value,
                         examples: Examples | None) -> float | None:
-  """D of the student with `value` from the teacher, nats per token.
+  """D of the student with `value` from its target, nats per token.
+
+  The target is the teacher, or the completions themselves, as in training.
 
   Args:
     seeder: whose student, divergence and prefix are meant.
@@ -162,6 +164,14 @@ def _divergence(config, settings, frozen, value, index, rows, teacher_hidden,
   student = part.insert(config, frozen, value, index)
   segments = objective.head_segments(config, student, head_ids)
   hidden = rows_lib.completion_hidden(config, student, rows, segments)
+  if settings.target == 'tokens':
+    log_probs = from_hidden.sequence_log_probs_from_hidden(
+        hidden, layout.frozen_head(config, frozen), rows.completion,
+        chunk_rows=settings.divergence.chunk_rows,
+        matmul=layout.head_matmul(config))
+    mask = rows.completion_mask
+    return jnp.stack([-jnp.where(mask, log_probs, 0).sum(),
+                      mask.sum(dtype=jnp.float32)])
   total, weight, _ = objective.divergence(
       config, settings, layout.frozen_head(config, frozen), teacher_hidden,
       hidden, rows.completion_mask)

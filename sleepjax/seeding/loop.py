@@ -238,10 +238,13 @@ class Seeder:
             for name in ('examples', 'rehearsal', 'retention')
             if (examples := getattr(self.terms, name)) is not None}
 
-  def _other_terms(self, rng) -> dict:
+  def _other_terms(self, step: int, rng) -> dict:
     """Entries of a batch for rehearsal and retention."""
     entries, states = {}, {}
-    for name in ('rehearsal', 'retention'):
+    for name, every in (
+        ('rehearsal', self.settings.rehearsal_every), ('retention', 1)):
+      if step % every:
+        continue
       examples = getattr(self.terms, name)
       rows = getattr(self.settings, f'{name}_rows')
       if examples is not None and getattr(self.settings, name) and rows:
@@ -354,7 +357,7 @@ class Seeder:
       batch = self._off_policy(
           state, rng, self._drawn(step, night_key, rng))
     batch = batch._replace(
-        **self._other_terms(rng), head=self.terms.head_ids,
+        **self._other_terms(step, rng), head=self.terms.head_ids,
         importance=self.terms.importance)
     updates = s.updates_per_rollout if on_policy else 1
     tokens = sum(rows_lib.num_tokens(rows) for rows in (

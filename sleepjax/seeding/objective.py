@@ -235,7 +235,8 @@ def terms_of(settings: SeedingConfig, batch: Batch) -> dict:
   on = {term: weight for term, weight, needed in (
       (divergence_term, settings.alpha, batch.rows),
       (imitation_term, 1 - settings.alpha, batch.advantage),
-      (rehearsal_term, settings.rehearsal, batch.rehearsal),
+      (rehearsal_term, (settings.rehearsal or 0) * settings.rehearsal_every,
+       batch.rehearsal),
       (retention_term, settings.retention, batch.retention),
       (ewc_term, settings.ewc, batch.importance),
   ) if weight and needed is not None}

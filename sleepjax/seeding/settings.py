@@ -35,6 +35,8 @@ class SeedingConfig:
     [0, prefix].
   rehearsal: weight of the rehearsal term; 0 or None switches it off.
   rehearsal_rows: rehearsed answers per update.
+  rehearsal_every: an update of so many has the rehearsal term, so many times as
+    heavy: its rows, with their texts in front, are the longest.
   retention: weight of the retention term; 0 or None switches it off.
   retention_rows: its answers per update.
   learning_rate, warmup_steps, clip_norm: AdamW with linear warm-up and cosine
@@ -75,6 +77,7 @@ class SeedingConfig:
   prefix: float = 0.5
   rehearsal: float | None = 1.0
   rehearsal_rows: int = 1
+  rehearsal_every: int = 1
   retention: float | None = 1.0
   retention_rows: int = 4
   learning_rate: float = 1.5e-3
@@ -138,7 +141,7 @@ class SeedingConfig:
       if getattr(self, name) not in known:
         raise ValueError(f'{name}={getattr(self, name)!r} must be one of '
                          f'{", ".join(known)}.')
-    for name in ('updates_per_rollout', 'clip', 'clip_norm'):
+    for name in ('updates_per_rollout', 'rehearsal_every', 'clip', 'clip_norm'):
       if not getattr(self, name) > 0:
         raise ValueError(f'{name}={getattr(self, name)} must be positive.')
     if self.estimator == 'sampled' and (

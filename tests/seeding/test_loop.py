@@ -1,5 +1,7 @@
 """A few updates from one key, against numbers that they had before."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,3 +67,25 @@ def test_updates_are_what_they_were(seeder):
     np.testing.assert_allclose(
         [line.get(name, 0.0) for line in lines], want, rtol=0.02, atol=1e-4,
         err_msg=name)
+
+
+def test_rehearsal_may_come_in_some_updates_and_weighs_as_much(seeder):
+  often = dataclasses.replace(SETTINGS, on_policy=0.0)
+  rare = dataclasses.replace(often, rehearsal_every=3)
+  lines = {}
+  for settings in (often, rare):
+    own = dataclasses.replace(seeder, settings=settings)
+    lines[settings] = []
+    own.run(update.init_state(settings, slots.read_slot(
+        seeder.learner.config, seeder.learner.frozen, INDEX)),
+            jax.random.key(3), lambda step, line, tokens, lines=lines[settings]:
+            lines.append({**line, 'tokens': tokens}))
+  has = ['rehearsal_divergence' in line for line in lines[rare]]
+  assert has == [True, False, False, True]
+  assert all('rehearsal_divergence' in line for line in lines[often])
+  assert lines[rare][1]['tokens'] < lines[often][1]['tokens']
+  first = lines[rare][3]  # Three times 0.7.
+  np.testing.assert_allclose(
+      first['loss'], 0.6 * first['divergence'] + 3 * 0.7 * first[
+          'rehearsal_divergence'] + 0.3 * first['retention_divergence'],
+      rtol=1e-5)
