@@ -21,8 +21,7 @@ def seconds_of_a_sleep(config: ModelConfig, settings: SleepConfig) -> float:
 
   Model FLOPs of seeding, on prompts of half the allowed length, at the speed of
   bare products of the model's shape: neither writing, dreaming nor compiling
-  count, nor layers below the first that learns. Where updates depend on how
-  much is written they are taken to be as few as can be.
+  count, nor layers below the first that learns, nor updates beyond `steps`.
   """
   s, d = settings.seeding, settings.dreams
   rows = s.rows + s.retention_rows * bool(s.retention) + (
@@ -34,9 +33,8 @@ def seconds_of_a_sleep(config: ModelConfig, settings: SleepConfig) -> float:
       layer_kinds=config.layer_kinds[first:])
   forward = sum(product.flops for product in flops.forward_products(
       learning, tokens, tokens))
-  steps = s.for_rows(1).steps if s.epochs else s.steps
   # The gradient goes back through those layers, and into none of their weights.
-  return steps * 2 * forward / _flops_a_second(config)
+  return s.steps * 2 * forward / _flops_a_second(config)
 
 
 def _flops_a_second(config):

@@ -13,8 +13,8 @@ class SeedingConfig:
   """Every choice of knowledge seeding, with the reason for its default.
 
   steps: batches in one sleep; one update each, but for updates_per_rollout.
-  epochs: how often a row is seen on average, in place of `steps`; 0 leaves it
-    to them.
+  epochs: how often a row is seen on average at least: there are more than
+    `steps` if that takes more. 0 leaves it to them.
   rows: dreams, or rollouts, per update.
   in_passes: dreams are taken in passes over all of them, each in an order of
     its own, in place of independent draws.
@@ -97,10 +97,12 @@ class SeedingConfig:
   def for_rows(self, count: int) -> 'SeedingConfig':
     """These settings with the steps that `epochs` of so many rows take.
 
-    Rounded up to twenties: programs are compiled for a number of steps.
+    At least `steps`, and rounded up to twenties: programs are compiled for a
+    number of steps.
     """
     steps = rows_lib.bucket(math.ceil(self.epochs * count / self.rows), 20)
-    return dataclasses.replace(self, steps=steps, epochs=0.0)
+    return dataclasses.replace(
+        self, steps=max(self.steps, steps), epochs=0.0)
 
   @property
   def updates(self) -> int:

@@ -485,9 +485,10 @@ def test_sampled_estimator_is_wired_to_both_models(grown, learnt, batch):
 
 
 def test_epochs_become_steps_of_so_many_rows():
-  settings = SeedingConfig(rows=8, epochs=13)
+  settings = SeedingConfig(rows=8, epochs=13, steps=10)
   assert [settings.for_rows(n).steps for n in (1, 12, 13, 62)] == [
       20, 20, 40, 120]
   assert settings.for_rows(62).epochs == 0
+  assert SeedingConfig(rows=8, epochs=13, steps=30).for_rows(1).steps == 30
   with pytest.raises(ValueError, match='epochs=-1 must not be negative'):
     SeedingConfig(epochs=-1)
