@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
   c.sleep.slot_rank = 16
   c.sleep.rehearsal_per_text = 4
   c.sleep.rehearsal_tokens = 128
-  c.sleep.rehearse_asking = True
+  c.sleep.rehearse_questions = True
   c.sleep.memories = 192
   c.sleep.memory_prompt = 'Ask a question.'
   c.sleep.matmul_dtype = 'float32'

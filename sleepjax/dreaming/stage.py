@@ -129,7 +129,7 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
             at + step, metrics, tokens))
     best = list({(tuple(p), tuple(d)): None for p, d in (*best, *rewarded)})
     reports.append(dataclasses.asdict(outcome))
-    saves.offer('dream', number + 1, generator, {
+    saves.save_if_due('dream', number + 1, generator, {
         'best': best, 'rounds': reports, 'spent': meter.spent()})
   best = [(list(p), list(d)) for p, d in best]
   at = 4 * s.rounds

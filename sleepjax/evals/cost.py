@@ -148,6 +148,6 @@ def after_questions(question: Mapping[str, Mapping[str, float]],
       night, question['after']['tokens'], question['in_view']['tokens'])}
 
 
-def _forward(config, rows, head_rows):
+def _forward(config, rows, scored_rows):
   return flops_lib.total_flops(
-      flops_lib.forward_products(config, rows, head_rows))
+      flops_lib.forward_products(config, rows, scored_rows))

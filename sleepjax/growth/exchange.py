@@ -60,7 +60,7 @@ def rearranged(path: str, axis: int, leaf, mesh, rearrange):
   return hold(rearrange(hold(leaf)))
 
 
-def settled(before, after, mesh):
+def resharded(before, after, mesh):
   """A larger state, split as the rules say.
 
   Args:

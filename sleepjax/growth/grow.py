@@ -147,7 +147,7 @@ def grow(plan: Sequence[Operator], mesh=None):
     larger = dataclasses.replace(
         state, params=params, opt_state=opt_state, config=config,
         lineage=(*state.lineage, *map(str, plan)))
-    return larger if mesh is None else exchange.settled(state, larger, mesh)
+    return larger if mesh is None else exchange.resharded(state, larger, mesh)
 
   return grown
 

@@ -24,7 +24,7 @@ class SleepConfig:
     train step leaves them out, see `sleepjax.seeding.below`.
   rehearsal_per_text: questions tried for each rehearsal text.
   rehearsal_tokens: longest prompt of a rehearsal row, its text included.
-  rehearse_asking: whether rehearsal includes how those questions are written.
+  rehearse_questions: whether writing those questions is rehearsed as well.
   memories: questions that it asks itself closed book for retention, with
     `memory_prompt`.
   contrasts: of a night that learns from facts, its own questions about other
@@ -64,7 +64,7 @@ class SleepConfig:
   slot_from: float = 0.0
   rehearsal_per_text: int = 6
   rehearsal_tokens: int = 288
-  rehearse_asking: bool = False
+  rehearse_questions: bool = False
   memories: int = 0
   contrasts: int = 0
   memory_prompt: str = 'Ask a question.'

@@ -196,7 +196,7 @@ def write(student: Student, teachers: Teachers, day: Day,
     words = Words.from_json(saved.metadata['words']) if saved else write_words(
         settings, teachers, day, keys, report)
     if not saved:
-      observer.saves.offer('write', 0, {}, {'words': words._asdict()})
+      observer.saves.save_if_due('write', 0, {}, {'words': words._asdict()})
     night = read_words(settings, words, teachers, report, later)
     importance = None
     if settings.seeding.ewc:

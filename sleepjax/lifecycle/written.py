@@ -263,7 +263,7 @@ def _rehearsal(settings, base, texts, key, avoid):
     return []
   return rehearsal_lib.write_rehearsal(
       base, texts, key, settings.answer_prompt, settings.rehearsal_per_text,
-      settings.rehearsal_tokens, settings.rehearse_asking, avoid)
+      settings.rehearsal_tokens, settings.rehearse_questions, avoid)
 
 
 def _memories(settings, base, previous, remembered, contrary, key, avoid):

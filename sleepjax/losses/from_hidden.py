@@ -7,8 +7,8 @@ positions, in any order. `experiments.divergence_memory` measures what is saved.
 
 A row's value depends on its own hidden state alone. So where a gradient will be
 asked for, the derivative in the hidden state is taken while the logits are at
-hand, and the backward pass only scales it: frozen heads are multiplied twice
-forward and once backward, and no logits are computed again.
+hand, and the backward pass only scales it: a frozen unembedding is multiplied
+twice forward and once backward, and no logits are computed again.
 """
 
 import math
@@ -31,9 +31,9 @@ Matmul = Callable[[Float[Array, 'C D'], Float[Array, 'D V']],
 def divergence_from_hidden(
     divergence: Divergence,
     teacher_hidden_NxD: Float[AnyArray, '*rows Dt'],
-    teacher_head_DxV: Float[AnyArray, 'Dt V'],
+    teacher_unembedding_DxV: Float[AnyArray, 'Dt V'],
     student_hidden_NxD: Float[AnyArray, '*rows D'],
-    student_head_DxV: Float[AnyArray, 'D V'],
+    student_unembedding_DxV: Float[AnyArray, 'D V'],
     weight_N: Shaped[AnyArray, '*rows'],
     *,
     targets_N: Int[AnyArray, '*rows'] | None = None,
@@ -51,8 +51,8 @@ def divergence_from_hidden(
   gradient needs: on the same logits it costs next to nothing.
 
   Forward and backward hold the logits of `chunk_rows` rows at a time; they are
-  computed again for a gradient in the head only. Teacher and weights get no
-  gradient.
+  computed again for a gradient in the unembedding only. Teacher and weights
+  get no gradient.
   Reverse mode only, and once. Rows whose weights are zero are replaced by zeros
   before the projection, so they add exactly nothing to the sum and to every
   gradient, whatever they hold.
@@ -61,16 +61,16 @@ def divergence_from_hidden(
     divergence: D of the equation, see `divergences`.
     teacher_hidden_NxD: hidden states after the final norm; [..., D] is
       flattened to rows. Its D may differ from the student's.
-    teacher_head_DxV: projection to logits.
+    teacher_unembedding_DxV: projection to logits.
     student_hidden_NxD: as the teacher's, the same rows in the same order.
-    student_head_DxV: projection to logits, the same vocabulary.
+    student_unembedding_DxV: projection to logits, the same vocabulary.
     weight_N: weight of each row, [...] like the hidden states; 0 masks.
     targets_N: token ids, shaped like weight_N, or None.
     target_weight_N: weights of their log-probabilities, of any sign; 0 masks.
     temperature: divides both models' logits.
     chunk_rows: rows projected at once; any positive number.
-    matmul: (x [C, D], head [D, V]) -> logits [C, V] in float32. By default a
-      dot product that accumulates in float32.
+    matmul: (x [C, D], unembedding [D, V]) -> logits [C, V] in float32. By
+      default a dot product that accumulates in float32.
 
   Returns:
     (sum [], weight [], aux): the weighted sum in nats, the sum of the
@@ -83,16 +83,16 @@ def divergence_from_hidden(
     ValueError: the shapes do not fit together, or targets come without weights.
   """
   project = _dot if matmul is None else matmul
-  teacher_head_DxV = jax.lax.stop_gradient(teacher_head_DxV)
+  teacher_unembedding_DxV = jax.lax.stop_gradient(teacher_unembedding_DxV)
   rows_shape = weight_N.shape
-  for name, hidden, head in (
-      ('teacher', teacher_hidden_NxD, teacher_head_DxV),
-      ('student', student_hidden_NxD, student_head_DxV)):
-    _check_rows(name, hidden, head, rows_shape)
-  if teacher_head_DxV.shape[1] != student_head_DxV.shape[1]:
+  for name, hidden, unembedding in (
+      ('teacher', teacher_hidden_NxD, teacher_unembedding_DxV),
+      ('student', student_hidden_NxD, student_unembedding_DxV)):
+    _check_rows(name, hidden, unembedding, rows_shape)
+  if teacher_unembedding_DxV.shape[1] != student_unembedding_DxV.shape[1]:
     raise ValueError(
-        f'The teacher scores {teacher_head_DxV.shape[1]} tokens and the '
-        f'student {student_head_DxV.shape[1]}: a divergence needs one '
+        f'The teacher scores {teacher_unembedding_DxV.shape[1]} tokens and the '
+        f'student {student_unembedding_DxV.shape[1]}: a divergence needs one '
         'vocabulary.')
 
   if (targets_N is None) != (target_weight_N is None):
@@ -106,10 +106,10 @@ def divergence_from_hidden(
       compared[..., None], jax.lax.stop_gradient(teacher_hidden_NxD), 0)
   student_hidden = jnp.where(keep[..., None], student_hidden_NxD, 0)
 
-  def per_row(student_hidden_CxD, student_head, teacher_head,
+  def per_row(student_hidden_CxD, student_unembedding, teacher_unembedding,
               teacher_hidden_CxD, weight_C, *likelihood):
-    teacher_logits = project(teacher_hidden_CxD, teacher_head)
-    student_logits = project(student_hidden_CxD, student_head)
+    teacher_logits = project(teacher_hidden_CxD, teacher_unembedding)
+    student_logits = project(student_hidden_CxD, student_unembedding)
     log_p = divergences.log_softmax(teacher_logits, temperature)
     log_q = divergences.log_softmax(student_logits, temperature)
     apart = divergence(log_p, log_q)
@@ -125,8 +125,8 @@ def divergence_from_hidden(
                    _first_largest(log_p) == _first_largest(log_q))
 
   value, (apart, entropy, agree) = _map_row_chunks(
-      per_row, chunk_rows, student_hidden, student_head_DxV, teacher_head_DxV,
-      teacher_hidden, jax.lax.stop_gradient(weight_N),
+      per_row, chunk_rows, student_hidden, student_unembedding_DxV,
+      teacher_unembedding_DxV, teacher_hidden, jax.lax.stop_gradient(weight_N),
       *jax.lax.stop_gradient(likelihood))
 
   def weighted_sum(of):
@@ -143,7 +143,7 @@ def divergence_from_hidden(
 
 def sequence_log_probs_from_hidden(
     hidden_NxD: Float[AnyArray, '*rows D'],
-    head_DxV: Float[AnyArray, 'D V'],
+    unembedding_DxV: Float[AnyArray, 'D V'],
     targets_N: Int[AnyArray, '*rows'],
     *,
     chunk_rows: int = 512,
@@ -152,15 +152,15 @@ def sequence_log_probs_from_hidden(
 ) -> Float[Array, '*rows']:
   """Log-probability of the target token at every row.
 
-    log softmax(hidden_n head / temperature)[target_n]
+    log softmax(hidden_n unembedding / temperature)[target_n]
 
   The caller aligns rows: the hidden state of position t predicts the token of
-  position t + 1. Differentiable in the hidden states and in the head, with the
-  logits of `chunk_rows` rows in memory at a time.
+  position t + 1. Differentiable in the hidden states and in the unembedding,
+  with the logits of `chunk_rows` rows in memory at a time.
 
   Args:
     hidden_NxD: hidden states after the final norm, [..., D].
-    head_DxV: projection to logits.
+    unembedding_DxV: projection to logits.
     targets_N: token ids, [...]. A row that will be masked may hold any id; an
       id outside [0, V) yields a finite number without meaning.
     chunk_rows: rows projected at once; any positive number.
@@ -174,16 +174,16 @@ def sequence_log_probs_from_hidden(
     UserError: chunk_rows < 1.
     ValueError: the shapes do not fit together.
   """
-  _check_rows('policy', hidden_NxD, head_DxV, targets_N.shape)
+  _check_rows('policy', hidden_NxD, unembedding_DxV, targets_N.shape)
   project = _dot if matmul is None else matmul
 
-  def per_row(hidden_CxD, head_DxV, _, targets_C):
+  def per_row(hidden_CxD, unembedding_DxV, _, targets_C):
     log_p_CxV = divergences.log_softmax(
-        project(hidden_CxD, head_DxV), temperature)
+        project(hidden_CxD, unembedding_DxV), temperature)
     return _log_prob(log_p_CxV, targets_C), ()
 
   return _map_row_chunks(
-      per_row, chunk_rows, hidden_NxD, head_DxV, (), targets_N)[0]
+      per_row, chunk_rows, hidden_NxD, unembedding_DxV, (), targets_N)[0]
 
 
 def _dot(x, w):
@@ -205,15 +205,16 @@ def _first_largest(x):
   return ops.first_true(x == jnp.max(x, axis=-1, keepdims=True))
 
 
-def _map_row_chunks(per_row, chunk_rows, hidden, head, shared, *arrays):
+def _map_row_chunks(per_row, chunk_rows, hidden, unembedding, shared, *arrays):
   """Applies `per_row` to chunks of rows, one chunk in memory at a time.
 
   Args:
-    per_row: (hidden [C, D], head, shared, *arrays of [C, ...]) -> (value [C],
-      tree of [C]). Row n of the value depends on row n alone.
+    per_row: (hidden [C, D], unembedding, shared, *arrays of [C, ...]) ->
+      (value [C], tree of [C]). Row n of the value depends on row n alone.
     chunk_rows: C at most.
     hidden: [*rows, D].
-    head: as per_row takes it. The value has derivatives in it and in hidden.
+    unembedding: as per_row takes it. The value has derivatives in it and in
+      hidden.
     shared: the same for all chunks, without derivatives.
     *arrays: [*rows] or [*rows, D'], without derivatives.
 
@@ -245,45 +246,46 @@ def _map_row_chunks(per_row, chunk_rows, hidden, head, shared, *arrays):
     return jax.tree.map(from_chunks, chunks)
 
   @jax.custom_vjp
-  def values(hidden, head, shared, arrays):
-    return mapped(lambda h, *own: per_row(h, head, shared, *own),
+  def values(hidden, unembedding, shared, arrays):
+    return mapped(lambda h, *own: per_row(h, unembedding, shared, *own),
                   hidden, *arrays)
 
-  def forward(hidden, head, shared, arrays):
+  def forward(hidden, unembedding, shared, arrays):
     def with_slope(h, *own):
       value, pull, aux = jax.vjp(
-          lambda h: per_row(h, head, shared, *own), h, has_aux=True)
+          lambda h: per_row(h, unembedding, shared, *own), h, has_aux=True)
       return (value, aux), pull(jnp.ones_like(value))[0]
 
     out, slope = mapped(with_slope, hidden, *arrays)
-    return out, (hidden, head, shared, arrays, slope)
+    return out, (hidden, unembedding, shared, arrays, slope)
 
   def backward(saved, cotangents):
-    hidden, head, shared, arrays, slope = saved
+    hidden, unembedding, shared, arrays, slope = saved
     by_row, _ = cotangents
 
     def add(total, xs):
       h, c, *own = xs
-      pull = jax.vjp(lambda w: per_row(h, w, shared, *own)[0], head)[1]
+      pull = jax.vjp(lambda w: per_row(h, w, shared, *own)[0], unembedding)[1]
       return total + pull(c)[0], None
 
     # Where nobody wants this one, compilation drops it, logits and all.
-    d_head, _ = jax.lax.scan(
-        add, jnp.zeros_like(head),
+    d_unembedding, _ = jax.lax.scan(
+        add, jnp.zeros_like(unembedding),
         tuple(to_chunks(x) for x in (hidden, by_row, *arrays)))
-    return (by_row[..., None] * slope).astype(hidden.dtype), d_head, None, None
+    d_hidden = (by_row[..., None] * slope).astype(hidden.dtype)
+    return d_hidden, d_unembedding, None, None
 
   values.defvjp(forward, backward)
-  return values(hidden, head, shared, arrays)
+  return values(hidden, unembedding, shared, arrays)
 
 
-def _check_rows(name, hidden, head, rows_shape):
+def _check_rows(name, hidden, unembedding, rows_shape):
   if hidden.shape[:-1] != rows_shape:
     raise ValueError(
         f'The {name} hidden states {hidden.shape} must be [*rows, D] with '
         f'rows {rows_shape}, the shape of the weights or targets.')
-  if head.ndim != 2 or head.shape[0] != hidden.shape[-1]:
+  if unembedding.ndim != 2 or unembedding.shape[0] != hidden.shape[-1]:
     raise ValueError(
-        f'The {name} head {head.shape} must be [D, V] with '
+        f'The {name} unembedding {unembedding.shape} must be [D, V] with '
         f'D={hidden.shape[-1]} as in its hidden states; pass the transpose '
         'of a tied embedding table.')

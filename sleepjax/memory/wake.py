@@ -43,7 +43,7 @@ class WakeConfig:
   learning_rates: of every MLP level; one of 0 is frozen and costs nothing.
   optimizer: 'sgd' or 'adamw', whose state each level keeps for itself.
   clip_norm: of a level's mean gradient.
-  chunk_rows: rows of hidden states that meet the output head at a time.
+  chunk_rows: rows of hidden states that meet the unembedding at a time.
   """
 
   chunks: tuple[int, ...]

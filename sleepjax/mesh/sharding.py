@@ -282,8 +282,8 @@ def born_sharded(init: Callable, mesh, *args, rules: Rules = PARAM_RULES):
   return jax.jit(init, out_shardings=shardings)(*args)
 
 
-def held(tree):
-  """Inside a step: a new state stays where the rules say, as the old one was.
+def constrained(tree):
+  """Keeps a new state where the rules say, as the old one was; inside a step.
 
   The mesh is that of `jax.set_mesh`; without one, or where shardings are part
   of types, the tree is returned as it is.

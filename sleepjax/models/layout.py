@@ -125,7 +125,7 @@ def head_matmul(config: ModelConfig):
   return lambda x, w: ops.matmul(x, w, config.matmul_dtype)
 
 
-def frozen_head(config: ModelConfig, params):
+def frozen_unembedding(config: ModelConfig, params):
   """Head [D, V] for losses that loop over chunks of rows; gets no gradient.
 
   In the dtype that it is multiplied in, and brought together on a mesh but for

@@ -36,7 +36,7 @@ class PretrainingConfig:
   weight_decay: of matrices and norms alike; with Muon of matrices only.
   b2: decay of AdamW's second moments.
   clip_norm: of the global gradient.
-  chunk_rows: rows of hidden states that meet the head at a time.
+  chunk_rows: rows of hidden states that meet the unembedding at a time.
   """
 
   steps: int = 300
@@ -218,4 +218,4 @@ def _updated(settings, params, opt_state, loss_and_weight):
       gradient, opt_state, params)
   metrics = {'loss': loss, 'gradient_norm': optax.tree.norm(gradient)}
   state = optax.apply_updates(params, updates), opt_state
-  return *sharding.held(state), metrics
+  return *sharding.constrained(state), metrics

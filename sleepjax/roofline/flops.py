@@ -46,7 +46,7 @@ def _layer_shapes(config: ModelConfig):
 
 
 def forward_products(config: ModelConfig, rows: int,
-                     head_rows: int) -> list[Product]:
+                     scored_rows: int) -> list[Product]:
   """Products of one forward pass, attention's own not among them.
 
   Products that read the same rows count as one (query, key and value; gate and
@@ -55,17 +55,17 @@ def forward_products(config: ModelConfig, rows: int,
   Args:
     config: the model's shape.
     rows: tokens read, B · T.
-    head_rows: tokens whose logits are needed.
+    scored_rows: tokens whose logits are needed.
   """
   own, slots = _layer_shapes(config)
   products = [Product(rows, inner, outer, config.num_layers)
               for inner, outer in own + slots]
-  if head_rows:
-    products.append(Product(head_rows, config.embed_dim, config.vocab_size))
+  if scored_rows:
+    products.append(Product(scored_rows, config.embed_dim, config.vocab_size))
   return products
 
 
-def backward_products(config: ModelConfig, rows: int, head_rows: int,
+def backward_products(config: ModelConfig, rows: int, scored_rows: int,
                       trained: str = 'all') -> list[Product]:
   """Products of the backward pass that belongs to `forward_products`.
 
@@ -74,7 +74,7 @@ def backward_products(config: ModelConfig, rows: int, head_rows: int,
   the first layer's own input, which is counted all the same.
 
   Args:
-    config, rows, head_rows: as in `forward_products`.
+    config, rows, scored_rows: as in `forward_products`.
     trained: 'all', or 'slot' for one slot in each layer and nothing else.
 
   Raises:
@@ -82,7 +82,7 @@ def backward_products(config: ModelConfig, rows: int, head_rows: int,
   """
   if trained not in ('all', 'slot'):
     raise ValueError(f"trained={trained!r} must be 'all' or 'slot'.")
-  forward = forward_products(config, rows, head_rows)
+  forward = forward_products(config, rows, scored_rows)
   inputs = [Product(p.rows, p.outer, p.inner, p.count) for p in forward]
   if trained == 'all':
     weights = [Product(p.inner, p.rows, p.outer, p.count) for p in forward]

@@ -2,7 +2,7 @@
 
 Prompts are padded on the left and completions on the right, so the hidden state
 that predicts completion token n is column P - 1 + n for every row: prompt rows
-are dropped before the output head by a static slice.
+are dropped before the unembedding by a static slice.
 """
 
 from collections.abc import Sequence

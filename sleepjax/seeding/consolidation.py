@@ -114,7 +114,7 @@ def consolidate(seeder: Seeder, newborn, key, *, between: tuple[str, str],
       phase.advance(saved.step)
     with saves.held():
       learnt = seeder.run(
-          state, key, report, meter, lambda state: saves.offer(
+          state, key, report, meter, lambda state: saves.save_if_due(
               'seed', int(state.step), state, {'spent': meter.spent()})).slot
     after = held_out_divergence(seeder, learnt, guard.held_out)
     moved, undone = None, False
@@ -173,8 +173,8 @@ def _divergence(config, settings, frozen, value, index, rows, teacher_hidden,
     return jnp.stack([-jnp.where(mask, log_probs, 0).sum(),
                       mask.sum(dtype=jnp.float32)])
   total, weight, _ = objective.divergence(
-      config, settings, layout.frozen_head(config, frozen), teacher_hidden,
-      hidden, rows.completion_mask)
+      config, settings, layout.frozen_unembedding(config, frozen),
+      teacher_hidden, hidden, rows.completion_mask)
   return jnp.stack([total, weight])
 
 
@@ -188,7 +188,7 @@ def retention_divergence(config: ModelConfig, before, after,
     before, after: parameters, the teacher's first; one unembedding.
     rows: text on which the model should stay what it was.
   """
-  head = layout.frozen_head(config, before)
+  head = layout.frozen_unembedding(config, before)
   old, new = (rows_lib.completion_hidden(config, params, rows)
               for params in (before, after))
   total, weight, _ = from_hidden.divergence_from_hidden(

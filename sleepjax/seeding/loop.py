@@ -384,7 +384,7 @@ class Seeder:
   def run(self, state: SlotState, key,
           report: Callable[[int, dict, int], None],
           meter: Meter | None = None,
-          offer: Callable[[SlotState], None] = lambda state: None
+          after_update: Callable[[SlotState], None] = lambda state: None
           ) -> SlotState:
     """All remaining updates, or as many as a budget allows.
 
@@ -393,7 +393,7 @@ class Seeder:
       key: typed PRNG key.
       report: gets (step, metrics, tokens) of each update.
       meter: of the budget; spends what the updates cost.
-      offer: gets the state after each update, to save it.
+      after_update: gets the state after each update, to save it.
 
     Raises:
       NotFiniteError: if the loss or the gradient stops being finite; the
@@ -407,5 +407,5 @@ class Seeder:
       metrics = {name: float(value) for name, value in metrics.items()}
       report(step, metrics, tokens)
       meter.spend(tokens)
-      offer(state)
+      after_update(state)
     return state

@@ -259,7 +259,7 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
     settings: weights of the terms.
     frozen: the student's parameters but for the slot. Where nothing else tells
       it from the teacher, the teacher is `frozen` with the slot newborn. Their
-      output heads are the same.
+      unembeddings are the same.
     slot: what is trained, a slot by default.
     index: its place in the pool; deltas have none.
     batch: rows with the teacher's hidden states.
@@ -274,7 +274,7 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   """
   student = part.insert(config, frozen, slot, index)
   given = Given(config, settings, slot, batch, whole or batch, student,
-                layout.frozen_head(config, frozen),
+                layout.frozen_unembedding(config, frozen),
                 head_segments(config, student, (
                     batch.other_states or {}).get('head', batch.head)))
   loss, metrics = jnp.float32(0), {}

@@ -77,7 +77,7 @@ def seeding_step(config: ModelConfig, settings: SeedingConfig, frozen,
   teacher = state.teacher
   if teacher is not None:
     teacher = optax.incremental_update(slot, teacher, 1 - settings.ema_decay)
-  return sharding.held(SlotState(
+  return sharding.constrained(SlotState(
       slot, opt_state, state.step + 1, teacher)), metrics
 
 

@@ -175,7 +175,7 @@ def describe(folder: str | os.PathLike) -> Description:
 
 def is_saved(folder: str | os.PathLike) -> bool:
   """True if a complete model or state of a run is there."""
-  folder = saved_folder.settled(folder)
+  folder = saved_folder.complete_version(folder)
   return any((folder / name).is_file() for name in (_MODEL, _PROGRESS))
 
 

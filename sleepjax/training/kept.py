@@ -61,7 +61,7 @@ def keep(saved: str | os.PathLike, number: int, measure: float | None,
 
 
 def _keep(saved, number, measure, settings):
-  saved = saved_folder.settled(saved)
+  saved = saved_folder.complete_version(saved)
   kept = saved.parent / 'kept'
   try:
     kept.mkdir(exist_ok=True)

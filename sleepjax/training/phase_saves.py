@@ -58,7 +58,7 @@ class PhaseSaves:
     self._first = cycle if self._first is None else self._first
 
   def held(self):
-    """Inside, a notice waits for the next `offer`."""
+    """Inside, a notice waits for the next `save_if_due`."""
     return self._notice.held() if self._notice else contextlib.nullcontext()
 
   def restored(self, phase: str) -> Progress | None:
@@ -86,8 +86,8 @@ class PhaseSaves:
     self._last = time.monotonic()
     return saved
 
-  def offer(self, phase: str, step: int, tree,
-            metadata: Mapping[str, Any]) -> None:
+  def save_if_due(self, phase: str, step: int, tree,
+                  metadata: Mapping[str, Any]) -> None:
     """Saves, if it is time; ends the run, if that was told to end.
 
     Args:

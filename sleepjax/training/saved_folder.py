@@ -3,7 +3,7 @@
 The one module that touches Orbax. The files are written to `NAME.writing`
 beside the folder. When all are there, the folder that is replaced steps aside
 to `NAME.old` and the new one takes its name, so that a process killed at any
-moment leaves a complete version, which `settled` finds under either name.
+moment leaves a complete version, which `complete_version` finds under either name.
 
   arrays/         an Orbax checkpoint of the tree, keys as written here
   NAME.json       the format's version, what the caller adds, and dtype, shape
@@ -128,7 +128,7 @@ def _unwritable(folder, error) -> UserError:
   # A full disk is to have room for the message's own advice.
   shutil.rmtree(_beside(folder, 'writing'), ignore_errors=True)
   kept = ('What was saved there before is still there. '
-          if settled(folder).exists() else '')
+          if complete_version(folder).exists() else '')
   return UserError(
       f'{folder}: could not be saved ({_short(error)}). {kept}Make room or '
       'grant access, then run the same command again: it goes on from the '
@@ -150,7 +150,7 @@ def _beside(folder, suffix):
   return folder.with_name(f'{folder.name}.{suffix}')
 
 
-def settled(folder: str | os.PathLike) -> pathlib.Path:
+def complete_version(folder: str | os.PathLike) -> pathlib.Path:
   """The folder, or where its last version is if a replacement was killed.
 
   Waits for a save that is still being written.
@@ -194,7 +194,7 @@ def read_manifest(folder: str | os.PathLike, names: Sequence[str]
   Raises:
     UserError: none is there, or it is damaged or of a newer format.
   """
-  asked, folder = folder, settled(folder)
+  asked, folder = folder, complete_version(folder)
   if not folder.is_dir():
     raise UserError(
         f'{asked}: no such folder; expected one that holds {names[0]}.')

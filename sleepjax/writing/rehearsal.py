@@ -18,7 +18,7 @@ from sleepjax.writing.dreams import Dreamer, question_requests
 
 def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
                     answer_prompt: str, per_text: int, prompt_tokens: int,
-                    asking: bool = False, avoid: Sequence[str] = ()):
+                    questions: bool = False, avoid: Sequence[str] = ()):
   """Answers of the old self about other texts, each with its text in front.
 
   Args:
@@ -28,7 +28,7 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
     answer_prompt: how questions are put, with {question}.
     per_text: questions tried for each text.
     prompt_tokens: longest prompt, the text included.
-    asking: whether writing the questions is rehearsed as well.
+    questions: whether writing the questions is rehearsed as well.
     avoid: questions that nothing may ask.
 
   Returns:
@@ -66,7 +66,7 @@ def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,
         'number or more of sleep.rehearsal_per_text.')
   completions = dreamer.write(prompts, jax.random.fold_in(key, 1))
   answers = list(zip(prompts, completions, strict=True))
-  return answers + asked if asking else answers
+  return answers + asked if questions else answers
 
 
 def write_closed_book(dreamer: Dreamer, prompts: Sequence[str], key):

@@ -56,19 +56,19 @@ class Evidence(NamedTuple):
   """What is known of a question and the answer that it was asked for.
 
   answer: greedy, with the sentence in view.
-  in_view, alone: log-probability of the span with the text in view and with
-    its topic alone, in nats.
+  in_view, closed_book: log-probability of the span with the text in view and
+    with its topic alone, in nats.
   best_other: of the likeliest rival with the text in view; -inf without any.
   """
 
   answer: str
   in_view: float
-  alone: float
+  closed_book: float
   best_other: float
 
   @property
   def gain(self) -> float:
-    return self.in_view - self.alone
+    return self.in_view - self.closed_book
 
   @property
   def margin(self) -> float:

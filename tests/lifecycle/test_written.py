@@ -22,7 +22,7 @@ from sleepjax.writing.teacher import Teacher
 
 DAY = world.day(901, 0)
 CHANGES = {
-    'memories': 16, 'rehearsal_per_text': 3, 'rehearse_asking': True,
+    'memories': 16, 'rehearsal_per_text': 3, 'rehearse_questions': True,
     'dreams.questions_per_opening': 2, 'dreams.recalls_per_sentence': 1,
     'dreams.held_out': 4, 'dreams.temperature': 1.5, 'dreaming.questions': 8,
     'dreaming.agreement_samples': 2, 'dreaming.agreement': 0.0}

@@ -365,7 +365,7 @@ def test_bad_arguments_are_named():
     run(JSD, th, tw, sh[:-1], sw, weight)
   with pytest.raises(ValueError, match='belong together'):
     run(JSD, th, tw, sh, sw, weight, targets_N=np.arange(10))
-  with pytest.raises(ValueError, match='teacher head'):
+  with pytest.raises(ValueError, match='teacher unembedding'):
     run(JSD, th, tw.T, sh, sw, weight)
 
 

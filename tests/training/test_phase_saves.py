@@ -25,7 +25,7 @@ def test_a_save_is_found_by_the_same_cycle_of_the_same_run(tmp_path):
   saves = PhaseSaves(tmp_path, RUN, seconds=0)
   saves.begin(4)
   assert saves.restored('seed') is None
-  saves.offer('seed', 3, TREE, {'spent': 7})
+  saves.save_if_due('seed', 3, TREE, {'spent': 7})
   again = PhaseSaves(tmp_path, RUN)
   again.begin(4)
   saved = again.restored('seed')
@@ -43,7 +43,7 @@ def test_a_save_is_found_by_the_same_cycle_of_the_same_run(tmp_path):
 def test_nothing_is_left_when_the_cycle_has_ended(tmp_path):
   saves = PhaseSaves(tmp_path, RUN, seconds=0)
   for phase in ('write', 'seed', 'dream'):
-    saves.offer(phase, 0, {}, {})
+    saves.save_if_due(phase, 0, {}, {})
   (tmp_path / 'unfinished_dream.writing').mkdir()  # As a killed save leaves it.
   (tmp_path / 'model').mkdir()
   saves.clear()
@@ -60,7 +60,7 @@ def test_a_run_killed_while_it_tidies_up_can_be_run_again(
   phases = 'write', 'seed', 'dream'
   saves = PhaseSaves(tmp_path, RUN, seconds=0)
   for phase in phases:
-    saves.offer(phase, 0, TREE, {})
+    saves.save_if_due(phase, 0, TREE, {})
   left = iter(range(deletions))
 
   def dying(path, ignore_errors=False):
@@ -80,7 +80,7 @@ def test_a_run_killed_while_it_tidies_up_can_be_run_again(
   again.begin(1)
   for phase in phases:
     assert again.restored(phase) is None
-    again.offer(phase, 5, TREE, {})
+    again.save_if_due(phase, 5, TREE, {})
     assert again.restored(phase).step == 5
   again.clear()
   assert not list(tmp_path.iterdir())
@@ -88,9 +88,9 @@ def test_a_run_killed_while_it_tidies_up_can_be_run_again(
 
 def test_only_what_took_long_is_saved(tmp_path):
   saves = PhaseSaves(tmp_path, RUN, seconds=1000)
-  saves.offer('seed', 3, TREE, {})
+  saves.save_if_due('seed', 3, TREE, {})
   assert not list(tmp_path.iterdir())
-  NO_SAVES.offer('seed', 3, TREE, {})
+  NO_SAVES.save_if_due('seed', 3, TREE, {})
   assert NO_SAVES.restored('seed') is None
   NO_SAVES.clear()
   with NO_SAVES.held():
@@ -109,7 +109,7 @@ def test_slow_saves_are_rare(tmp_path, monkeypatch):
   saves = PhaseSaves(tmp_path, RUN, seconds=30)
   for step in range(50):
     now[0] += 10.0
-    saves.offer('seed', step, TREE, {})
+    saves.save_if_due('seed', step, TREE, {})
   assert steps == [2, 22, 42]
 
 
@@ -118,7 +118,7 @@ def test_a_notice_saves_at_once_and_ends_the_run(tmp_path):
     saves = PhaseSaves(tmp_path, RUN, notice=notice, seconds=1000)
     with pytest.raises(preemption.Preempted), saves.held():
       os.kill(os.getpid(), signal.SIGTERM)
-      saves.offer('seed', 3, TREE, {})
+      saves.save_if_due('seed', 3, TREE, {})
   assert checkpoints.load_progress(tmp_path / 'unfinished_seed').step == 3
 
 
@@ -133,7 +133,7 @@ def test_a_notice_inside_a_save_waits_for_its_end(tmp_path, monkeypatch):
   with preemption.listen() as notice:
     saves = PhaseSaves(tmp_path, RUN, notice=notice, seconds=0)
     with pytest.raises(preemption.Preempted):
-      saves.offer('write', 3, TREE, {})
+      saves.save_if_due('write', 3, TREE, {})
   assert checkpoints.load_progress(tmp_path / 'unfinished_write').step == 3
 
 
@@ -144,7 +144,7 @@ def test_totals_go_on_from_what_was_saved(tmp_path):
     saves = PhaseSaves(tmp_path, RUN, display, seconds=0)
     with display.phase('seed') as phase:
       phase.advance(tokens=5)
-      saves.offer('seed', 1, TREE, {})
+      saves.save_if_due('seed', 1, TREE, {})
       phase.advance(tokens=100)  # Lost.
   with Display() as display:
     with display.phase('write') as phase:
@@ -159,7 +159,7 @@ def test_totals_go_on_from_what_was_saved(tmp_path):
 def test_a_state_comes_back_in_its_own_form(tmp_path):
   state = (jnp.zeros(6), {'step': jnp.int32(0), 'none': None})
   saves = PhaseSaves(tmp_path, RUN, seconds=0)
-  saves.offer('seed', 1, (TREE['slot'], {'step': TREE['step'], 'none': None}),
+  saves.save_if_due('seed', 1, (TREE['slot'], {'step': TREE['step'], 'none': None}),
               {})
   restored = in_place_of(state, saves.restored('seed'), 'it')
   assert jax.tree.structure(restored) == jax.tree.structure(state)

@@ -314,5 +314,5 @@ def test_evidence_is_of_the_page_of_the_topic_and_of_rivals(
   assert span == spans[0]
   np.testing.assert_allclose(evidence[1:], [
       score(page, 'Ida'), score('T', 'Ida'), score(page, 'Otto')], rtol=1e-4)
-  assert evidence.gain == evidence.in_view - evidence.alone
+  assert evidence.gain == evidence.in_view - evidence.closed_book
   assert evidence.margin == evidence.in_view - evidence.best_other
