@@ -51,7 +51,7 @@ def small_sleep() -> dict:
       divergence=DivergenceConfig('jsd', temperature=0.7, chunk_rows=4))
   seeder = loop.Seeder(
       Learner(compute, frozen), settings,
-      loop.Terms(examples, examples, examples, head=(2, 3)),
+      loop.Terms(examples, examples, examples, shared_prefix=(2, 3)),
       imitation=Imitation((0, 1)))
   state, metrics, _ = seeder.update(
       update.init_state(settings, slots.read_slot(CONFIG, params, 0)), 0,

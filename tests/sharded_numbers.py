@@ -155,7 +155,7 @@ def seeded(mesh, config, params, numbers):
         rows, objective.teacher_hidden_states(
             config, params, rows, (segment,)),
         np.where(np.arange(16) % 4 == 0, 1, -1 / 3).astype(np.float32),
-        head=np.arange(5, 13, dtype=np.int32))
+        shared_prefix=np.arange(5, 13, dtype=np.int32))
     state, metrics = update.seeding_step(
         config, settings, params, state, jnp.int32(0), on(mesh, batch))
     numbers.keep(f'seeding {step}', metrics)

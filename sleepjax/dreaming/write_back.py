@@ -53,23 +53,23 @@ class WriteBackReport:
   rolled_back: bool
 
 
-def dream_examples(config: ModelConfig, teacher, best, head: Sequence[int],
+def dream_examples(config: ModelConfig, teacher, best, shared: Sequence[int],
                    completion_tokens: int) -> Examples:
   """The best dreams as examples.
 
   Args:
     config, teacher: who wrote them, its generator in place.
     best: (prompt ids, dream ids).
-    head: what all prompts of the night begin with.
+    shared: what all prompts of the night begin with.
     completion_tokens: longest dream.
   """
-  head = list(head)
+  shared = list(shared)
   for prompt, _ in best:
-    if list(prompt[:len(head)]) != head:
+    if list(prompt[:len(shared)]) != shared:
       raise UserError(
           'a prompt of dreaming begins otherwise than those of seeding: '
-          f'expected {len(head)} tokens that all prompts of the night share.')
-  return loop.paired_examples(config, teacher, best, completion_tokens, head)
+          f'expected {len(shared)} tokens that all prompts of the night share.')
+  return loop.paired_examples(config, teacher, best, completion_tokens, shared)
 
 
 def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
@@ -100,7 +100,8 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
   s, examples = settings, []
   if best:
     examples.append(dream_examples(
-        sleeper.config, teacher, best, seeder.terms.head, s.dream_tokens))
+        sleeper.config, teacher, best, seeder.terms.shared_prefix,
+        s.dream_tokens))
   if questions is not None:
     examples.append(questions)
   # With nothing new, seeding goes on only where it is the control, or where

@@ -93,13 +93,13 @@ class Night(NamedTuple):
   """The words of a night as examples.
 
   questions: the held-out ones as examples, or None.
-  head: ids that all prompts of the examples go on from.
+  shared_prefix: ids that all prompts of the examples go on from.
   examples: the dreams.
   rehearsal, retention: of these terms, or None.
   """
 
   questions: Examples | None
-  head: tuple[int, ...]
+  shared_prefix: tuple[int, ...]
   examples: Examples
   rehearsal: Examples | None
   retention: Examples | None
@@ -190,24 +190,24 @@ def read_words(settings: SleepConfig, words: Words, teachers: Teachers,
   reading, chat = teachers.reading, teachers.asleep.chat
   exam = _exam(settings, chat, words.held_out)
   tokens = settings.dreams.completion_tokens
-  head = rows_lib.worth_sharing(
+  shared_prefix = rows_lib.worth_sharing(
       [d.student_ids(chat) for d in (*words.dreams, *exam)] + list(later)
       + [prompt for prompt, _ in (*words.rehearsed, *words.retained)])
   examples, questions = (loop.dream_examples(
       reading.model.config, reading.model.params, reading.chat, some,
-      reading.segments, tokens, head, taught
+      reading.segments, tokens, shared_prefix, taught
   ) if some else None for some, taught in (
       (words.dreams, settings.seeding.target == 'teacher'), (exam, True)))
   rehearsal, retention = (
       [loop.paired_examples(writer.model.config, writer.model.params, pairs,
-                            tokens, head)
+                            tokens, shared_prefix)
        for writer, pairs in parts if pairs]
       for parts in ([(teachers.base, words.rehearsed)],
                     [(teachers.base, words.memories),
                      (teachers.asleep, words.kept)]))
   for part in (examples, *rehearsal, *retention):
     report(rows_lib.num_tokens(part.student))
-  return Night(questions, tuple(head), examples,
+  return Night(questions, tuple(shared_prefix), examples,
                rehearsal[0] if rehearsal else None,
                loop.joined(*retention) if retention else None)
 

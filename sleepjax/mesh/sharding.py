@@ -55,7 +55,7 @@ PARAM_RULES: Rules = (
 
 # A spec names the *first* axes of an array that many rows are in.
 BATCH_RULES: Rules = (
-    (r'(^|/)head$', P()),  # Ids that all rows go on from.
+    (r'(^|/)shared_prefix$', P()),  # Ids that all rows go on from.
     (r'(^|/)(k|v)$', P(None, _ROWS, None, TENSOR)),  # [L, B, S, G, K]
     (r'(^|/)(k|v)/\d+$', P(_ROWS, None, TENSOR)),  # [B, S, G, K] of a layer
     (r'', P(_ROWS)),

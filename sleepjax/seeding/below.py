@@ -27,13 +27,13 @@ class Below:
 
   lower: (config, params) of the layers that stay as they are.
   upper: (config, params) of those from it on, which take [B, T, D] states.
-  head: [P', D] states of what all prompts go on from, or None.
+  shared_prefix: [P', D] states of what all prompts go on from, or None.
   segments: what the lower layers make of it; () without.
   """
 
   lower: tuple[ModelConfig, dict]
   upper: tuple[ModelConfig, dict]
-  head: jax.Array | None = None
+  shared_prefix: jax.Array | None = None
   segments: tuple[transformer.Segment, ...] = ()
 
   def states(self, rows: Rows) -> jax.Array:
@@ -51,19 +51,19 @@ class Below:
     return np.concatenate(parts)
 
 
-def cut(config: ModelConfig, params, first: int, head_ids=None) -> Below:
+def cut(config: ModelConfig, params, first: int, shared_ids=None) -> Below:
   """The model cut below layer `first`.
 
   Args:
     config, params: the student, in either layout.
     first: 1 <= first < L.
-    head_ids: [P'] ids that all prompts go on from, or None.
+    shared_ids: [P'] ids that all prompts go on from, or None.
   """
   lower = layout.layers_from(config, params, 0, first)
   upper = layout.layers_from(config, params, first, config.num_layers)
-  if head_ids is None:
+  if shared_ids is None:
     return Below(lower, upper)
-  ids = np.asarray(head_ids, np.int32)[None]
+  ids = np.asarray(shared_ids, np.int32)[None]
   states, segment = _states(*lower, ids, np.ones(ids.shape, bool), ())
   return Below(lower, upper, states[0], (segment,))
 

@@ -154,19 +154,19 @@ def held_out_divergence(seeder: Seeder, value,
         completion_mask=rows.completion_mask & real[:, None])
     sums += np.asarray(_divergence(
         learner.config, seeder.settings, learner.frozen, value, learner.index,
-        rows, hidden, seeder.terms.head_ids, part=learner.part), np.float64)
+        rows, hidden, seeder.terms.shared_ids, part=learner.part), np.float64)
   return float(sums[0] / max(sums[1], 1.0))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), static_argnames='part')
 def _divergence(config, settings, frozen, value, index, rows, teacher_hidden,
-                head_ids, *, part):
+                shared_ids, *, part):
   student = part.insert(config, frozen, value, index)
-  segments = objective.head_segments(config, student, head_ids)
+  segments = objective.shared_segments(config, student, shared_ids)
   hidden = rows_lib.completion_hidden(config, student, rows, segments)
   if settings.target == 'tokens':
     log_probs = from_hidden.sequence_log_probs_from_hidden(
-        hidden, layout.frozen_head(config, frozen), rows.completion,
+        hidden, layout.frozen_unembedding(config, frozen), rows.completion,
         chunk_rows=settings.divergence.chunk_rows,
         matmul=layout.head_matmul(config))
     mask = rows.completion_mask
@@ -188,11 +188,11 @@ def retention_divergence(config: ModelConfig, before, after,
     before, after: parameters, the teacher's first; one unembedding.
     rows: text on which the model should stay what it was.
   """
-  head = layout.frozen_unembedding(config, before)
+  unembedding = layout.frozen_unembedding(config, before)
   old, new = (rows_lib.completion_hidden(config, params, rows)
               for params in (before, after))
   total, weight, _ = from_hidden.divergence_from_hidden(
-      ForwardKL(), old, head, new, head,
+      ForwardKL(), old, unembedding, new, unembedding,
       rows.completion_mask.astype(jnp.float32),
       matmul=layout.head_matmul(config))
   return total / jnp.maximum(weight, 1.0)

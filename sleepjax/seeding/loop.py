@@ -32,7 +32,7 @@ _SCORING_ROWS = 16
 class Examples:
   """Rows the student learns from, with the old self's hidden states.
 
-  All student prompts go on from the same head, see `Terms`.
+  All student prompts go on from the same tokens, see `Terms`.
 
   student: prompts [n, P] without the text, completions [n, N].
   teacher_prompt, teacher_mask: [n, P] the same prompts as they follow the text,
@@ -90,32 +90,32 @@ def score_examples(config: ModelConfig, frozen, student_prompts,
 
 def dream_examples(config: ModelConfig, frozen, chat: ChatPrompts,
                    dreams: Sequence[Dream], segments: tuple[Segment, ...],
-                   completion_tokens: int, head: Sequence[int] = (),
+                   completion_tokens: int, shared: Sequence[int] = (),
                    taught: bool = True) -> Examples:
   """The dreams as examples: the text in the teacher's cache only.
 
-  `head` is left out of the student's prompts, which all begin with it.
+  `shared` is left out of the student's prompts, which all begin with it.
   `taught` as in `score_examples`.
   """
   return score_examples(
-      config, frozen, [d.student_ids(chat)[len(head):] for d in dreams],
+      config, frozen, [d.student_ids(chat)[len(shared):] for d in dreams],
       [d.teacher_ids(chat) for d in dreams],
       [d.completion for d in dreams], completion_tokens, segments, taught)
 
 
 def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,
-                    head: Sequence[int] = ()) -> Examples:
+                    shared: Sequence[int] = ()) -> Examples:
   """Replies to prompts that teacher and student see alike.
 
   Args:
     config, frozen: the old self.
     pairs: (prompt ids, completion ids), see `sleepjax.writing.rehearsal`.
     completion_tokens: longest completion.
-    head: what all prompts begin with.
+    shared: what all prompts begin with.
   """
-  prompts = [prompt[len(head):] for prompt, _ in pairs]
-  segments = objective.head_segments(
-      config, frozen, np.asarray(head, np.int32) if head else None)
+  prompts = [prompt[len(shared):] for prompt, _ in pairs]
+  segments = objective.shared_segments(
+      config, frozen, np.asarray(shared, np.int32) if shared else None)
   return score_examples(config, frozen, prompts, prompts,
                         [completion for _, completion in pairs],
                         completion_tokens, segments)
@@ -124,11 +124,11 @@ def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,
 @functools.partial(
     jax.jit, static_argnums=0,
     static_argnames=('part', 'max_new_tokens', 'stop_ids'))
-def _rollout(config, frozen, slot, index, head, prompt, mask, lengths_B, key, *,
-             part, max_new_tokens, stop_ids):
+def _rollout(config, frozen, slot, index, shared_ids, prompt, mask, lengths_B,
+             key, *, part, max_new_tokens, stop_ids):
   """Rollouts of at most lengths_B tokens; the arrays have max_new_tokens."""
   student = part.insert(config, frozen, slot, index)
-  segments = objective.head_segments(config, student, head)
+  segments = objective.shared_segments(config, student, shared_ids)
   rollout = sampler.sample(
       config, student, prompt, mask, key, max_new_tokens=max_new_tokens,
       stop_ids=stop_ids, segments=segments)
@@ -178,20 +178,21 @@ class Terms:
   examples: of divergence and imitation.
   rehearsal, retention: of the terms of these names.
   importance: for elastic weight consolidation.
-  head: ids that all student prompts and those of other terms go on from; they
-    are not in the examples' rows.
+  shared_prefix: ids that all student prompts and those of other terms go on
+    from; they are not in the examples' rows.
   """
 
   examples: Examples
   rehearsal: Examples | None = None
   retention: Examples | None = None
   importance: dict | None = None
-  head: tuple[int, ...] = ()
+  shared_prefix: tuple[int, ...] = ()
 
   @property
-  def head_ids(self) -> np.ndarray | None:
-    """`head` as an array, as batches have it."""
-    return np.asarray(self.head, np.int32) if self.head else None
+  def shared_ids(self) -> np.ndarray | None:
+    """`shared_prefix` as an array, as batches have it."""
+    shared = self.shared_prefix
+    return np.asarray(shared, np.int32) if shared else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +230,7 @@ class Seeder:
     learner = self.learner
     return below.cut(
         learner.config, learner.frozen, learner.first_layer,
-        self.terms.head_ids) if learner.first_layer else None
+        self.terms.shared_ids) if learner.first_layer else None
 
   @functools.cached_property
   def _states(self):
@@ -252,8 +253,8 @@ class Seeder:
         entries[name], entries[f'{name}_hidden'] = examples.take(chosen)
         if self.below:
           states[name] = self._states[name][chosen]
-    if self.below and self.below.head is not None:
-      states['head'] = self.below.head
+    if self.below and self.below.shared_prefix is not None:
+      states['shared_prefix'] = self.below.shared_prefix
     return {**entries, 'other_states': states or None}
 
   def _teacher(self, state):
@@ -316,7 +317,7 @@ class Seeder:
     learner, free_V = self.learner, self.imitation.content_free_V
     rollout = _rollout(
         learner.config, learner.frozen, state.slot, learner.index,
-        self.terms.head_ids,
+        self.terms.shared_ids,
         # Prefix and rollout are no longer together than the longest dream: one
         # that was cut there is not told from by what comes after.
         prompt, mask, N - cuts, key,
@@ -357,7 +358,7 @@ class Seeder:
       batch = self._off_policy(
           state, rng, self._drawn(step, night_key, rng))
     batch = batch._replace(
-        **self._other_terms(step, rng), head=self.terms.head_ids,
+        **self._other_terms(step, rng), shared_prefix=self.terms.shared_ids,
         importance=self.terms.importance)
     updates = s.updates_per_rollout if on_policy else 1
     tokens = sum(rows_lib.num_tokens(rows) for rows in (

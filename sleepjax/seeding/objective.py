@@ -40,8 +40,8 @@ class Batch(NamedTuple):
   rehearsal: rows whose prompts contain their own text, or None.
   rehearsal_hidden: [B', N', D] of the old self for them.
   retention, retention_hidden: the same of rows without a text.
-  head: [P'] ids that all prompts go on from, or None. They are read once for
-    all rows.
+  shared_prefix: [P'] ids that all prompts go on from, or None. They are read
+    once for all rows.
   importance: diagonal of the Fisher matrix, shaped like what is trained, for
     elastic weight consolidation; see `sleepjax.seeding.ewc`.
   sampled_log_probs: [B, N] of rollouts when they were sampled, if several
@@ -50,7 +50,8 @@ class Batch(NamedTuple):
     for none.
   states: [B, P + N, D] that the layers below the slot make of the rows, where
     the model begins above those, see `sleepjax.seeding.below`; else None.
-  other_states: the same of rehearsal, retention and head, by name, or None.
+  other_states: the same of rehearsal, retention and shared_prefix, by name, or
+    None.
   """
 
   rows: Rows | None
@@ -60,7 +61,7 @@ class Batch(NamedTuple):
   rehearsal_hidden: jax.Array | None = None
   retention: Rows | None = None
   retention_hidden: jax.Array | None = None
-  head: jax.Array | None = None
+  shared_prefix: jax.Array | None = None
   importance: dict | None = None
   sampled_log_probs: jax.Array | None = None
   prefixes: jax.Array | None = None
@@ -75,14 +76,15 @@ def teacher_hidden_states(config: ModelConfig, frozen, rows: Rows,
   return rows_lib.completion_hidden(config, frozen, rows, segments)
 
 
-def head_segments(config: ModelConfig, params, head) -> tuple[Segment, ...]:
+def shared_segments(config: ModelConfig, params, shared_ids
+                    ) -> tuple[Segment, ...]:
   """What `params` makes of ids [P'] that all rows go on from; () for None.
 
   Of a model that begins above the embedding, of states [P', D].
   """
-  if head is None:
+  if shared_ids is None:
     return ()
-  return (transformer.hidden_states(config, params, head[None])[1],)
+  return (transformer.hidden_states(config, params, shared_ids[None])[1],)
 
 
 def divergence(config: ModelConfig, settings: SeedingConfig, unembedding,
@@ -102,7 +104,7 @@ class Given:
   config, settings, slot, batch, whole: as `objective` has them.
   student: the model's parameters, the slot in its place.
   unembedding: of teacher and student.
-  segments: what the student makes of the head of all prompts.
+  segments: what the student makes of what all prompts begin with.
   """
 
   config: ModelConfig
@@ -275,8 +277,9 @@ def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
   student = part.insert(config, frozen, slot, index)
   given = Given(config, settings, slot, batch, whole or batch, student,
                 layout.frozen_unembedding(config, frozen),
-                head_segments(config, student, (
-                    batch.other_states or {}).get('head', batch.head)))
+                shared_segments(config, student, (
+                    batch.other_states or {}).get(
+                        'shared_prefix', batch.shared_prefix)))
   loss, metrics = jnp.float32(0), {}
   for term, weight in terms_of(settings, batch).items():
     value, own = term(weight, given)

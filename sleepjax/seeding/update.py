@@ -104,7 +104,8 @@ def _gradient(config, settings, frozen, slot, index, batch, part):
 
   def add(total, own):
     gradient, metrics = of(Batch(
-        **own, head=batch.head, other_states=batch.other_states))
+        **own, shared_prefix=batch.shared_prefix,
+        other_states=batch.other_states))
     return jax.tree.map(jnp.add, total, gradient), metrics
 
   gradient, metrics = jax.lax.scan(add, zeros, of_rows)

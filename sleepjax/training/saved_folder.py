@@ -3,7 +3,8 @@
 The one module that touches Orbax. The files are written to `NAME.writing`
 beside the folder. When all are there, the folder that is replaced steps aside
 to `NAME.old` and the new one takes its name, so that a process killed at any
-moment leaves a complete version, which `complete_version` finds under either name.
+moment leaves a complete version, which `complete_version` finds under either
+name.
 
   arrays/         an Orbax checkpoint of the tree, keys as written here
   NAME.json       the format's version, what the caller adds, and dtype, shape

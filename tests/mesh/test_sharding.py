@@ -174,7 +174,8 @@ def test_batches_are_split_by_row():
   rows = Rows(*(np.zeros((8, n), np.int32) for n in (5, 5, 3, 3)))
   batch = objective.Batch(
       rows, np.zeros((8, 3, 32)), advantage=np.zeros(8),
-      rehearsal=Rows(*(part[:1] for part in rows)), head=np.zeros(8, np.int32),
+      rehearsal=Rows(*(part[:1] for part in rows)),
+      shared_prefix=np.zeros(8, np.int32),
       importance={'up': np.zeros((3, 32, 4))})
   specs = jax.tree.map(
       lambda s: s.spec, sharding.batch_shardings(batch, MESH),
@@ -182,7 +183,7 @@ def test_batches_are_split_by_row():
   by_row = P(('data', 'fsdp'))
   assert specs.rows == Rows(by_row, by_row, by_row, by_row)
   assert specs.teacher_hidden == specs.advantage == by_row
-  assert specs.rehearsal.prompt == specs.head == P()
+  assert specs.rehearsal.prompt == specs.shared_prefix == P()
   assert specs.importance['up'] == P(None, 'fsdp', 'tensor')
   assert sharding.batch_spec('tokens', (6, 9), MESH) == P('data')
 

@@ -36,7 +36,7 @@ def test_a_cut_model_is_the_whole_one(name, unroll, head, request):
   parts = below.cut(
       config, params, 1, None if head is None else np.array(head))
   upper = () if head is None else (transformer.hidden_states(
-      *parts.upper, parts.head[None])[1],)
+      *parts.upper, parts.shared_prefix[None])[1],)
   got = rows_lib.completion_hidden(
       *parts.upper, rows, upper, parts.states(rows))
   real = rows.completion_mask
@@ -62,7 +62,7 @@ def seeder(config, frozen, first_layer, settings):
           list(zip(whole[2:], COMPLETIONS[:3]))))
   return loop.Seeder(
       Learner(config, frozen, index=INDEX, first_layer=first_layer), settings,
-      loop.Terms(examples, rehearsal, retention, head=HEAD),
+      loop.Terms(examples, rehearsal, retention, shared_prefix=HEAD),
       Privilege((segment,), DOCUMENT), Imitation((29, 3)))
 
 

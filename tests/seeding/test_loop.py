@@ -49,7 +49,7 @@ def seeder(slotted):
           list(zip(whole[2:], COMPLETIONS[:3]))))
   return loop.Seeder(
       Learner(config, frozen, index=INDEX), SETTINGS,
-      loop.Terms(examples, rehearsal, retention, head=HEAD),
+      loop.Terms(examples, rehearsal, retention, shared_prefix=HEAD),
       Privilege((segment,), DOCUMENT), Imitation((29, 3)))
 
 

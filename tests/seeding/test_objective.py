@@ -150,7 +150,7 @@ def test_a_shared_head_is_read_once_and_counts_as_part_of_every_prompt(
   whole = batch._replace(
       rows=rows_of([head + p for p in PROMPTS], COMPLETIONS, P=8),
       rehearsal=rows_of([head + t for t in TEXTS], ANSWERS, P=9))
-  apart = batch._replace(head=np.array(head, np.int32))
+  apart = batch._replace(shared_prefix=np.array(head, np.int32))
   want, have = (_measured(config, SETTINGS, frozen, learnt, INDEX, b)
                 for b in (whole, apart))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(

@@ -42,7 +42,7 @@ def batch(slotted):
   return Batch(
       rows, hidden(rows), rng.normal(size=12).astype(np.float32),
       rehearsal, hidden(rehearsal), retention, hidden(retention),
-      head=np.array([5, 6, 7]), prefixes=rng.integers(0, 4, 12))
+      shared_prefix=np.array([5, 6, 7]), prefixes=rng.integers(0, 4, 12))
 
 
 @pytest.fixture(scope='module')

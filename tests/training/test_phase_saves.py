@@ -159,8 +159,8 @@ def test_totals_go_on_from_what_was_saved(tmp_path):
 def test_a_state_comes_back_in_its_own_form(tmp_path):
   state = (jnp.zeros(6), {'step': jnp.int32(0), 'none': None})
   saves = PhaseSaves(tmp_path, RUN, seconds=0)
-  saves.save_if_due('seed', 1, (TREE['slot'], {'step': TREE['step'], 'none': None}),
-              {})
+  saves.save_if_due(
+      'seed', 1, (TREE['slot'], {'step': TREE['step'], 'none': None}), {})
   restored = in_place_of(state, saves.restored('seed'), 'it')
   assert jax.tree.structure(restored) == jax.tree.structure(state)
   np.testing.assert_array_equal(restored[0], TREE['slot'])
