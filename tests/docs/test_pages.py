@@ -1,5 +1,6 @@
 """Pages link to what is there and name what exists."""
 
+import ast
 import dataclasses
 import re
 
@@ -62,6 +63,34 @@ def test_settings_exist(page):
         break
       value = getattr(value, part)
   assert not missing
+
+
+# Words of this project, or meant in its own way, that docstrings use.
+OWN_WORDS = (
+    'arm', 'asleep', 'awake', 'canonical', 'closed book', 'compute layout',
+    'contrast', 'control', 'coverage', 'cycle', 'day', 'dream', 'dreamer',
+    'drift', 'exam', 'gap', 'generator', 'group', 'guard', 'hand-over',
+    'held in', 'held out', 'in view', 'influence', 'judge', 'learner', 'level',
+    'life', 'lineage', 'margin', 'merged', 'newborn', 'night', 'notice',
+    'observer', 'old self', 'opening', 'phase', 'pool', 'privilege',
+    'recollection', 'rehearsal', 'retention', 'row', 'segment', 'sleeper',
+    'slot', 'span', 'staleness', 'stream', 'undone', 'verified', 'window',
+    'write-back')
+
+
+def public_docstrings():
+  for path in (pages.ROOT / 'sleepjax').rglob('*.py'):
+    for node in ast.walk(ast.parse(path.read_bytes())):
+      if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+        if not getattr(node, 'name', '').startswith('_'):
+          yield ast.get_docstring(node) or ''
+
+
+def test_the_glossary_has_the_words_that_docstrings_use():
+  used = ' '.join(' '.join(public_docstrings()).lower().split())
+  glossary = pages.read('docs/glossary.md').lower()
+  assert not [word for word in OWN_WORDS if word not in glossary]
+  assert not [word for word in OWN_WORDS if word not in used]  # Gone.
 
 
 def test_what_is_not_there_is_found():
