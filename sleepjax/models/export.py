@@ -14,6 +14,10 @@ from sleepjax.errors import UserError
 from sleepjax.models import hf, hf_config
 from sleepjax.models.config import ModelConfig
 
+# Classes whose special tokens, where config.json is silent, are those of one
+# vocabulary; generation_config.json names a model's own.
+_OWN_IDS = ('SmolLM3ForCausalLM', 'Gemma3ForCausalLM')
+
 
 def check_exportable(config: ModelConfig) -> None:
   """Checks that a model, its slots folded, has a form outside of this package.
@@ -68,6 +72,8 @@ def config_json(config: ModelConfig) -> dict:
       'attention_bias': False, 'mlp_bias': False, 'torch_dtype': 'float32'}
   if config.rope_scaling is not None:
     settings['rope_scaling'] = _rope_settings(config.rope_scaling)
+  if family in _OWN_IDS:
+    settings |= dict.fromkeys(('bos_token_id', 'eos_token_id', 'pad_token_id'))
   if family == 'SmolLM3ForCausalLM':
     settings['no_rope_layers'] = [
         int(kind != 'unrotated') for kind in config.layer_kinds]

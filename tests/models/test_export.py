@@ -12,7 +12,7 @@ from experiments import export as export_command
 from sleepjax.errors import UserError
 from sleepjax.growth import fold, slots
 from sleepjax.model import load_pretrained
-from sleepjax.models import export, transformer
+from sleepjax.models import export, hf, transformer
 from sleepjax.models.config import RopeScaling
 from sleepjax.training import checkpoints
 from tests import fuzz_files
@@ -87,6 +87,13 @@ def test_import_of_export_is_the_same_model(family, tmp_path):
   assert back.config == config
   jax.tree.map(np.testing.assert_array_equal, back.params, dict(params))
   assert back.tokenizer.encode('a b') == model.tokenizer.encode('a b')
+
+
+@pytest.mark.parametrize('family', ['smollm3', 'gemma3'])
+def test_special_tokens_are_not_those_of_the_class(family):
+  """A pad_token_id of 128,004, as SmolLM3 has it, is no row of this model."""
+  settings = export.config_json(hf.read_config(GOLDEN / family))
+  assert settings['pad_token_id'] is settings['eos_token_id'] is None
 
 
 def test_export_refuses_what_no_family_has(tmp_path):
