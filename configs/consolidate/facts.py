@@ -12,8 +12,8 @@ with the text in view, by a learning rate that was chosen on a passage of
 
 What was tried first, by a loop outside of this command: rows of verified
 questions and of questions by rule, 18 to a fact, learnt as tokens by a slot of
-rank 64 in layers 15 to 29; six rows and two of retention an update, cosine decay
-to a tenth. Nats a token at the end, trained questions and the exam's; loss of
+rank 64 in layers 15 to 29; six rows and two of retention an update, cosine
+decay to a tenth. Nats a token at the end, trained questions and the exam's; loss of
 questions about two other texts before and after.
 
   text        facts  rows  updates  rate    loss  trained  exam      controls
