@@ -13,8 +13,8 @@ with the text in view, by a learning rate that was chosen on a passage of
 What was tried first, by a loop outside of this command: rows of verified
 questions and of questions by rule, 18 to a fact, learnt as tokens by a slot of
 rank 64 in layers 15 to 29; six rows and two of retention an update, cosine
-decay to a tenth. Nats a token at the end, trained questions and the exam's; loss of
-questions about two other texts before and after.
+decay to a tenth. Nats a token at the end, trained questions and the exam's;
+loss of questions about two other texts before and after.
 
   text        facts  rows  updates  rate    loss  trained  exam      controls
   lighthouse     35    85      105  0.002   0.58  20/50    0, 3/10  7.05  7.60
