@@ -13,6 +13,8 @@ import numpy as np
 
 from experiments._work import Sizes
 from sleepjax.dreaming import inner
+from sleepjax.dreaming.inner import Descent
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
 from sleepjax.growth.slot_operators import OpenSlot
@@ -77,7 +79,7 @@ def decode(source: str, dtype: str, sizes: Sizes, batch: int):
   prompt = random_tokens(config.vocab_size, batch, sizes.prompt_tokens)
   return lambda: _wait(sampler.jitted_sample(
       config, params, prompt, np.ones(prompt.shape, bool), jax.random.key(0),
-      max_new_tokens=sizes.new_tokens, stop_ids=(),
+      sampler.Until(sizes.new_tokens),
       method=sampler.Sampling(temperature=0.0)))
 
 
@@ -151,8 +153,8 @@ def dream_inner(source: str, dtype: str, sizes: Sizes, together: bool = True):
   held_in = Rows(*(part[None] for part in _rows(config, sizes, sizes.rows)))
   dreams = _rows(config, sizes, sizes.copies)
   return lambda: _wait(inner.dream_trials(
-      config, frozen, slot, jnp.int32(0), dreams, held_in,
-      np.zeros(sizes.copies, np.int32), sizes.inner_steps, 3e-4,
+      Sleeper(config, frozen, slot, jnp.int32(0)), dreams, held_in,
+      np.zeros(sizes.copies, np.int32), Descent(sizes.inner_steps, 3e-4),
       copies_at_once=0 if together else 1))
 
 

@@ -261,7 +261,7 @@ class Sleep:
       return sampler.jitted_sample.trace(
           model, self._params(mesh), rows.prompt, rows.prompt_mask,
           sharding.abstract(key, sharding.replicated(mesh)),
-          max_new_tokens=N, stop_ids=(0,))
+          sampler.Until(N, (0,)))
 
     return Program(
         trace, self.mesh_config('rollout_mesh'),

@@ -114,9 +114,8 @@ class _Asker:
         self.config, self.params,
         *rows.pad_left([ids], rows.bucket(len(ids), _PROMPT_BUCKET)),
         jax.random.fold_in(self.key, number),
-        max_new_tokens=self.max_new_tokens,
-        stop_ids=self.chat.tokenizer.stop_ids, method=self.method,
-        segments=self.segments)
+        sampler.Until(self.max_new_tokens, self.chat.tokenizer.stop_ids),
+        method=self.method, segments=self.segments)
     tokens = np.asarray(rollout.tokens)[np.asarray(rollout.mask)]
     return self.chat.tokenizer.decode(tokens.tolist()).strip()
 

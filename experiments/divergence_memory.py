@@ -76,8 +76,8 @@ def loss_of(form: str, chunk_rows: int):
   def in_chunks(student_NxD, teacher_NxD, head_DxV):
     weight_N = jnp.ones(len(student_NxD))
     return from_hidden.divergence_from_hidden(
-        forward_kl, teacher_NxD, head_DxV, student_NxD, head_DxV, weight_N,
-        chunk_rows=chunk_rows)[0]
+        forward_kl, (teacher_NxD, head_DxV),
+        (student_NxD, head_DxV), weight_N, chunk_rows=chunk_rows)[0]
 
   return {'direct': direct, 'chunked': in_chunks}[form]
 

@@ -135,7 +135,7 @@ class Model:
         model.config, model.params, *rows_lib.pad_left(
             [ids], rows_lib.bucket(len(ids), _PROMPT_BUCKET)),
         jax.random.key(key) if isinstance(key, int) else key,
-        max_new_tokens=max_new_tokens, stop_ids=self.tokenizer.stop_ids,
+        sampler.Until(max_new_tokens, self.tokenizer.stop_ids),
         method=sampler.Sampling(temperature), segments=segments)
     tokens = np.asarray(rollout.tokens)[np.asarray(rollout.mask)]
     return self.tokenizer.decode(tokens.tolist()).strip()

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 
 from sleepjax.dreaming import loss
-from sleepjax.dreaming.round import Sleeper
 from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.growth import slots
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib

@@ -18,6 +18,8 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sleepjax.dreaming import inner, outer, select
+from sleepjax.dreaming.inner import Descent
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.growth import slots
 from sleepjax.growth.adapters import OWN_MLP_SLOT, LowRank
 from sleepjax.growth.grow import ModelState, grow
@@ -116,8 +118,8 @@ def grown(mesh, model, numbers):
 
 def rollout(config, params, prompt, mask):
   return sampler.jitted_sample(
-      config, params, prompt, mask, jax.random.key(2), max_new_tokens=16,
-      stop_ids=_STOPS)
+      config, params, prompt, mask, jax.random.key(2),
+      sampler.Until(16, _STOPS))
 
 
 def decoded(mesh, config, params, numbers):
@@ -134,7 +136,7 @@ def decoded(mesh, config, params, numbers):
         leaf.shape)
   compiled = sampler.jitted_sample.lower(
       config, params, prompt, prompt_mask, jax.random.key(2),
-      max_new_tokens=16, stop_ids=_STOPS).compile()
+      sampler.Until(16, _STOPS)).compile()
   check_cache(compiled, config, mesh)
 
 
@@ -172,15 +174,15 @@ def dreamt(mesh, config, params, slot, numbers):
   numbers.keep('scores', select.gradient_scores(
       *model, dreams, held_in, task_n, rows_at_once=4))
   numbers.keep('trials', inner.dream_trials(
-      *model, dreams, held_in, task_n, 2, 1e-3))
+      Sleeper(*model), dreams, held_in, task_n, Descent(2, 1e-3)))
   part = LowRank(4, 8.0)
   generator = part.init(config, jax.random.key(4))
   generator = sharding.put(
       generator, sharding.param_shardings(generator, mesh))
   asleep = OWN_MLP_SLOT.insert(*model)
   numbers.keep('outer', outer.outer_update(
-      config, asleep, generator, dreams, jnp.float32([1, 0, 1, 1]), 2, 1e-4,
-      outer='rest_em', part=part))
+      config, asleep, generator, dreams, jnp.float32([1, 0, 1, 1]),
+      Descent(2, 1e-4), outer='rest_em', part=part))
 
 
 def decoded_explicitly(sizes, config, params, numbers):

@@ -1,4 +1,4 @@
-"""The plan of the house: who may import whom."""
+"""The plan of the house: who may import whom, and how much a function takes."""
 
 import ast
 import pathlib
@@ -47,3 +47,19 @@ def test_every_room_has_its_floor():
   inside = {path.stem for path in (ROOT / 'sleepjax').iterdir()
             if path.suffix == '.py' or (path / '__init__.py').exists()}
   assert inside - {'__init__', '__main__'} <= set(ROOMS)
+
+
+def parameters(function):
+  given = function.args
+  return [arg.arg for arg in (*given.posonlyargs, *given.args,
+                              *given.kwonlyargs) if arg.arg != 'self']
+
+
+def test_no_public_function_has_more_than_eight_parameters():
+  many = [f'{path.relative_to(ROOT)}: {node.name} has {len(parameters(node))}'
+          for path in (ROOT / 'sleepjax').rglob('*.py')
+          for node in ast.walk(ast.parse(path.read_text()))
+          if isinstance(node, ast.FunctionDef)
+          and (not node.name.startswith('_') or node.name == '__init__')
+          and len(parameters(node)) > 8]
+  assert not many

@@ -35,8 +35,6 @@ WEIGHT = jnp.ones((3, 2))
 IDS = jnp.ones((3, 2), int)
 LENGTHS = jnp.ones(3, int)
 REAL = jnp.ones((3, 2), bool)
-PROMPT = dict(max_new_tokens=2, stop_ids=(0,))
-
 # Function -> arguments that fit, the place of one of them, and in its place one
 # that does not.
 LOGITS = jnp.ones((3, 2, 7))
@@ -52,8 +50,11 @@ CALLS = [
     (divergences.TopKForwardKL(2).__call__, (LOGITS, LOGITS), 1,
      jnp.ones((3, 7))),
     (from_hidden.divergence_from_hidden,
-     (divergences.ForwardKL(), HIDDEN, HEAD, HIDDEN, HEAD, WEIGHT), 5,
+     (divergences.ForwardKL(), (HIDDEN, HEAD), (HIDDEN, HEAD), WEIGHT), 3,
      jnp.ones(3)),
+    (from_hidden.divergence_from_hidden,
+     (divergences.ForwardKL(), (HIDDEN, HEAD), (HIDDEN, HEAD), WEIGHT), 2,
+     (HIDDEN, HEAD[:, :6])),
     (from_hidden.sequence_log_probs_from_hidden, (HIDDEN, HEAD, IDS), 2,
      IDS[:2]),
     (imitation.levenshtein_distance, (IDS, LENGTHS, IDS, LENGTHS), 1,
@@ -78,8 +79,8 @@ CALLS = [
     (rows.rows_of, ([[1]], [[2]]), 1, None),
     (rows.completion_hidden, (CONFIG, PARAMS, rows.rows_of([[1]], [[2]])), 2,
      IDS),
-    (sampler.sample, (CONFIG, PARAMS, IDS, REAL, jax.random.key(0)), 3,
-     REAL[:, :1]),
+    (sampler.sample, (CONFIG, PARAMS, IDS, REAL, jax.random.key(0),
+                      sampler.Until(2, (0,))), 3, REAL[:, :1]),
 ]
 
 
@@ -93,12 +94,11 @@ def test_a_checker_lets_the_right_shapes_through_and_no_others(
   checked = jaxtyped(typechecker=beartype)(
       getattr(function, '__func__', function))
   first = (function.__self__,) if hasattr(function, '__self__') else ()
-  more = PROMPT if function is sampler.sample else {}
-  checked(*first, *right, **more)
+  checked(*first, *right)
   arguments = [*right]
   arguments[place] = wrong
   with pytest.raises(TypeCheckError):
-    checked(*first, *arguments, **more)
+    checked(*first, *arguments)
 
 
 def test_every_function_of_arrays_is_called():

@@ -11,7 +11,7 @@ import jax
 import sleepjax as sj
 from sleepjax.losses import divergences
 from sleepjax.sampling import rows
-from sleepjax.sampling.sampler import Rollout, sample
+from sleepjax.sampling.sampler import Rollout, Until, sample
 
 
 def accepted() -> None:
@@ -29,7 +29,7 @@ def accepted() -> None:
   assert_type(larger, sj.ModelState)
   batch = assert_type(rows.rows_of([[1, 2]], [[3]]), rows.Rows)
   rollout = sample(model.config, model.params, batch.prompt, batch.prompt_mask,
-                   jax.random.key(0), max_new_tokens=4, stop_ids=(0,))
+                   jax.random.key(0), Until(4, (0,)))
   assert_type(rollout, Rollout)
   divergences.of_logits(divergences.ForwardKL(), rollout.log_probs,
                         rollout.log_probs)

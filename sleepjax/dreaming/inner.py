@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 
 from sleepjax.dreaming import loss
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
 from sleepjax.mesh import activations
-from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
 from sleepjax.training.optimizer import promoting
 
@@ -28,19 +28,29 @@ class Trials(NamedTuple):
   tau_after: jax.Array
 
 
-def descended(loss_fn, value, steps, learning_rate):
+class Descent(NamedTuple):
+  """How far an update goes.
+
+  steps: of Adam, from a fresh state; none returns what was there.
+  learning_rate: of Adam.
+  """
+
+  steps: int | jax.Array
+  learning_rate: float | jax.Array
+
+
+def descended(loss_fn, value, descent: Descent):
   """The value after Adam updates from a fresh state.
 
   Args:
     loss_fn: value -> loss [].
     value: where to start.
-    steps: number of updates; may be traced, 0 returns the value unchanged.
-    learning_rate: of Adam.
+    descent: how far; may be traced.
 
   Returns:
     (value, loss []): the loss is that before the last update, 0 without any.
   """
-  optimizer = promoting(optax.adam(learning_rate))
+  optimizer = promoting(optax.adam(descent.learning_rate))
 
   def update(_, carry):
     value, state, _ = carry
@@ -49,37 +59,38 @@ def descended(loss_fn, value, steps, learning_rate):
     return optax.apply_updates(value, updates), state, now
 
   value, _, last = jax.lax.fori_loop(
-      0, steps, update, (value, optimizer.init(value), jnp.float32(0)))
+      0, descent.steps, update, (value, optimizer.init(value), jnp.float32(0)))
   return value, last
+
+
+def dream_trials(start: Sleeper, dreams: Rows, held_in: Rows, task_n,
+                 descent: Descent, *, copies_at_once: int = 0,
+                 part: Trainable = OWN_MLP_SLOT) -> Trials:
+  """Isolated inner updates θ'^(i) = SFT(θ, dream_i), scored by τ.
+
+  Copies of what is trained with their optimiser states are stacked and train at
+  once; the frozen weights are shared by all, and only losses leave. What is as
+  it was goes through the same loop with zero updates, once for each memory: a
+  copy that learnt nothing then has exactly its τ, and no rounding can look like
+  an improvement.
+
+  Args:
+    start: where every copy starts; its slot is what `part` names.
+    dreams: the kept dreams, [n, P] and [n, N].
+    held_in: [T, Q, ...] questions and answers of every memory.
+    task_n: [n] which memory a dream is about.
+    descent: of every copy.
+    copies_at_once: copies that exist together; 0 for all.
+    part: how the slot is put into the parameters.
+  """
+  return _dream_trials(*start, dreams, held_in, task_n, descent,
+                       copies_at_once=copies_at_once, part=part)
 
 
 @functools.partial(jax.jit, static_argnums=0,
                    static_argnames=('copies_at_once', 'part'))
-def dream_trials(config: ModelConfig, frozen, value, index, dreams: Rows,
-                 held_in: Rows, task_n, steps, learning_rate, *,
-                 copies_at_once: int = 0, part: Trainable = OWN_MLP_SLOT
-                 ) -> Trials:
-  """Isolated inner updates θ'^(i) = SFT(θ, dream_i), scored by τ.
-
-  Copies of `value` with their optimiser states are stacked and train at once;
-  the frozen weights are shared by all, and only losses leave. What is as it was
-  goes through the same loop with zero updates, once for each memory: a copy
-  that learnt nothing then has exactly its τ, and no rounding can look like an
-  improvement.
-
-  Args:
-    config: the model's shape, in either layout.
-    frozen: its parameters, shared by all copies.
-    value: where every copy starts: the slot, or what `part` names.
-    index: its place in the pool.
-    dreams: the kept dreams, [n, P] and [n, N].
-    held_in: [T, Q, ...] questions and answers of every memory.
-    task_n: [n] which memory a dream is about.
-    steps: Adam updates of every copy; may be traced, so is the learning rate.
-    learning_rate: of Adam.
-    copies_at_once: copies that exist together, static; 0 for all.
-    part: how `value` is put into the parameters, static.
-  """
+def _dream_trials(config, frozen, value, index, dreams, held_in, task_n,
+                  descent, *, copies_at_once, part):
   T, n = held_in.completion.shape[0], dreams.completion.shape[0]
 
   def trial(own):
@@ -87,12 +98,12 @@ def dream_trials(config: ModelConfig, frozen, value, index, dreams: Rows,
     dream = Rows(*(leaf[None] for leaf in row))
     copy, _ = descended(
         lambda v: loss.sft_losses(config, frozen, v, index, dream, part)[0],
-        value, own_steps, learning_rate)
+        value, descent._replace(steps=own_steps))
     questions = Rows(*(leaf[task] for leaf in held_in))
     return loss.held_in_loss(config, frozen, copy, index, questions, part)
 
   # The first T learn nothing; what they would have learnt does not matter.
-  all_steps = jnp.full(T + n, steps, jnp.int32).at[:T].set(0)
+  all_steps = jnp.full(T + n, descent.steps, jnp.int32).at[:T].set(0)
   tasks = jnp.concatenate(
       [jnp.arange(T, dtype=jnp.int32), jnp.asarray(task_n, jnp.int32)])
   padded = Rows(*(jnp.concatenate([jnp.repeat(leaf[:1], T, 0), leaf])

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from sleepjax.dreaming import inner, loss
+from sleepjax.dreaming.inner import Descent
 from sleepjax.growth.adapters import Trainable
 from sleepjax.losses import policy_gradient
 from sleepjax.models.config import ModelConfig
@@ -65,8 +66,8 @@ def weighted_dream_loss(config: ModelConfig, frozen, value, dreams: Rows,
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=('outer', 'part'))
 def outer_update(config: ModelConfig, frozen, generator, dreams: Rows,
-                 weights_n, steps, learning_rate, *, outer: str,
-                 part: Trainable) -> Outcome:
+                 weights_n, descent: Descent, *, outer: str, part: Trainable
+                 ) -> Outcome:
   """Adam updates of the generator from a fresh state.
 
   Args:
@@ -75,12 +76,11 @@ def outer_update(config: ModelConfig, frozen, generator, dreams: Rows,
     generator: where to start.
     dreams: the tried dreams, [n, P] and [n, N].
     weights_n: of `dream_weights`.
-    steps: Adam updates; may be traced, so is the learning rate.
-    learning_rate: of Adam.
+    descent: how far the generator goes; may be traced.
     outer: which loss, static.
     part: how the generator is put into the parameters, static.
   """
   return Outcome(*inner.descended(
       lambda value: weighted_dream_loss(
           config, frozen, value, dreams, weights_n, outer, part),
-      generator, steps, learning_rate))
+      generator, descent))

@@ -10,20 +10,19 @@ The model itself does not change; see `sleepjax.dreaming.write_back`.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from sleepjax.dreaming import diversity, inner, outer, sample, select, tasks
+from sleepjax.dreaming.inner import Descent
 from sleepjax.dreaming.reward import REWARDS
 from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.dreaming.tasks import Task
 from sleepjax.growth.adapters import OWN_MLP_SLOT, LowRank
 from sleepjax.losses import policy_gradient
 from sleepjax.mesh.sharding import to_host
-from sleepjax.models import layout
-from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows, num_tokens
 
 
@@ -64,23 +63,6 @@ class RoundReport:
   outer_loss: float | None
 
 
-class Sleeper(NamedTuple):
-  """Who dreams.
-
-  config, frozen: the model in either layout.
-  slot, index: its trained slot and the place of that in the pool.
-  """
-
-  config: ModelConfig
-  frozen: dict
-  slot: dict
-  index: jax.Array
-
-  def params(self):
-    """Parameters with the slot in its place."""
-    return layout.insert_slot(*self)
-
-
 def generator_part(settings: DreamingConfig) -> LowRank:
   """The generator's form."""
   return LowRank(settings.generator_rank, settings.generator_alpha)
@@ -98,12 +80,12 @@ def _mean_correlation(predicted_Txk, true_Txk):
 
 
 def _learner(sleeper, settings, key):
-  """(config, frozen, value, index), part: where every copy starts."""
+  """(where every copy starts, what of it is trained)."""
   if settings.inner_adapter == 'slot':
-    return tuple(sleeper), OWN_MLP_SLOT
+    return sleeper, OWN_MLP_SLOT
   part = LowRank(settings.inner_rank, settings.inner_alpha)
-  return (sleeper.config, sleeper.params(), part.init(sleeper.config, key),
-          sleeper.index), part
+  return sleeper._replace(
+      frozen=sleeper.params(), slot=part.init(sleeper.config, key)), part
 
 
 def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
@@ -136,7 +118,7 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
   part = generator_part(s)
   dream_key, select_key, inner_key = jax.random.split(key, 3)
   dreams = sample.sample_dreams(
-      *sleeper, [task.prompts for task in memories], s, stop_ids, dream_key,
+      sleeper, [task.prompts for task in memories], s, stop_ids, dream_key,
       part, generator)
   written = sample.token_lists(dreams)
   groups = [written[i * s.dreams:(i + 1) * s.dreams] for i in range(T)]
@@ -165,8 +147,9 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
 
   learner, inner_part = _learner(sleeper, s, inner_key)
   trials = inner.dream_trials(
-      *learner, kept, held_in, np.repeat(np.arange(T), s.kept), s.inner_steps,
-      s.inner_learning_rate, copies_at_once=s.copies_at_once, part=inner_part)
+      learner, kept, held_in, np.repeat(np.arange(T), s.kept),
+      Descent(s.inner_steps, s.inner_learning_rate),
+      copies_at_once=s.copies_at_once, part=inner_part)
   before, after = map(to_host, trials)
   after = after.reshape(T, s.kept)
   rewards = REWARDS[s.reward](before, after)
@@ -184,8 +167,8 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
   weights, outer_loss, tokens = outer.dream_weights(s.outer, rewards), None, 0
   if np.asarray(weights).any():
     outcome = outer.outer_update(
-        sleeper.config, sleeper.params(), start, kept, weights, s.outer_steps,
-        s.outer_learning_rate, outer=s.outer, part=part)
+        sleeper.config, sleeper.params(), start, kept, weights,
+        Descent(s.outer_steps, s.outer_learning_rate), outer=s.outer, part=part)
     if np.isfinite(outcome.loss):
       generator, outer_loss = outcome.generator, float(outcome.loss)
     tokens = s.outer_steps * num_tokens(kept)

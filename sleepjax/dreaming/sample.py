@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.errors import UserError
 from sleepjax.growth.adapters import LowRank
 from sleepjax.mesh.sharding import to_host
@@ -43,9 +44,9 @@ def random_experts(open_LxN, batch: int, key) -> jax.Array:
 
 @functools.partial(
     jax.jit, static_argnums=(0, 4),
-    static_argnames=('random_expert', 'max_new_tokens', 'stop_ids'))
+    static_argnames=('random_expert', 'until'))
 def _rollout(config, frozen, slot, index, part, generator, prompt, mask, key,
-             *, random_expert, **how):
+             *, until, random_expert, method):
   student = layout.insert_slot(config, frozen, slot, index)
   if generator is not None:
     student = part.insert(config, student, generator)
@@ -53,7 +54,8 @@ def _rollout(config, frozen, slot, index, part, generator, prompt, mask, key,
   if random_expert:
     student = layout.with_extra_slots(config, student, random_experts(
         open_slots(config, student), len(prompt), expert_key))
-  return sampler.sample(config, student, prompt, mask, token_key, **how)
+  return sampler.sample(config, student, prompt, mask, token_key, until,
+                        method=method)
 
 
 def dreamt_prompts(prompts: int, dreams: int) -> list[int]:
@@ -67,17 +69,13 @@ def dreamt_prompts(prompts: int, dreams: int) -> list[int]:
   return [i % prompts for i in range(dreams)]
 
 
-def sample_dreams(config: ModelConfig, frozen, slot, index,
-                  prompts: Sequence[Sequence[Sequence[int]]],
+def sample_dreams(sleeper: Sleeper, prompts: Sequence[Sequence[Sequence[int]]],
                   settings: DreamingConfig, stop_ids: tuple[int, ...], key,
                   part: LowRank | None = None, generator=None) -> Rows:
   """m dreams about each of T memories, see `dreamt_prompts` for the prompts.
 
   Args:
-    config: the model's shape, in either layout.
-    frozen: its parameters.
-    slot: the trained slot.
-    index: its place in the pool.
+    sleeper: who dreams.
     prompts: of each memory, closed-book prompts as token ids.
     settings: m, lengths, temperature, and whether experts are added.
     stop_ids: tokens that end a dream and are part of it.
@@ -104,9 +102,9 @@ def sample_dreams(config: ModelConfig, frozen, slot, index,
                for i in dreamt_prompts(len(of_memory), settings.dreams)]
   prompt, mask = rows_lib.pad_left(chosen, settings.prompt_tokens)
   rollout = _rollout(
-      config, frozen, slot, index, part, generator, prompt, mask, key,
+      *sleeper, part, generator, prompt, mask, key,
+      until=sampler.Until(settings.dream_tokens, tuple(stop_ids)),
       random_expert=settings.random_expert,
-      max_new_tokens=settings.dream_tokens, stop_ids=tuple(stop_ids),
       method=sampler.Sampling(settings.temperature))
   return Rows(prompt, mask, rollout.tokens, rollout.mask)
 

@@ -6,7 +6,7 @@
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,14 +15,13 @@ import numpy as np
 from sleepjax.dreaming import curriculum, tasks
 from sleepjax.dreaming import round as round_lib
 from sleepjax.dreaming import write_back as write_back_lib
-from sleepjax.dreaming.round import Sleeper
 from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.dreaming.tasks import Task
-from sleepjax.sampling.rows import Rows
-from sleepjax.seeding.loop import Examples, Seeder
+from sleepjax.seeding.consolidation import Guard
+from sleepjax.seeding.loop import Seeder
 from sleepjax.training import phase_saves
-from sleepjax.training.budget import Meter
-from sleepjax.training.phase_saves import NO_SAVES, PhaseSaves
+from sleepjax.training.observer import Watched
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +38,19 @@ class DreamReport:
   weights: list[float]
   rounds: list[dict]
   write_back: dict | None
+
+
+class Memories(NamedTuple):
+  """What may be dreamt about.
+
+  tonight: the memory of tonight's text.
+  earlier: those of earlier ones.
+  staleness: of each, cycles since it was learnt or dreamt about.
+  """
+
+  tonight: Task
+  earlier: Sequence[Task] = ()
+  staleness: Sequence[int] = ()
 
 
 class Dreamt(NamedTuple):
@@ -72,42 +84,33 @@ def choose_memories(sleeper: Sleeper, settings: DreamingConfig,
 
 
 def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
-          tonight: Task, earlier: Sequence[Task], staleness: Sequence[int],
-          questions: Examples | None, retention: Rows | None,
-          stop_ids: tuple[int, ...], key,
-          report: Callable[[int, dict, int], None],
-          meter: Meter | None = None,
-          saves: PhaseSaves = NO_SAVES) -> Dreamt:
+          memories: Memories, guard: Guard, key, watched: Watched) -> Dreamt:
   """Dreams for `settings.rounds`, and writes back; all follows from `key`.
 
   Args:
     sleeper: who dreams.
     seeder: tonight's, whose other terms the write-back keeps.
     settings: every choice.
-    tonight: the memory of tonight's text.
-    earlier: those of earlier ones that may be dreamt about.
-    staleness: of each, cycles since it was learnt or dreamt about.
-    questions: tonight's held-out questions as examples for the write-back.
-    retention: rows on which the model should stay what it was, or None.
-    stop_ids: tokens that end a dream.
+    memories: what may be dreamt about.
+    guard: tonight's held-out questions as examples for the write-back, and what
+      undoes it.
     key: typed PRNG key.
-    report: gets (step, metrics, tokens); four steps a round, then one for every
-      update of the write-back and its end.
-    meter: of the budget; no round begins when it is spent, and the write-back
-      ends.
-    saves: of the generator after each round.
+    watched: hears of four steps a round, then of every update of the write-back
+      and its end; no round begins when its budget is spent, and the write-back
+      ends; saves the generator after each round.
   """
-  s, meter = settings, meter or Meter()
+  s, meter, saves = settings, watched.meter, watched.saves
+  tonight, earlier, staleness = memories
 
   def spent(step, metrics, tokens):
     meter.spend(tokens)
-    report(step, metrics, tokens)
+    watched.report(step, metrics, tokens)
 
   choose_key, born_key, round_key, last_key = jax.random.split(key, 4)
   chosen, weights = choose_memories(
       sleeper, s, earlier, staleness, choose_key)
   # As much work on every night, and one program for all.
-  memories = [tonight] * (1 + s.rehearsed - len(chosen)) + [
+  dreamt = [tonight] * (1 + s.rehearsed - len(chosen)) + [
       earlier[i] for i in chosen]
   part = round_lib.generator_part(s)
   born = generator = part.init(sleeper.config, born_key)
@@ -124,7 +127,8 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
       break
     generator, rewarded, outcome = round_lib.dream_round(
         sleeper, generator, born if s.outer_start == 'birth' else generator, s,
-        memories, stop_ids, jax.random.fold_in(round_key, number),
+        dreamt, seeder.imitation.stop_ids,
+        jax.random.fold_in(round_key, number),
         lambda step, metrics, tokens, at=4 * number: spent(
             at + step, metrics, tokens))
     best = list({(tuple(p), tuple(d)): None for p, d in (*best, *rewarded)})
@@ -132,17 +136,18 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
     saves.save_if_due('dream', number + 1, generator, {
         'best': best, 'rounds': reports, 'spent': meter.spent()})
   best = [(list(p), list(d)) for p, d in best]
-  at = 4 * s.rounds
+  at, learner, taught = 4 * s.rounds, seeder.learner, None
   with_generator = part.insert(sleeper.config, sleeper.frozen, generator)
-  learner = sleeper
   if s.generator == 'merged':  # What it learnt needs no teacher any more.
-    learner, best = sleeper._replace(frozen=with_generator), []
+    learner = dataclasses.replace(learner, frozen=with_generator)
+  elif best:
+    taught = write_back_lib.dream_examples(
+        sleeper._replace(frozen=with_generator), best,
+        seeder.terms.shared_prefix, s.dream_tokens)
   slot, written = write_back_lib.write_back(
-      seeder, sleeper, learner,
-      sleeper._replace(frozen=with_generator).params(), best, questions,
-      tasks.flat(tasks.held_in_rows([tonight], s)),
-      retention, s, last_key,
-      lambda step, metrics, tokens: report(at + step, metrics, tokens), meter)
+      dataclasses.replace(seeder, learner=learner), sleeper, taught,
+      tasks.flat(tasks.held_in_rows([tonight], s)), guard, s, last_key,
+      Watched(lambda step, *heard: watched.report(at + step, *heard), meter))
   merged = s.generator == 'merged' and (
       written is not None and not written.rolled_back)
   return Dreamt(slot, generator if merged else None, DreamReport(

@@ -14,21 +14,20 @@ questions became less likely, all of it is undone.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from sleepjax.dreaming import loss
-from sleepjax.dreaming.round import Sleeper
 from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.errors import UserError
-from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows, num_tokens
 from sleepjax.seeding import loop, update
-from sleepjax.seeding.consolidation import retention_divergence
+from sleepjax.seeding.consolidation import Guard, retention_divergence
 from sleepjax.seeding.loop import Examples, Seeder
-from sleepjax.training.budget import Meter
+from sleepjax.training.observer import Watched
 
 _held_in_loss = functools.partial(jax.jit, static_argnums=0)(loss.held_in_loss)
 
@@ -53,12 +52,12 @@ class WriteBackReport:
   rolled_back: bool
 
 
-def dream_examples(config: ModelConfig, teacher, best, shared: Sequence[int],
+def dream_examples(teacher: Sleeper, best, shared: Sequence[int],
                    completion_tokens: int) -> Examples:
   """The best dreams as examples.
 
   Args:
-    config, teacher: who wrote them, its generator in place.
+    teacher: who wrote them, its generator in place.
     best: (prompt ids, dream ids).
     shared: what all prompts of the night begin with.
     completion_tokens: longest dream.
@@ -69,52 +68,40 @@ def dream_examples(config: ModelConfig, teacher, best, shared: Sequence[int],
       raise UserError(
           'a prompt of dreaming begins otherwise than those of seeding: '
           f'expected {len(shared)} tokens that all prompts of the night share.')
-  return loop.paired_examples(config, teacher, best, completion_tokens, shared)
+  return loop.paired_examples(
+      teacher.config, teacher.params(), best, completion_tokens, shared)
 
 
-def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
-               questions: Examples | None, held_in: Rows,
-               retention: Rows | None, settings: DreamingConfig, key,
-               report: Callable[[int, dict, int], None],
-               meter: Meter | None = None):
+def write_back(seeder: Seeder, before: Sleeper, dreams: Examples | None,
+               held_in: Rows, guard: Guard, settings: DreamingConfig, key,
+               watched: Watched):
   """Seeds the slot with the best dreams, or leaves it as it was.
 
   Args:
-    seeder: tonight's, with its examples and its other terms.
+    seeder: tonight's, with its examples and its other terms; a generator may
+      be merged into its learner's weights.
     before: who has dreamt; what the model was.
-    sleeper: who learns: the same, or with the generator merged into its
-      weights.
-    teacher: its parameters with slot and generator in place.
-    best: (prompt ids, dream ids) of the dreams with a reward.
-    questions: tonight's held-out questions, with the old self's answers.
-    held_in: those questions and answers of tonight that agree [Q, ...].
-    retention: rows on which the model should stay what it was, or None.
+    dreams: those with a reward, or None; see `dream_examples`.
+    held_in: questions and answers of tonight that agree [Q, ...].
+    guard: all of tonight's held-out questions with the old self's answers,
+      which are learnt from here, and how far the model may move.
     settings: steps, rate and limit.
     key: typed PRNG key.
-    report: gets (step, metrics, tokens) of every update, and of the check.
-    meter: of the budget.
+    watched: hears of every update, and of the check; has the budget.
 
   Returns:
     (slot, WriteBackReport), or (slot, None) if there was nothing to learn.
   """
-  s, examples = settings, []
-  if best:
-    examples.append(dream_examples(
-        sleeper.config, teacher, best, seeder.terms.shared_prefix,
-        s.dream_tokens))
-  if questions is not None:
-    examples.append(questions)
+  s, examples = settings, [e for e in (dreams, guard.held_out) if e is not None]
   # With nothing new, seeding goes on only where it is the control, or where
   # the slot has to fit weights that a generator was merged into.
   goes_on = examples or not s.rounds or s.generator == 'merged'
   if not goes_on or not s.write_back_steps:
-    return sleeper.slot, None
+    return before.slot, None
   # As often as seeding has seen each of its own.
   repeats = max(1, round(seeder.settings.steps / s.write_back_steps))
   again = dataclasses.replace(
-      seeder, learner=dataclasses.replace(
-          seeder.learner, frozen=sleeper.frozen),
-      terms=dataclasses.replace(seeder.terms, examples=loop.joined(
+      seeder, terms=dataclasses.replace(seeder.terms, examples=loop.joined(
           seeder.terms.examples, *examples * repeats)),
       settings=dataclasses.replace(
           seeder.settings, steps=s.write_back_steps, on_policy=0.0,
@@ -122,23 +109,25 @@ def write_back(seeder: Seeder, before: Sleeper, sleeper: Sleeper, teacher, best,
           teacher='frozen', estimator='exact',
           warmup_steps=min(seeder.settings.warmup_steps, s.write_back_steps)))
   tau_before = float(_held_in_loss(*before, held_in))
-  state = update.init_state(
-      again.settings, jax.tree.map(jnp.copy, sleeper.slot))
-  after = sleeper._replace(slot=again.run(state, key, report, meter).slot)
+  state = update.init_state(again.settings, jax.tree.map(
+      jnp.copy, before.slot))
+  after = before._replace(
+      frozen=seeder.learner.frozen,
+      slot=again.run(state, key, watched.report, watched.meter).slot)
   tau_after = float(_held_in_loss(*after, held_in))
   # Written so that a loss that is not a number is undone, too.
-  undone, moved = not tau_after <= tau_before, None
-  if retention is not None:
+  undone, moved, tokens = not tau_after <= tau_before, None, num_tokens(held_in)
+  if guard.retention is not None:
     moved = float(retention_divergence(
-        sleeper.config, before.params(), after.params(), retention))
-    undone = undone or not moved <= s.max_retention_divergence
-  tokens = 2 * (num_tokens(held_in) + (
-      0 if retention is None else num_tokens(retention)))
-  report(s.write_back_steps, {
+        before.config, before.params(), after.params(), guard.retention))
+    undone = undone or not moved <= guard.max_divergence
+    tokens += num_tokens(guard.retention)
+  watched.report(s.write_back_steps, {
       'dream_tau_after': tau_after, 'dream_rolled_back': float(undone),
       **({} if moved is None else {'dream_retention_divergence': moved})},
-         tokens)
+                 2 * tokens)
+  rows = lambda examples: 0 if examples is None else len(examples)
   return (before if undone else after).slot, WriteBackReport(
-      dreams=len(best), questions=0 if questions is None else len(questions),
+      dreams=rows(dreams), questions=rows(guard.held_out),
       tau_before=tau_before, tau_after=tau_after, retention_divergence=moved,
       rolled_back=undone)

@@ -182,7 +182,7 @@ def greedy_texts(config: ModelConfig, params, tokenizer: Tokenizer,
   for batch, real in batches(prompts, batch_rows):
     rollout = sampler.jitted_sample(
         config, params, *rows_lib.pad_left(batch, P), jax.random.key(0),
-        max_new_tokens=max_new_tokens, stop_ids=tokenizer.stop_ids,
+        sampler.Until(max_new_tokens, tokenizer.stop_ids),
         method=sampler.Sampling(0.0), segments=segments)
     tokens, mask = map(to_host, (rollout.tokens, rollout.mask))
     texts += [tokenizer.decode(tokens[i][mask[i]].tolist()).strip()

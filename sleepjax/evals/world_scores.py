@@ -76,7 +76,7 @@ def written_questions(config: ModelConfig, params, chat: ChatPrompts,
   rollout = sampler.jitted_sample(
       config, params,
       *rows_lib.pad_left(prompts, rows_lib.prompt_bucket(prompts)), key,
-      max_new_tokens=16, stop_ids=chat.tokenizer.stop_ids,
+      sampler.Until(16, chat.tokenizer.stop_ids),
       method=sampler.Sampling(temperature), segments=segments)
   tokens, mask = map(to_host, (rollout.tokens, rollout.mask))
   return [chat.tokenizer.decode(t[m].tolist()).strip()

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.data.words import content_free_tokens
-from sleepjax.dreaming import round as round_lib
 from sleepjax.dreaming import stage
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.dreaming.stage import DreamReport
 from sleepjax.dreaming.tasks import Memory, Task, make_task
 from sleepjax.evals import judge_by_name
@@ -42,7 +42,7 @@ from sleepjax.seeding import ewc
 from sleepjax.seeding.consolidation import Guard, HandOver, consolidate
 from sleepjax.seeding.loop import Seeder, Terms
 from sleepjax.seeding.roles import Imitation, Learner, Privilege
-from sleepjax.training.observer import Observer
+from sleepjax.training.observer import Observer, Watched
 from sleepjax.writing.teacher import Teacher
 
 _RETENTION_ROWS = 8  # Of each kind, that dreaming must leave as they are.
@@ -295,14 +295,16 @@ def dream(student: Student, seeded: Seeded, night: Night,
       phase.advance(tokens=tokens, **{
           name: value for name, value in values.items() if name in (
               'dream_success_rate', 'divergence', 'dream_tau_after')})
-    sleeper = round_lib.Sleeper(ready.config, ready.params, seeded.value,
-                                jnp.int32(student.growth.index))
+    sleeper = Sleeper(ready.config, ready.params, seeded.value,
+                      jnp.int32(student.growth.index))
     dreamt = Dreamt(*stage.dream(
-        sleeper, seeded.seeder, settings.dreaming, tonight,
-        [task for _, task in earlier],
-        [number - memory.rehearsed for memory, _ in earlier], night.questions,
-        seeded.retention, ready.tokenizer.stop_ids, key, report,
-        observer.meter(settings.dreaming_budget), observer.saves))
+        sleeper, seeded.seeder, settings.dreaming, stage.Memories(
+            tonight, [task for _, task in earlier],
+            [number - memory.rehearsed for memory, _ in earlier]),
+        Guard(night.questions, seeded.retention,
+              settings.dreaming.max_retention_divergence), key, Watched(
+                  report, observer.meter(settings.dreaming_budget),
+                  observer.saves)))
     finite.check_state('dream', f'of night {number}', {
         'slot': dreamt.value, 'generator': dreamt.generator},
                        'Lower the learning rates of dreaming.')

@@ -30,14 +30,12 @@ Matmul = Callable[[Float[Array, 'C D'], Float[Array, 'D V']],
 
 def divergence_from_hidden(
     divergence: Divergence,
-    teacher_hidden_NxD: Float[AnyArray, '*rows Dt'],
-    teacher_unembedding_DxV: Float[AnyArray, 'Dt V'],
-    student_hidden_NxD: Float[AnyArray, '*rows D'],
-    student_unembedding_DxV: Float[AnyArray, 'D V'],
+    teacher: tuple[Float[AnyArray, '*rows Dt'], Float[AnyArray, 'Dt V']],
+    student: tuple[Float[AnyArray, '*rows D'], Float[AnyArray, 'D V']],
     weight_N: Shaped[AnyArray, '*rows'],
     *,
-    targets_N: Int[AnyArray, '*rows'] | None = None,
-    target_weight_N: Num[AnyArray, '*rows'] | None = None,
+    targets: tuple[Int[AnyArray, '*rows'],
+                   Num[AnyArray, '*rows']] | None = None,
     temperature: float = 1.0,
     chunk_rows: int = 512,
     matmul: Matmul | None = None,
@@ -59,14 +57,12 @@ def divergence_from_hidden(
 
   Args:
     divergence: D of the equation, see `divergences`.
-    teacher_hidden_NxD: hidden states after the final norm; [..., D] is
-      flattened to rows. Its D may differ from the student's.
-    teacher_unembedding_DxV: projection to logits.
-    student_hidden_NxD: as the teacher's, the same rows in the same order.
-    student_unembedding_DxV: projection to logits, the same vocabulary.
+    teacher, student: (hidden states after the final norm, flattened to rows;
+      unembedding, the projection to logits): the same rows in the same order,
+      and one vocabulary. Their D may differ.
     weight_N: weight of each row, [...] like the hidden states; 0 masks.
-    targets_N: token ids, shaped like weight_N, or None.
-    target_weight_N: weights of their log-probabilities, of any sign; 0 masks.
+    targets: (token ids, weights of their log-probabilities, of any sign; 0
+      masks) of the second sum, or None.
     temperature: divides both models' logits.
     chunk_rows: rows projected at once; any positive number.
     matmul: (x [C, D], unembedding [D, V]) -> logits [C, V] in float32. By
@@ -80,42 +76,35 @@ def divergence_from_hidden(
 
   Raises:
     UserError: chunk_rows < 1, or the divergence refuses the vocabulary.
-    ValueError: the shapes do not fit together, or targets come without weights.
+    ValueError: the shapes do not fit together.
   """
   project = _dot if matmul is None else matmul
-  teacher_unembedding_DxV = jax.lax.stop_gradient(teacher_unembedding_DxV)
-  rows_shape = weight_N.shape
-  for name, hidden, unembedding in (
-      ('teacher', teacher_hidden_NxD, teacher_unembedding_DxV),
-      ('student', student_hidden_NxD, student_unembedding_DxV)):
-    _check_rows(name, hidden, unembedding, rows_shape)
-  if teacher_unembedding_DxV.shape[1] != student_unembedding_DxV.shape[1]:
+  teacher_hidden, teacher_unembedding = jax.lax.stop_gradient(teacher)
+  student_hidden, student_unembedding = student
+  _check_rows('teacher', teacher_hidden, teacher_unembedding, weight_N.shape)
+  _check_rows('student', student_hidden, student_unembedding, weight_N.shape)
+  if teacher_unembedding.shape[1] != student_unembedding.shape[1]:
     raise ValueError(
-        f'The teacher scores {teacher_unembedding_DxV.shape[1]} tokens and the '
-        f'student {student_unembedding_DxV.shape[1]}: a divergence needs one '
+        f'The teacher scores {teacher_unembedding.shape[1]} tokens and the '
+        f'student {student_unembedding.shape[1]}: a divergence needs one '
         'vocabulary.')
 
-  if (targets_N is None) != (target_weight_N is None):
-    raise ValueError('targets_N and target_weight_N belong together.')
   compared = keep = weight_N != 0
-  likelihood = ()
-  if targets_N is not None:
-    keep = compared | (target_weight_N != 0)
-    likelihood = (targets_N, target_weight_N)
-  teacher_hidden = jnp.where(
-      compared[..., None], jax.lax.stop_gradient(teacher_hidden_NxD), 0)
-  student_hidden = jnp.where(keep[..., None], student_hidden_NxD, 0)
+  if targets is not None:
+    keep = compared | (targets[1] != 0)
+  teacher_hidden = jnp.where(compared[..., None], teacher_hidden, 0)
+  student_hidden = jnp.where(keep[..., None], student_hidden, 0)
 
   def per_row(student_hidden_CxD, student_unembedding, teacher_unembedding,
-              teacher_hidden_CxD, weight_C, *likelihood):
+              teacher_hidden_CxD, weight_C, *targets):
     teacher_logits = project(teacher_hidden_CxD, teacher_unembedding)
     student_logits = project(student_hidden_CxD, student_unembedding)
     log_p = divergences.log_softmax(teacher_logits, temperature)
     log_q = divergences.log_softmax(student_logits, temperature)
     apart = divergence(log_p, log_q)
     value = jnp.where(weight_C != 0, weight_C * apart, 0)
-    if likelihood:
-      targets_C, target_weight_C = likelihood
+    if targets:
+      targets_C, target_weight_C = targets
       policy = (log_q if temperature == 1
                 else divergences.log_softmax(student_logits))
       value += jnp.where(target_weight_C != 0, target_weight_C * _log_prob(
@@ -125,9 +114,9 @@ def divergence_from_hidden(
                    _first_largest(log_p) == _first_largest(log_q))
 
   value, (apart, entropy, agree) = _map_row_chunks(
-      per_row, chunk_rows, student_hidden, student_unembedding_DxV,
-      teacher_unembedding_DxV, teacher_hidden, jax.lax.stop_gradient(weight_N),
-      *jax.lax.stop_gradient(likelihood))
+      per_row, chunk_rows, student_hidden, student_unembedding,
+      teacher_unembedding, teacher_hidden,
+      *jax.lax.stop_gradient((weight_N, *(targets or ()))))
 
   def weighted_sum(of):
     return jnp.sum(jnp.where(compared, weight_N * of, 0))

@@ -134,8 +134,8 @@ def continuations(config: ModelConfig, teacher,
         np.arange(start, start + _SAMPLED_ROWS), len(prompts) - 1)
     rollout = sampler.jitted_sample(
         config, teacher, prompts[rows], np.ones_like(prompts[rows], bool),
-        jax.random.fold_in(key, start), max_new_tokens=settings.dream_tokens,
-        stop_ids=(), method=method, segments=segments)
+        jax.random.fold_in(key, start), sampler.Until(settings.dream_tokens),
+        method=method, segments=segments)
     written, mask = map(to_host, (rollout.tokens, rollout.mask))
     completions += [w[m] for w, m in zip(written, mask, strict=True)]
   prompts = prompts.tolist()

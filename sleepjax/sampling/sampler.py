@@ -35,6 +35,17 @@ class Sampling:
                        'must not be negative.')
 
 
+class Until(NamedTuple):
+  """Where a row ends; static.
+
+  max_new_tokens: N, at most so many.
+  stop_ids: tokens that end it, and are part of it.
+  """
+
+  max_new_tokens: int
+  stop_ids: tuple[int, ...] = ()
+
+
 class Rollout(NamedTuple):
   """Sampled continuations.
 
@@ -137,11 +148,10 @@ def _write_cache(cache: Segment, new: Segment, index, real_B) -> Segment:
 
 
 def sample(config: ModelConfig, params, prompt_BxP: Int[AnyArray, 'B P'],
-           prompt_mask_BxP: Bool[AnyArray, 'B P'], key: PRNGKeyArray, *,
-           max_new_tokens: int, stop_ids: tuple[int, ...],
-           method: Sampling = Sampling(),
+           prompt_mask_BxP: Bool[AnyArray, 'B P'], key: PRNGKeyArray,
+           until: Until, *, method: Sampling = Sampling(),
            segments: tuple[Segment, ...] = ()) -> Rollout:
-  """Continues each prompt until a stop token or `max_new_tokens`.
+  """Continues each prompt until a stop token or the most tokens.
 
   A row's tokens depend on its prompt, on `key` and on its place in the batch,
   not on the other rows.
@@ -152,8 +162,7 @@ def sample(config: ModelConfig, params, prompt_BxP: Int[AnyArray, 'B P'],
     prompt_BxP: token ids, padded on the left: the last column is real.
     prompt_mask_BxP: bool, true for real tokens.
     key: typed PRNG key.
-    max_new_tokens: N, static.
-    stop_ids: tokens that end a row.
+    until: where a row ends.
     method: how tokens are drawn.
     segments: what the model read before the prompt; batch size 1 is shared.
 
@@ -161,8 +170,7 @@ def sample(config: ModelConfig, params, prompt_BxP: Int[AnyArray, 'B P'],
     Rollout of [B, N] arrays.
   """
   B, P = prompt_BxP.shape
-  N = max_new_tokens
-  stops = jnp.asarray(stop_ids, jnp.int32)
+  N, stops = until.max_new_tokens, jnp.asarray(until.stop_ids, jnp.int32)
   uniforms_NxB = jax.random.uniform(key, (B, N), jnp.float32).T
 
   def next_token(hidden_BxD, t):
@@ -208,6 +216,4 @@ def sample(config: ModelConfig, params, prompt_BxP: Int[AnyArray, 'B P'],
 
 
 # One cache of programs for everybody who samples outside another jit.
-jitted_sample = jax.jit(
-    sample, static_argnums=0,
-    static_argnames=('max_new_tokens', 'stop_ids'))
+jitted_sample = jax.jit(sample, static_argnums=(0, 5))

@@ -192,7 +192,7 @@ def retention_divergence(config: ModelConfig, before, after,
   old, new = (rows_lib.completion_hidden(config, params, rows)
               for params in (before, after))
   total, weight, _ = from_hidden.divergence_from_hidden(
-      ForwardKL(), old, unembedding, new, unembedding,
+      ForwardKL(), (old, unembedding), (new, unembedding),
       rows.completion_mask.astype(jnp.float32),
       matmul=layout.head_matmul(config))
   return total / jnp.maximum(weight, 1.0)

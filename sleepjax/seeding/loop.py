@@ -123,17 +123,16 @@ def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,
 
 @functools.partial(
     jax.jit, static_argnums=0,
-    static_argnames=('part', 'max_new_tokens', 'stop_ids'))
+    static_argnames=('part', 'until'))
 def _rollout(config, frozen, slot, index, shared_ids, prompt, mask, lengths_B,
-             key, *, part, max_new_tokens, stop_ids):
-  """Rollouts of at most lengths_B tokens; the arrays have max_new_tokens."""
+             key, *, part, until):
+  """Rollouts of at most lengths_B tokens; the arrays have the most."""
   student = part.insert(config, frozen, slot, index)
   segments = objective.shared_segments(config, student, shared_ids)
   rollout = sampler.sample(
-      config, student, prompt, mask, key, max_new_tokens=max_new_tokens,
-      stop_ids=stop_ids, segments=segments)
+      config, student, prompt, mask, key, until, segments=segments)
   in_time = jnp.arange(
-      max_new_tokens, dtype=lengths_B.dtype) < lengths_B[:, None]
+      until.max_new_tokens, dtype=lengths_B.dtype) < lengths_B[:, None]
   return rollout._replace(mask=rollout.mask & in_time)
 
 
@@ -321,7 +320,7 @@ class Seeder:
         # Prefix and rollout are no longer together than the longest dream: one
         # that was cut there is not told from by what comes after.
         prompt, mask, N - cuts, key,
-        part=learner.part, max_new_tokens=N, stop_ids=self.imitation.stop_ids)
+        part=learner.part, until=sampler.Until(N, self.imitation.stop_ids))
     reference = rows_lib.pad_right([f[c:] for f, c in zip(finished, cuts)], N)
     texts = rollout.tokens, rollout.mask, *reference
     if free_V is None:

@@ -88,13 +88,15 @@ def shared_segments(config: ModelConfig, params, shared_ids
 
 
 def divergence(config: ModelConfig, settings: SeedingConfig, unembedding,
-               teacher_hidden, student_hidden, mask, **likelihood):
+               teacher_hidden, student_hidden, mask,
+               targets: tuple | None = None):
   """D of completion tokens that it is to see, as (sum, weight, aux)."""
   d = settings.divergence
   return from_hidden.divergence_from_hidden(
-      d.make(), teacher_hidden, unembedding, student_hidden, unembedding,
-      mask.astype(jnp.float32), **likelihood, temperature=d.temperature,
-      chunk_rows=d.chunk_rows, matmul=layout.head_matmul(config))
+      d.make(), (teacher_hidden, unembedding),
+      (student_hidden, unembedding), mask.astype(jnp.float32),
+      targets=targets, temperature=d.temperature, chunk_rows=d.chunk_rows,
+      matmul=layout.head_matmul(config))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,10 +156,10 @@ class Given:
 # A term is (weight, Given) -> (what it adds to the loss [], metrics).
 
 
-def divergence_term(weight, given: Given, **likelihood):
+def divergence_term(weight, given: Given, targets: tuple | None = None):
   """w·D per token that it sees, of the batch's rows.
 
-  likelihood: targets and weights of log-probabilities that its pass over the
+  targets: (ids, weights) of log-probabilities that its pass over the
     vocabulary takes along, where D is exact.
   """
   settings, batch = given.settings, given.batch
@@ -165,7 +167,7 @@ def divergence_term(weight, given: Given, **likelihood):
   if settings.exact_divergence:
     total, _, aux = divergence(
         given.config, settings, given.unembedding, batch.teacher_hidden,
-        given.hidden, seen, **likelihood)
+        given.hidden, seen, targets)
     return weight * total / given.tokens, {
         'divergence': aux['divergence'] / given.tokens,
         'entropy': aux['student_entropy'] / given.tokens,
@@ -205,9 +207,8 @@ def divergence_and_imitation(weights, given: Given):
   share = given.tokens / of_divergence * (of_imitation / given.rollouts)
   rows = given.batch.rows
   return divergence_term(
-      of_divergence, given, targets_N=rows.completion,
-      target_weight_N=jnp.where(
-          rows.completion_mask, -share * given.batch.advantage[:, None], 0))
+      of_divergence, given, (rows.completion, jnp.where(
+          rows.completion_mask, -share * given.batch.advantage[:, None], 0)))
 
 
 def rehearsal_term(weight, given: Given):

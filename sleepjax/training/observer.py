@@ -5,6 +5,7 @@ of them is the observer's. One that is silent does none of it.
 """
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,20 @@ from sleepjax.training.budget import Budget, Meter
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.phase_saves import NO_SAVES, PhaseSaves
 from sleepjax.training.progress import Display, Phase
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+  """A phase that is watched.
+
+  report: gets (step, metrics, tokens) of each step.
+  meter: of its budget.
+  saves: of what is unfinished in it.
+  """
+
+  report: Callable[[int, dict, int], None]
+  meter: Meter = dataclasses.field(default_factory=Meter)
+  saves: PhaseSaves = NO_SAVES
 
 
 class Observer:

@@ -160,10 +160,9 @@ class Dreamer:
       rollout = sampler.jitted_sample(
           self.config, self.params,
           *rows_lib.pad_left(batch, rows_lib.prompt_bucket(batch)),
-          jax.random.fold_in(key, start), segments=read,
-          max_new_tokens=s.completion_tokens,
-          stop_ids=self.chat.tokenizer.stop_ids,
-          method=sampler.Sampling(temperature))
+          jax.random.fold_in(key, start),
+          sampler.Until(s.completion_tokens, self.chat.tokenizer.stop_ids),
+          method=sampler.Sampling(temperature), segments=read)
       tokens, mask = map(to_host, (rollout.tokens, rollout.mask))
       completions += [tokens[i][mask[i]].tolist() for i in range(real)]
       self.report(int(mask[:real].sum()))

@@ -75,7 +75,7 @@ def write_lines(dreamer: Dreamer, prompts: Sequence[str],
     rollout = sampler.jitted_sample(
         dreamer.config, dreamer.params,
         *rows_lib.pad_left([ends[i] for i in filled], P),
-        jax.random.fold_in(key, start), max_new_tokens=tokens, stop_ids=stops,
+        jax.random.fold_in(key, start), sampler.Until(tokens, stops),
         method=sampler.Sampling(temperature), segments=(*segments, begun))
     written, mask = map(to_host, (rollout.tokens, rollout.mask))
     for row, i in enumerate(which):

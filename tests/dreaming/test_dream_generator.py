@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sleepjax.dreaming import curriculum, diversity, loss, outer, sample
+from sleepjax.dreaming.inner import Descent
 from sleepjax.errors import UserError
 from sleepjax.growth.adapters import LowRank
 from sleepjax.models import layout, transformer
@@ -52,9 +53,9 @@ def test_dreams_use_prompts_in_turn_or_at_even_distances():
 
 
 def test_dreams_of_each_memory_cycle_its_prompts(scanned):
-  config, frozen, _, index = scanned
+  config = scanned.config
   how = [PROMPTS, PROMPTS[:1]], SETTINGS, STOP, jax.random.key(3)
-  dreams = sample.sample_dreams(*scanned, *how)
+  dreams = sample.sample_dreams(scanned, *how)
   assert dreams.prompt.shape == (12, 8) and dreams.completion.shape == (12, 5)
   for i in range(12):
     assert (dreams.prompt[i][dreams.prompt_mask[i]].tolist()
@@ -63,13 +64,13 @@ def test_dreams_of_each_memory_cycle_its_prompts(scanned):
   assert [len(d) for d in lists] == dreams.completion_mask.sum(-1).tolist()
   assert all(1 <= len(d) <= 5 and 0 not in d[:-1] for d in lists)
   other = sample.sample_dreams(
-      config, frozen, dm.random_slot(config, 21), index, *how)
+      scanned._replace(slot=dm.random_slot(config, 21)), *how)
   assert sample.token_lists(other) != lists
-  adapted = sample.sample_dreams(*scanned, *how, PART, born(scanned))
+  adapted = sample.sample_dreams(scanned, *how, PART, born(scanned))
   assert sample.token_lists(adapted) != lists
   # At birth it changes nothing.
   unchanged = sample.sample_dreams(
-      *scanned, *how, PART, PART.init(config, jax.random.key(0)))
+      scanned, *how, PART, PART.init(config, jax.random.key(0)))
   assert sample.token_lists(unchanged) == lists
 
 
@@ -143,8 +144,8 @@ def test_a_router_uses_the_extra_slot_besides_its_own(slotted):
 def test_random_experts_change_what_is_dreamt(scanned):
   settings = dataclasses.replace(SETTINGS, dreams=12, random_expert=True)
   how = STOP, jax.random.key(3)
-  with_expert = sample.sample_dreams(*scanned, [PROMPTS], settings, *how)
-  without = sample.sample_dreams(*scanned, [PROMPTS], dataclasses.replace(
+  with_expert = sample.sample_dreams(scanned, [PROMPTS], settings, *how)
+  without = sample.sample_dreams(scanned, [PROMPTS], dataclasses.replace(
       settings, random_expert=False), *how)
   assert sample.token_lists(with_expert) != sample.token_lists(without)
 
@@ -206,8 +207,8 @@ def test_outer_update_makes_rewarded_dreams_likelier(scanned):
   losses = lambda value: np.asarray(loss.sft_losses(
       scanned.config, scanned.params(), value, None, DREAMS, PART))
   outcome = outer.outer_update(
-      scanned.config, scanned.params(), start, DREAMS, weights, 20, 3e-3,
-      outer='rest_em', part=PART)
+      scanned.config, scanned.params(), start, DREAMS, weights,
+      Descent(20, 3e-3), outer='rest_em', part=PART)
   before, after = losses(start), losses(outcome.generator)
   assert after[0] < before[0] - 0.1 and after[3] < before[3] - 0.1
   by_hand = dm.adam_by_hand(
@@ -215,8 +216,8 @@ def test_outer_update_makes_rewarded_dreams_likelier(scanned):
           scanned.config, scanned.params(), v, DREAMS, weights, 'rest_em',
           PART))(v), start, 2, 3e-3)
   two = outer.outer_update(
-      scanned.config, scanned.params(), start, DREAMS, weights, 2, 3e-3,
-      outer='rest_em', part=PART)
+      scanned.config, scanned.params(), start, DREAMS, weights,
+      Descent(2, 3e-3), outer='rest_em', part=PART)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
                two.generator, by_hand)
 
@@ -228,7 +229,7 @@ def test_outer_update_makes_rewarded_dreams_likelier(scanned):
 def test_prompts_that_cannot_be_used_are_named(scanned, prompts, message):
   with pytest.raises(UserError, match=message):
     sample.sample_dreams(
-        *scanned, prompts, SETTINGS, STOP, jax.random.key(0))
+        scanned, prompts, SETTINGS, STOP, jax.random.key(0))
 
 
 def test_answer_probabilities_and_learnability(model):

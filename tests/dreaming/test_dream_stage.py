@@ -13,9 +13,11 @@ from sleepjax.dreaming.tasks import Memory, Task
 from sleepjax.errors import UserError
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import loop
+from sleepjax.seeding.consolidation import Guard
 from sleepjax.seeding.roles import Imitation, Learner
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.budget import Budget, Meter
+from sleepjax.training.observer import Watched
 from tests import dream_models as dm
 from tests.dream_models import INDEX, SETTINGS, STOP, assert_same
 
@@ -57,9 +59,10 @@ def run_round(sleeper, settings=SETTINGS, memories=(TONIGHT, EARLIER[1]),
 
 def night(sleeper, seeder, settings=SETTINGS, earlier=(), stale=(),
           questions=None, report=lambda *_: None, meter=None, key=7):
-  return stage.dream(sleeper, seeder, settings, TONIGHT, earlier, stale,
-                     questions, RETENTION, STOP, jax.random.key(key), report,
-                     meter)
+  return stage.dream(
+      sleeper, seeder, settings, stage.Memories(TONIGHT, earlier, stale),
+      Guard(questions, RETENTION, settings.max_retention_divergence),
+      jax.random.key(key), Watched(report, meter or Meter()))
 
 
 def test_a_round_learns_to_dream_and_reports(sleeper):
@@ -171,9 +174,10 @@ def test_nothing_to_write_leaves_the_slot(sleeper, seeder):
   assert_same(slot, sleeper.slot)
   # No dream helped, and nothing was held out.
   slot, report = write_back.write_back(
-      seeder, sleeper, sleeper, sleeper.params(), [], None,
-      tasks.flat(tasks.held_in_rows([TONIGHT], SETTINGS)), RETENTION, SETTINGS,
-      jax.random.key(0), lambda *_: None)
+      seeder, sleeper, None,
+      tasks.flat(tasks.held_in_rows([TONIGHT], SETTINGS)),
+      Guard(retention=RETENTION), SETTINGS, jax.random.key(0),
+      Watched(lambda *_: None))
   assert report is None
   assert_same(slot, sleeper.slot)
 

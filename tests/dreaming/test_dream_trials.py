@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from sleepjax.dreaming import inner, loss, reward, select
+from sleepjax.dreaming.inner import Descent
 from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.errors import UserError
 from sleepjax.growth.adapters import OWN_MLP_SLOT, LowRank
 from sleepjax.models import layout
@@ -42,8 +44,9 @@ def scanned(layouts):
 
 def trials_of(model, dreams=DREAMS, held_in=BOTH, task_n=TASKS,
               learning_rate=SETTINGS.inner_learning_rate, **how):
-  return inner.dream_trials(*model, dreams, held_in, task_n,
-                            SETTINGS.inner_steps, learning_rate, **how)
+  return inner.dream_trials(
+      Sleeper(*model), dreams, held_in, task_n,
+      Descent(SETTINGS.inner_steps, learning_rate), **how)
 
 
 def scores_of(model, dreams=ALL_DREAMS, rows_at_once=2):

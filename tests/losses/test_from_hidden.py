@@ -34,6 +34,11 @@ def rows(num_rows=10, student_dim=6, teacher_dim=5, vocab=13, seed=0):
   return th, tw, sh, sw, weight
 
 
+def divergence_from_hidden(divergence, th, tw, sh, sw, weight, **options):
+  return ch.divergence_from_hidden(
+      divergence, (th, tw), (sh, sw), weight, **options)
+
+
 def check_same(chunked, direct, sh, sw, weight, masked_sh=None):
   """Value and gradients in student and head; returns the chunked auxiliaries.
 
@@ -64,7 +69,7 @@ def test_chunks_change_nothing(kind, chunk_rows):
     return jnp.sum(weight * value)
 
   def chunked(sh, sw):
-    loss, total, aux = ch.divergence_from_hidden(
+    loss, total, aux = divergence_from_hidden(
         divergence, th, tw, sh, sw, weight, temperature=1.3,
         chunk_rows=chunk_rows)
     return loss, (total, aux)
@@ -96,15 +101,15 @@ def test_log_probs_of_tokens_join_the_sum(temperature):
             + likelihood @ log_q)
 
   def chunked(sh, sw):
-    loss, total, aux = ch.divergence_from_hidden(
+    loss, total, aux = divergence_from_hidden(
         FORWARD, np.where(weight[:, None] == 0, np.nan, th), tw, sh, sw,
-        weight, targets_N=targets, target_weight_N=likelihood,
+        weight, targets=(targets, likelihood),
         temperature=temperature, chunk_rows=4)
     return loss, (total, aux)
 
   sh_or_nan = np.where(nothing[:, None], np.nan, sh)
   aux = check_same(chunked, direct, sh, sw, weight, sh_or_nan)
-  alone = ch.divergence_from_hidden(
+  alone = divergence_from_hidden(
       FORWARD, th, tw, sh_or_nan, sw, weight, temperature=temperature)
   np.testing.assert_allclose(aux['divergence'], alone[0], rtol=1e-5)
   for name, value in alone[2].items():
@@ -117,7 +122,7 @@ def test_masked_rows_equal_removed_rows(kind):
   keep = weight != 0
   assert 0 < keep.sum() < len(keep)
   run = jax.jit(functools.partial(
-      ch.divergence_from_hidden, of(kind, top_k=TOP_K), chunk_rows=4))
+      divergence_from_hidden, of(kind, top_k=TOP_K), chunk_rows=4))
   loss, total, aux = run(th, tw, sh, sw, weight)
   less = run(th[keep], tw, sh[keep], sw, weight[keep])
   np.testing.assert_allclose(loss, less[0], rtol=1e-5)
@@ -134,7 +139,7 @@ def test_masked_rows_are_exactly_silent_whatever_they_hold(kind):
   @jax.jit
   @functools.partial(jax.value_and_grad, argnums=(0, 1))
   def loss(sh, sw, th):
-    return ch.divergence_from_hidden(
+    return divergence_from_hidden(
         of(kind, top_k=TOP_K), th, tw, sh, sw, weight, chunk_rows=4)[0]
 
   clean, clean_grads = loss(sh, sw, th)
@@ -152,7 +157,7 @@ def test_masked_rows_are_exactly_silent_whatever_they_hold(kind):
 def test_all_rows_masked_and_no_rows_give_zero():
   th, tw, sh, sw, weight = rows()
   for num_rows in (10, 0):
-    loss, total, aux = ch.divergence_from_hidden(
+    loss, total, aux = divergence_from_hidden(
         FORWARD, th[:num_rows], tw, sh[:num_rows], sw,
         0 * weight[:num_rows])
     assert loss == 0 and total == 0 and not any(aux.values())
@@ -162,7 +167,7 @@ def test_all_rows_masked_and_no_rows_give_zero():
 def test_teacher_gets_no_gradient(kind):
   th, tw, sh, sw, weight = rows()
   grads = jax.jit(jax.grad(
-      lambda th, tw: ch.divergence_from_hidden(
+      lambda th, tw: divergence_from_hidden(
           of(kind, top_k=TOP_K), th, tw, sh, sw, weight)[0], (0, 1)))(th, tw)
   for grad in grads:
     assert not np.any(grad)
@@ -170,7 +175,7 @@ def test_teacher_gets_no_gradient(kind):
 
 def test_one_head_shared_by_teacher_and_student_learns_as_the_students():
   th, tw, sh, _, weight = rows(student_dim=5)
-  run = functools.partial(ch.divergence_from_hidden, dv.ReverseKL())
+  run = functools.partial(divergence_from_hidden, dv.ReverseKL())
   shared = jax.grad(lambda w: run(th, w, sh, w, weight)[0])(tw)
   student = jax.grad(lambda w: run(th, tw, sh, w, weight)[0])(tw)
   np.testing.assert_array_equal(shared, student)
@@ -180,7 +185,7 @@ def test_one_head_shared_by_teacher_and_student_learns_as_the_students():
 def test_batch_shape_is_flattened_to_rows():
   th, tw, sh, sw, weight = rows(12)
   run = jax.jit(
-      functools.partial(ch.divergence_from_hidden, JSD, chunk_rows=5))
+      functools.partial(divergence_from_hidden, JSD, chunk_rows=5))
   flat = run(th, tw, sh, sw, weight)
   batched = run(
       th.reshape(3, 4, -1), tw, sh.reshape(3, 4, -1), sw,
@@ -193,7 +198,7 @@ def test_jit_and_vmap_agree_with_plain_calls():
   th, tw, sh, sw, weight = rows(12)
 
   def loss(th, sh, weight):
-    out = ch.divergence_from_hidden(
+    out = divergence_from_hidden(
         JSD, th, tw, sh, sw, weight, chunk_rows=5)
     return out[0], out
 
@@ -232,7 +237,7 @@ def test_no_tensor_is_larger_than_one_chunk_of_logits(kind):
   targets = np.zeros(num_rows, np.int32)
 
   def divergence(sh, sw):
-    return ch.divergence_from_hidden(
+    return divergence_from_hidden(
         of(kind), th, tw, sh, sw, weight, chunk_rows=chunk)[0]
 
   def log_prob(sh, sw):
@@ -255,17 +260,18 @@ def test_logits_are_computed_once_where_the_head_is_frozen():
   """The compiled program has one product for the logits of each model, and one
   for the gradient."""
   th, tw, sh, sw, weight = rows()
-  tokens = {'targets_N': np.arange(10), 'target_weight_N': weight}
+  tokens = (np.arange(10), weight)
 
-  def products(*learnt, **likelihood):
+  def products(*learnt, targets=None):
     def loss(sh, sw):
-      return ch.divergence_from_hidden(
-          FORWARD, th, tw, sh, sw, weight, chunk_rows=3, **likelihood)[0]
+      return divergence_from_hidden(
+          FORWARD, th, tw, sh, sw, weight, chunk_rows=3,
+          targets=targets)[0]
 
     compiled = jax.jit(jax.grad(loss, learnt)).lower(sh, sw).compile()
     return compiled.as_text().count(' dot(')
 
-  assert products(0) == products(0, **tokens) == 3
+  assert products(0) == products(0, targets=tokens) == 3
   assert products(0, 1) > 4  # A gradient in the head computes them again.
 
 
@@ -284,7 +290,7 @@ def test_own_matmul_is_used_forward_and_backward():
       lambda res, g: (2 * (g @ res[1].T), 2 * (res[0].T @ g)))
 
   def loss(sh, sw, matmul):
-    return ch.divergence_from_hidden(
+    return divergence_from_hidden(
         FORWARD, th, tw, sh, sw, weight, chunk_rows=3, matmul=matmul)[0]
 
   expected = jnp.sum(weight * forward_kl(rounded(th, tw), rounded(sh, sw)))
@@ -300,7 +306,7 @@ def test_bfloat16_hidden_states_accumulate_in_float32():
   th, tw, sh, sw, weight = (
       jnp.asarray(x, jnp.bfloat16) for x in rows(num_rows=40))
   run = functools.partial(
-      ch.divergence_from_hidden, FORWARD, chunk_rows=16)
+      divergence_from_hidden, FORWARD, chunk_rows=16)
   loss, total, aux = run(th, tw, sh, sw, weight)
   # Logits are never rounded to bfloat16 on their way.
   program = str(jax.make_jaxpr(run)(th, tw, sh, sw, weight))
@@ -354,7 +360,7 @@ def test_log_prob_of_a_hopeless_or_meaningless_target_is_finite():
 
 def test_bad_arguments_are_named():
   th, tw, sh, sw, weight = rows()
-  run = ch.divergence_from_hidden
+  run = divergence_from_hidden
   with pytest.raises(UserError, match='top_k=14 .* the 13 tokens'):
     run(dv.TopKForwardKL(14), th, tw, sh, sw, weight)
   with pytest.raises(UserError, match='chunk_rows'):
@@ -363,8 +369,6 @@ def test_bad_arguments_are_named():
     run(JSD, th, tw[:, :-1], sh, sw, weight)
   with pytest.raises(ValueError, match='student hidden'):
     run(JSD, th, tw, sh[:-1], sw, weight)
-  with pytest.raises(ValueError, match='belong together'):
-    run(JSD, th, tw, sh, sw, weight, targets_N=np.arange(10))
   with pytest.raises(ValueError, match='teacher unembedding'):
     run(JSD, th, tw.T, sh, sw, weight)
 
@@ -391,9 +395,9 @@ def test_a_common_offset_of_logits_changes_nothing(offset, temperature):
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
   def loss(student):
-    total, _, aux = ch.divergence_from_hidden(
-        FORWARD, teacher, head, student, head, ones, targets_N=targets,
-        target_weight_N=ones, temperature=temperature, chunk_rows=2,
+    total, _, aux = divergence_from_hidden(
+        FORWARD, teacher, head, student, head, ones,
+        targets=(targets, ones), temperature=temperature, chunk_rows=2,
         matmul=lambda x, w: x)
     return total, aux
 

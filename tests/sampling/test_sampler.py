@@ -8,11 +8,10 @@ from sleepjax.losses import divergences
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
-from sleepjax.sampling.sampler import Sampling
+from sleepjax.sampling.sampler import Sampling, Until
 
 sample = jax.jit(
-    sampler.sample, static_argnums=0,
-    static_argnames=('max_new_tokens', 'stop_ids', 'method'))
+    sampler.sample, static_argnums=0, static_argnames=('until', 'method'))
 logits = jax.jit(transformer.logits, static_argnums=0)
 read = jax.jit(transformer.hidden_states, static_argnums=0)
 
@@ -44,7 +43,7 @@ def rollout_of(model, prompts=PROMPTS, *, seed=0, n=N, stop_ids=STOPS,
   config, params, segment = model
   have = sample(
       config, params, *rows_lib.pad_left(prompts, 8), jax.random.key(seed),
-      max_new_tokens=n, stop_ids=stop_ids, segments=(segment,), **kwargs)
+      until=Until(n, stop_ids), segments=(segment,), **kwargs)
   return jax.tree.map(np.asarray, have)
 
 
@@ -164,8 +163,8 @@ def drawn(tiny, method, n=2):
   config, params, prompt = tiny[:3]
   ids, mask = rows_lib.pad_left([prompt] * ROWS, 4)
   return jax.tree.map(np.asarray, sample(
-      config, params, ids, mask, jax.random.key(3), max_new_tokens=n,
-      stop_ids=(), method=method))
+      config, params, ids, mask, jax.random.key(3), until=Until(n),
+      method=method))
 
 
 def chi_square(tokens, probabilities):
