@@ -29,8 +29,8 @@ setuptools.setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(
-        include=['sleepjax', 'sleepjax.*', 'experiments', 'configs',
-                 'configs.*']),
+        include=['sleepjax', 'sleepjax.*', 'experiments', 'experiments.*',
+                 'configs', 'configs.*']),
     cmdclass={'build_py': BuildPy},
     entry_points={
         'console_scripts': ['sleepjax = sleepjax.__main__:main']},

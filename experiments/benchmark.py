@@ -6,9 +6,9 @@ r"""How fast every phase is, how fast it could be, and how fast others are.
       [--dtype=float32] [--repeats=5]
 
 Each phase runs in a process of its own, in turns with what it is compared to
-(see `_contest`): bare products of the same shapes, one large square product
-(2048³ on CPUs, 8192³ elsewhere), and its rivals. Prints a table and writes
-DIR/benchmark.json, a list with an entry a phase.
+(see `bench.contest`): bare products of the same shapes, one large square
+product (2048³ on CPUs, 8192³ elsewhere), and its rivals. Prints a table and
+writes DIR/benchmark.json, a list with an entry a phase.
 
   step_seconds       median of the repeats (`step_spread`: least, greatest)
   tokens_per_second  tokens written where the phase writes (decode_*,
@@ -49,27 +49,29 @@ import jax
 import rich.console
 import rich.table
 
-from experiments import _contest, _main, _work
-from experiments._contest import Entry
-from experiments._work import Sizes
+from experiments import _main
+from experiments.bench import contest
+from experiments.bench import work as work_lib
+from experiments.bench.contest import Entry
+from experiments.bench.work import Sizes
 from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.model import load_pretrained
 from sleepjax.models import export, layout
 from sleepjax.training.progress import Display
 
-_OURS = 'experiments._phases'
+_OURS = 'experiments.bench.phases'
 
 
 class Phase(NamedTuple):
-  """ours: function of `_phases` and its own options; own_rivals: name -> the
-  same; peers: name -> function of `peer_module` and options;
+  """ours: function of `bench.phases` and its own options; own_rivals: name ->
+  the same; peers: name -> function of `peer_module` and options;
   accelerated_peers: those that take part on accelerators only."""
 
   ours: tuple[str, dict]
   own_rivals: dict = {}
   peers: dict = {}
-  peer_module: str = 'experiments._peers'
+  peer_module: str = 'experiments.bench.peers'
   accelerated_peers: dict = {}
 
 
@@ -93,7 +95,7 @@ PHASES = {
     'seeding_update': Phase(('seeding_update', {}), {}, {
         'PEFT LoRA': ('lora_step', {})}),
     'distillation_update': Phase(('seeding_update', {'scoring': True}), {}, {
-        'tunix': ('distillation_step', {})}, 'experiments._tunix_peer'),
+        'tunix': ('distillation_step', {})}, 'experiments.bench.tunix_peer'),
     'seeding_step': Phase(('seeding_step', {}), {}, {
         'TRL DistillationTrainer': ('distillation_step', {}),
         'TRL GKDTrainer': ('gkd_step', {})}),
@@ -127,7 +129,7 @@ def _parsed(argv):
       help='timed steps of each (default 5)')
   for name, value in vars(Sizes()).items():
     add(f'--{name}', type=int, default=value, metavar='N',
-        help=f'see experiments/_work.py (default {value})')
+        help=f'see experiments/bench/work.py (default {value})')
   args = parser.parse_args(argv[1:])
   args.phases = args.phases.split(',')
   args.without = args.without.split(',') if args.without else []
@@ -179,22 +181,23 @@ def _entries(name: str, args, source: str) -> dict[str, Entry]:
 
 def measure(name: str, args, source: str, config) -> dict:
   """The entry of one phase in benchmark.json."""
-  work = _work.work_of(name, config, args.sizes)
+  work = work_lib.work_of(name, config, args.sizes)
   entries = _entries(name, args, source)
   rivals = [entry for entry in entries if entry != 'ours']
   walls = {'wall': jax.default_backend() == 'cpu'}
   if walls['wall']:
     walls['usual wall'] = False
   for wall, outputs_first in walls.items():
-    entries[wall] = Entry('experiments._work', 'wall', {
+    entries[wall] = Entry('experiments.bench.work', 'wall', {
         'passes': work.passes, 'dtype': args.dtype,
         'outputs_first': outputs_first})
-  entries['gemm'] = Entry('experiments._work', 'gemm', {'dtype': args.dtype})
-  results = _contest.compete(entries, args.repeats)
+  entries['gemm'] = Entry(
+      'experiments.bench.work', 'gemm', {'dtype': args.dtype})
+  results = contest.compete(entries, args.repeats)
   ours = results['ours']
   speed = work.flops / ours.median
-  peak = 2 * _work.gemm_size() ** 3 / results['gemm'].median
-  wall = _contest.ratios(results['wall'], ours)
+  peak = 2 * work_lib.gemm_size() ** 3 / results['gemm'].median
+  wall = contest.ratios(results['wall'], ours)
   report = {
       'name': name, 'tokens_per_second': work.tokens / ours.median,
       'step_seconds': ours.median,
@@ -203,12 +206,12 @@ def measure(name: str, args, source: str, config) -> dict:
       'model_flops': work.flops, 'fraction_of_gemm_peak': speed / peak,
       'gemm_flops_per_second': peak, 'fraction_of_wall': wall.median,
       'fraction_of_wall_spread': [wall.least, wall.most],
-      'usual_wall_ratio': _contest.ratios(
+      'usual_wall_ratio': contest.ratios(
           results.get('usual wall', results['wall']), results['wall']).median,
       'peer': None, 'ratio': None, 'ratio_spread': None, 'peers': {},
       'dtype': args.dtype, 'model': args.model, 'repeats': args.repeats}
   for rival in rivals:
-    ratio = _contest.ratios(results[rival], ours)
+    ratio = contest.ratios(results[rival], ours)
     report['peers'][rival] = {
         'step_seconds': results[rival].median,
         'tokens_per_second': work.tokens / results[rival].median,

@@ -11,7 +11,7 @@ the least time of a step: the longest of what its FLOPs, its traffic with memory
 and its collectives would take at the chip's published peaks. MFU is that of
 such a step, so a bound as well. docs/results/scale.md has tables.
 
-FLOPs come from formulas (`experiments._programs`), bytes from the compiled
+FLOPs come from formulas (`experiments.bench.programs`), bytes from the compiled
 program, with loops counted as often as they turn (`sleepjax.roofline.hlo`).
 """
 
@@ -37,7 +37,8 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main, _programs
+from experiments import _main
+from experiments.bench.programs import Program, Sleep
 from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.mesh.sharding import AXES
@@ -79,7 +80,7 @@ def topology_devices(slice_: chips_lib.Slice) -> list:
                     f'{str(error).splitlines()[0]}') from None
 
 
-def compiled_report(program: _programs.Program, mesh,
+def compiled_report(program: Program, mesh,
                     slice_: chips_lib.Slice) -> dict:
   """What compiling a program for a mesh of the slice tells."""
   report = {'mesh': dict(mesh.shape), 'flops': program.flops,
@@ -188,7 +189,7 @@ def main(argv):
     raise UserError('no slice to compile for: expected --topology=v5e:8x8.')
   slice_ = chips_lib.parse_slice(_TOPOLOGY.value)
   devices = topology_devices(slice_)
-  sleep = _programs.Sleep(config, devices)
+  sleep = Sleep(config, devices)
   programs = sleep.programs()
   wanted = _PROGRAMS.value or list(programs)
   for name in wanted:

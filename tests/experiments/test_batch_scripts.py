@@ -11,8 +11,8 @@ import threading
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-TPU = ROOT / 'experiments/tpu_vm'
-SCRIPTS = sorted([*TPU.glob('*.sh'), *ROOT.glob('experiments/slurm/*.sh')])
+TPU = ROOT / 'experiments/ops/tpu_vm'
+SCRIPTS = sorted([*TPU.glob('*.sh'), *ROOT.glob('experiments/ops/slurm/*.sh')])
 SETTINGS = {'TPU_NAME': 'owl', 'ZONE': 'us-west4-a', 'PROJECT': 'p1',
             'ACCELERATOR_TYPE': 'v5litepod-16', 'SPOT': '1',
             'RUNTIME_VERSION': 'v2-alpha-tpuv5-lite', 'REMOTE': 'gs://b/run'}
@@ -213,7 +213,7 @@ def test_a_job_that_runs_out_of_time(tmp_path):
 
   def run(*command):
     return subprocess.run(
-        ['bash', ROOT / 'experiments/slurm/run.sh', *command],
+        ['bash', ROOT / 'experiments/ops/slurm/run.sh', *command],
         env={**os.environ, 'SLURM_JOB_ID': '7',
              'PATH': f'{tmp_path}/bin:{os.environ["PATH"]}'}).returncode
 

@@ -7,8 +7,9 @@ import types
 import jax
 import pytest
 
-from experiments import _contest, _peers, _phases, _work, benchmark
-from experiments._contest import Entry
+from experiments import benchmark
+from experiments.bench import contest, peers, phases, work
+from experiments.bench.contest import Entry
 from sleepjax.errors import UserError
 from sleepjax.model import load_pretrained
 
@@ -59,16 +60,16 @@ def failing():
 
 
 def test_ratios_are_taken_within_rounds():
-  results = _contest.compete({
+  results = contest.compete({
       'a': Entry(HERE, 'constant', {'seconds': 3.0}),
       'b': Entry(HERE, 'constant', {'seconds': 2.0})}, 3)
   assert results['a'].seconds == (3.0, 3.0, 3.0)
-  assert _contest.ratios(results['a'], results['b']) == (1.5, 1.5, 1.5)
+  assert contest.ratios(results['a'], results['b']) == (1.5, 1.5, 1.5)
   assert results['a'].compile_seconds == 0.0
 
 
 def test_peaks_are_those_of_the_rounds():
-  results = _contest.compete({
+  results = contest.compete({
       'small': Entry(HERE, 'holding', {'mebibytes': 1}),
       'large': Entry(HERE, 'holding', {'mebibytes': 200})}, 2)
   rise = results['large'].peak_bytes - results['small'].peak_bytes
@@ -79,7 +80,7 @@ def test_peaks_are_those_of_the_rounds():
     platform.libc_ver()[0] != 'glibc', reason='settings of glibc')
 def test_freed_memory_is_kept_by_those_who_ask(monkeypatch):
   monkeypatch.setenv('SLEEPJAX_KEEP_PAGES', '1')
-  results = _contest.compete({
+  results = contest.compete({
       'kept': Entry(HERE, 'faults'),
       'given back': Entry(HERE, 'faults', {}, keep_pages=False)}, 3)
   assert results['kept'].median < 1000
@@ -88,9 +89,9 @@ def test_freed_memory_is_kept_by_those_who_ask(monkeypatch):
 
 def test_failures_come_with_the_name():
   with pytest.raises(UserError, match='broken: no such thing; install it'):
-    _contest.compete({'broken': Entry(HERE, 'refusing')}, 1)
+    contest.compete({'broken': Entry(HERE, 'refusing')}, 1)
   with pytest.raises(RuntimeError, match='(?s)broken failed.*missing'):
-    _contest.compete({'broken': Entry(HERE, 'failing')}, 1)
+    contest.compete({'broken': Entry(HERE, 'failing')}, 1)
 
 
 def test_writes_every_field(tmp_path, capsys):
@@ -109,13 +110,13 @@ def test_writes_every_field(tmp_path, capsys):
   assert entries[1]['ratio'] > 0
 
 
-SIZES = _work.Sizes(
+SIZES = work.Sizes(
     prompt_tokens=8, new_tokens=4, prefix_tokens=32, rows=4, window=16,
     copies=2, inner_steps=1, pool=2)
 
 
 @pytest.mark.parametrize('build', [
-    _phases.seeding_step, _phases.train_step, _phases.growth_and_step])
+    phases.seeding_step, phases.train_step, phases.growth_and_step])
 def test_phases_compile_in_their_first_step_alone(build):
   """So a sleep costs the same however many came before: growth opens slot
   after slot, here past the end of its pool."""
@@ -135,7 +136,7 @@ def test_phases_compile_in_their_first_step_alone(build):
 def test_work_of_every_phase():
   """Against counts by hand, in products of one token through all layers."""
   config = load_pretrained('tiny-world').config
-  sizes = _work.Sizes(prompt_tokens=6, new_tokens=4, prefix_tokens=10, rows=4,
+  sizes = work.Sizes(prompt_tokens=6, new_tokens=4, prefix_tokens=10, rows=4,
                       window=5, slot_rank=2, copies=3, inner_steps=2, pool=2)
   c = config
   layers = 2 * c.num_layers * (
@@ -145,7 +146,7 @@ def test_work_of_every_phase():
   head = 2 * c.embed_dim * c.vocab_size
   products = lambda phase: (
       lambda work: work.flops - work.attention)(
-          _work.work_of(phase, config, sizes))
+          work.work_of(phase, config, sizes))
   assert products('prefill') == 10 * layers
   assert products('decode_b8') == 8 * ((6 + 3) * layers + 4 * head)
   assert products('scoring_shared_prefix') == 4 * 10 * layers
@@ -164,7 +165,7 @@ def test_work_of_every_phase():
       'scoring_shared_prefix', 'seeding_update', 'distillation_update',
       'seeding_step', 'dream_inner', 'train_step', 'growth'}
   for phase in benchmark.PHASES:
-    assert _work.work_of(phase, config, sizes).attention > 0
+    assert work.work_of(phase, config, sizes).attention > 0
 
 
 @pytest.mark.parametrize('argument, message', [
@@ -180,12 +181,12 @@ def test_wrong_arguments_are_refused(tmp_path, argument, message):
 def test_peers_compute_where_jax_does(monkeypatch):
   torch = types.SimpleNamespace(
       __version__='2', cuda=types.SimpleNamespace(is_available=lambda: False))
-  assert _peers._device(torch) == 'cpu'
+  assert peers._device(torch) == 'cpu'
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
   with pytest.raises(UserError, match='on a GPU, where this torch .* does not'):
-    _peers._device(torch)
+    peers._device(torch)
   torch.cuda.is_available = lambda: True
-  assert _peers._device(torch) == 'cuda'
+  assert peers._device(torch) == 'cuda'
 
 
 def test_torch_trains_on_as_many_tokens_as_we_do(monkeypatch):
@@ -202,11 +203,11 @@ def test_torch_trains_on_as_many_tokens_as_we_do(monkeypatch):
     return out
 
   monkeypatch.setattr(model, 'forward', watched)
-  monkeypatch.setattr(_peers, '_model', lambda *_: (torch, model))
-  _peers.train_step('', 'float32', SIZES)()
+  monkeypatch.setattr(peers, '_model', lambda *_: (torch, model))
+  peers.train_step('', 'float32', SIZES)()
   (ids, out), = read
   assert ids.shape == (SIZES.rows, SIZES.window)
-  whole = _peers._ids(torch, 64, SIZES.rows, SIZES.window + 1)
+  whole = peers._ids(torch, 64, SIZES.rows, SIZES.window + 1)
   assert (ids == whole[:, :-1]).all()
   want = torch.nn.functional.cross_entropy(
       out.logits.reshape(-1, 64), whole[:, 1:].reshape(-1))

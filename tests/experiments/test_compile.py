@@ -12,8 +12,8 @@ import pytest
 from jax.interpreters import partial_eval
 
 from configs.scale import small
-from experiments import _programs
 from experiments import compile as command
+from experiments.bench import programs
 from sleepjax.errors import UserError
 from sleepjax.mesh.sharding import MeshConfig
 from sleepjax.models import transformer
@@ -24,7 +24,7 @@ from sleepjax.roofline import chips, hlo, hlo_memory
 def sleep():
   config = small.get_config()
   config.rollout_mesh.tensor = 1
-  return _programs.Sleep(config, jax.devices()[:1])
+  return programs.Sleep(config, jax.devices()[:1])
 
 
 # As the makers of each model publish them; slots come on top.
@@ -34,7 +34,7 @@ def sleep():
     ('qwen3_8b', 8_190_735_360)])
 def test_models_have_their_published_size(name, parameters):
   config = importlib.import_module(f'configs.scale.{name}').get_config()
-  model = _programs.Sleep(config, jax.devices()[:1]).canonical
+  model = programs.Sleep(config, jax.devices()[:1]).canonical
   slots = 3 * model.num_layers * model.embed_dim * 64
   assert transformer.parameter_count(
       transformer.abstract_params(model)) == parameters + slots
@@ -94,7 +94,7 @@ def test_recomputation_takes_time_and_counts_nothing(sleep):
   plain = small.get_config()
   plain.remat = 'none'
   plain.rollout_mesh.tensor = 1
-  before = _programs.Sleep(plain, jax.devices()[:1]).seeding_update()
+  before = programs.Sleep(plain, jax.devices()[:1]).seeding_update()
   after = sleep.seeding_update()
   assert before.model_flops == after.model_flops < before.flops < after.flops
 
@@ -102,7 +102,7 @@ def test_recomputation_takes_time_and_counts_nothing(sleep):
 def test_meshes_use_all_chips(sleep):
   with pytest.raises(UserError, match='need 6 devices, and there are 1'):
     sleep.mesh(MeshConfig(fsdp=6))
-  wide = _programs.Sleep(small.get_config(), list(range(4)))
+  wide = programs.Sleep(small.get_config(), list(range(4)))
   with pytest.raises(UserError, match='4 devices do not divide by 3'):
     wide.mesh(MeshConfig(fsdp=-1, tensor=3))
 

@@ -13,18 +13,18 @@ import numpy as np
 import optax
 from flax import nnx
 
-from experiments import _peers, _phases
-from experiments._work import Sizes
+from experiments.bench import peers, phases
+from experiments.bench.work import Sizes
 
 
 def distillation_step(source: str, dtype: str, sizes: Sizes):
   """A step of the trainer's own loop, on the rows that ours learns from."""
-  trainers = _peers.package('tunix.distillation.distillation_trainer')
-  strategies = _peers.package('tunix.distillation.strategies')
+  trainers = peers.package('tunix.distillation.distillation_trainer')
+  strategies = peers.package('tunix.distillation.strategies')
   config, teacher = _llama(source, dtype)
   _, student = _llama(source, dtype)
-  ids = _phases.random_tokens(config.vocab_size, sizes.rows, sizes.row_tokens)
-  everything, gates = np.ones(ids.shape, bool), _peers.Gates()
+  ids = phases.random_tokens(config.vocab_size, sizes.rows, sizes.row_tokens)
+  everything, gates = np.ones(ids.shape, bool), peers.Gates()
 
   def logits_of_completion(model, input_tokens, input_mask):
     del input_mask
@@ -70,8 +70,8 @@ def _llama(source, dtype):
   tunix 0.1.7 turns positions with a base of 10⁶ whatever `rope_theta` says:
   logits are those of our model with that base, and as fast.
   """
-  llama = _peers.package('tunix.models.llama3.model')
-  params = _peers.package('tunix.models.llama3.params')
+  llama = peers.package('tunix.models.llama3.model')
+  params = peers.package('tunix.models.llama3.params')
   said = json.loads((pathlib.Path(source) / 'config.json').read_text())
   config = llama.ModelConfig(
       num_layers=said['num_hidden_layers'], vocab_size=said['vocab_size'],
@@ -85,12 +85,12 @@ def _llama(source, dtype):
 
 
 def _with_lora(config, model, sizes):
-  qwix = _peers.package('qwix')
+  qwix = peers.package('qwix')
   c = config
   ends = (c.num_heads + c.num_kv_heads) * c.head_dim * 2 + 4 * c.embed_dim
   ends += 3 * (c.embed_dim + c.hidden_dim)
-  rank = _peers.lora_rank(c.embed_dim, c.num_layers, c.num_layers * ends, sizes)
-  names = '|'.join(_peers.LORA_MATRICES)
+  rank = peers.lora_rank(c.embed_dim, c.num_layers, c.num_layers * ends, sizes)
+  names = '|'.join(peers.LORA_MATRICES)
   lora = qwix.LoraProvider(
       module_path=f'.*({names})', rank=rank, alpha=float(rank))
   model = qwix.apply_lora_to_model(

@@ -8,7 +8,7 @@
 # every host. Output goes to run.log there, the status to run.status.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=experiments/tpu_vm/common.sh
+# shellcheck source=experiments/ops/tpu_vm/common.sh
 . "$here/common.sh"
 need REMOTE
 [ $# -gt 0 ] || fail 'no command after --.'
@@ -17,4 +17,4 @@ need REMOTE
 
 quoted=$(printf ' %q' "$@")
 on_hosts "rm -f run.status; cd ~ && . ~/venv/bin/activate &&
-nohup bash sleepjax/experiments/tpu_vm/on_host.sh $(printf '%q' "$REMOTE")$quoted >> run.log 2>&1 < /dev/null &"
+nohup bash sleepjax/experiments/ops/tpu_vm/on_host.sh $(printf '%q' "$REMOTE")$quoted >> run.log 2>&1 < /dev/null &"

@@ -8,7 +8,7 @@
 # Runs a command under SLURM, one process a node, and requeues it when its time
 # is up or the nodes are needed.
 #
-#   sbatch --nodes=2 --time=4:00:00 experiments/slurm/run.sh \
+#   sbatch --nodes=2 --time=4:00:00 experiments/ops/slurm/run.sh \
 #     python -m experiments.NAME --workdir=/shared/run --config.mesh.fsdp=-1 …
 #
 # SLURM sends SIGTERM 120 s before the end and when a job of higher priority

@@ -6,7 +6,7 @@
 # From the environment: TPU_NAME ZONE PROJECT.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=experiments/tpu_vm/common.sh
+# shellcheck source=experiments/ops/tpu_vm/common.sh
 . "$here/common.sh"
 
 tpu queued-resources delete "$TPU_NAME" --force --quiet

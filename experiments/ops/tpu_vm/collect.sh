@@ -7,7 +7,7 @@
 # from REMOTE, which outlives the slice; the logs of all hosts from there.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=experiments/tpu_vm/common.sh
+# shellcheck source=experiments/ops/tpu_vm/common.sh
 . "$here/common.sh"
 need REMOTE
 [ $# -eq 1 ] || fail 'expected one folder after --.'

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._work import Sizes
+from experiments.bench.work import Sizes
 from sleepjax.dreaming import inner
 from sleepjax.dreaming.inner import Descent
 from sleepjax.dreaming.sleeper import Sleeper

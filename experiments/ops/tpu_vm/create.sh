@@ -8,7 +8,7 @@
 # slice that may be taken away; WAIT_SECONDS (default 86400).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=experiments/tpu_vm/common.sh
+# shellcheck source=experiments/ops/tpu_vm/common.sh
 . "$here/common.sh"
 need ACCELERATOR_TYPE RUNTIME_VERSION
 

@@ -9,7 +9,7 @@
 # what it would do in the state that DRY_RUN_STATE names (default ACTIVE).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=experiments/tpu_vm/common.sh
+# shellcheck source=experiments/ops/tpu_vm/common.sh
 . "$here/common.sh"
 need REMOTE ACCELERATOR_TYPE RUNTIME_VERSION
 [ $# -gt 0 ] || fail 'no command after --.'

@@ -1,9 +1,9 @@
 """The same work by other programs: transformers, PEFT and TRL on torch.
 
-Functions mirror those of `_phases` and return a step, too. They get the same
-weights as a Hugging Face folder, the same shapes and no stop token, and compute
-where JAX does. Each uses the fastest settings that we found on a CPU, which are
-named where they are not the default.
+Functions mirror those of `bench.phases` and return a step, too. They get the
+same weights as a Hugging Face folder, the same shapes and no stop token, and
+compute where JAX does. Each uses the fastest settings that we found on a CPU,
+which are named where they are not the default.
 """
 
 import importlib
@@ -14,8 +14,8 @@ import threading
 import jax
 import numpy as np
 
-from experiments import _phases
-from experiments._work import Sizes
+from experiments.bench import phases
+from experiments.bench.work import Sizes
 from sleepjax.errors import UserError
 
 LORA_MATRICES = ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj',
@@ -68,7 +68,7 @@ def _model(source, dtype):
 
 
 def _ids(torch, vocab_size, *shape):
-  return torch.from_numpy(_phases.random_tokens(
+  return torch.from_numpy(phases.random_tokens(
       vocab_size, *shape).astype(np.int64)).to(_device(torch))
 
 
@@ -169,7 +169,7 @@ def distillation_step(source: str, dtype: str, sizes: Sizes):
     """Prompts are places in a table of random tokens instead of texts."""
 
     def _tokenize_prompts(self, prompts):
-      ids = _phases.random_tokens(
+      ids = phases.random_tokens(
           self.model.config.vocab_size, sizes.rows, sizes.prompt_tokens)
       return [ids[int(place)].tolist() for place in prompts], None, {}
 
@@ -192,7 +192,7 @@ def gkd_step(source: str, dtype: str, sizes: Sizes):
       self.generation_config.min_new_tokens = sizes.new_tokens
       self.generation_kwargs['min_new_tokens'] = sizes.new_tokens
 
-  ids = _phases.random_tokens(
+  ids = phases.random_tokens(
       package('transformers').AutoConfig.from_pretrained(source).vocab_size,
       sizes.rows, sizes.row_tokens)
   mask = [0] * sizes.prompt_tokens + [1] * sizes.new_tokens

@@ -1,0 +1,1 @@
+"""What `benchmark` and `compile` are made of."""
