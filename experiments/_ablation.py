@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-from experiments import _main, _mesh
+from experiments import _config, _mesh
 from experiments.squad_passages import changes, read_passages, to_exam
 from sleepjax.data import files
 from sleepjax.errors import UserError
@@ -105,7 +105,7 @@ class AblationConfig:
 
 def run_world(model, settings, cell, place):
   """The row of days and nights."""
-  days = _main.to_dataclass(
+  days = _config.to_dataclass(
       world.DaysConfig, place.config['days'], 'config.days')
   report = nights.run(world.WorldTask(settings, days, cell.seed), model,
                       settings, place)
@@ -116,7 +116,7 @@ def run_world(model, settings, cell, place):
 def run_squad(model, settings, cell, place):
   """The row of one of a seed's own passages."""
   number = place.config['passages']
-  exam = _main.to_dataclass(
+  exam = _config.to_dataclass(
       document.ExamConfig, place.config['exam'], 'config.exam')
   (passage,), controls = read_passages(
       place.config['split'], cell.seed * number + int(cell.item), 1)
@@ -155,7 +155,7 @@ def run(config, workdir: pathlib.Path, with_arm, columns):
     with_arm: (config.sleep, name of an arm, config) -> config.sleep of it.
     columns: of the table, by scale.
   """
-  ablation = _main.to_dataclass(AblationConfig, {
+  ablation = _config.to_dataclass(AblationConfig, {
       name: config[name] for name in ('scale', 'arms', 'seeds')})
   needed = {'world': 'days', 'squad': 'passages'}[ablation.scale]
   if needed not in config:
@@ -164,14 +164,14 @@ def run(config, workdir: pathlib.Path, with_arm, columns):
   settings, sleeps, items = {}, {}, _ALL
   for arm in ablation.arms:  # All are checked before the first one runs.
     sleeps[arm] = with_arm(config.sleep, arm, config)
-    settings[arm] = _main.to_dataclass(
+    settings[arm] = _config.to_dataclass(
         cycle.SleepConfig, sleeps[arm], f'config.sleep of {arm}')
   if ablation.scale == 'squad':  # That there are as many is known at once.
-    _main.check_numbers(config, passages=1)
+    _config.check_numbers(config, passages=1)
     read_passages(
         config.split, 0, (max(ablation.seeds) + 1) * config.passages)
     items = [f'{n:03d}' for n in range(config.passages)]
-  _main.saving_of(config)
+  _config.saving_of(config)
   enable_compilation_cache()
   with _mesh.devices_of(config):
     # More arms and seeds repeat nothing.

@@ -5,7 +5,7 @@ import os
 
 import jax
 
-from experiments import _main
+from experiments import _config
 from sleepjax.mesh import distributed, sharding
 from sleepjax.mesh.sharding import MeshConfig
 
@@ -26,7 +26,7 @@ def devices_of(config):
     UserError: more devices than there are, or fewer than the processes have.
   """
   distributed.initialize()
-  mesh_config = MeshConfig() if 'mesh' not in config else _main.to_dataclass(
+  mesh_config = MeshConfig() if 'mesh' not in config else _config.to_dataclass(
       MeshConfig, config.mesh, 'config.mesh')
   mesh = sharding.make_mesh(mesh_config)
   with config.unlocked():

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import _main
+from experiments import _config
 from sleepjax import seeds
 from sleepjax.data import sources
 from sleepjax.data.tokenizer import Tokenizer
@@ -50,8 +50,8 @@ def trained(config, folder: pathlib.Path, display) -> Model:
 
   It is kept in `folder` and read from there the next time.
   """
-  shape = _main.to_dataclass(ScratchConfig, config.scratch, 'config.scratch')
-  settings = _main.to_dataclass(
+  shape = _config.to_dataclass(ScratchConfig, config.scratch, 'config.scratch')
+  settings = _config.to_dataclass(
       PretrainingConfig, config.pretraining, 'config.pretraining')
   recipe = json.loads(json.dumps({
       'scratch': dataclasses.asdict(shape),

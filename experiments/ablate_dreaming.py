@@ -16,7 +16,7 @@ if __name__ == '__main__':
 from absl import flags
 
 from configs.dreaming.arms import with_arm
-from experiments import _ablation, _main
+from experiments import _ablation, _config
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
@@ -25,10 +25,10 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, default='configs/dreaming/world.py', description=__doc__,
       flag_values=_FLAGS,
       needs=('model', 'sleep', 'scale', 'arms', 'seeds'))
-  _ablation.run(config, _main.path(_WORKDIR),
+  _ablation.run(config, _config.path(_WORKDIR),
                 lambda sleep, arm, config: with_arm(sleep, arm),
                 _ablation.DREAMING_COLUMNS)

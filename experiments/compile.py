@@ -37,7 +37,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main
+from experiments import _config
 from experiments.bench.programs import Program, Sleep
 from sleepjax.data import files
 from sleepjax.errors import UserError
@@ -181,7 +181,7 @@ def table(report: dict) -> rich.table.Table:
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, description=__doc__, flag_values=_FLAGS, needs=(
           'model', 'slot_rank', 'slots', 'matmul_dtype', 'remat',
           'attention_queries', 'mesh', 'rollout_mesh', 'seeding', 'dreaming'))

@@ -17,7 +17,7 @@ import json
 
 from absl import flags
 
-from experiments import _host_pages, _main, _mesh, _start
+from experiments import _config, _host_pages, _main, _mesh, _start
 from sleepjax.data import documents
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
@@ -45,16 +45,16 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, default='configs/consolidate/smollm2.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'exam'))
-  document_path, workdir = map(_main.path, (_DOCUMENT, _WORKDIR))
-  _main.check_numbers(config, seed=0)
-  settings = _main.to_dataclass(
+  document_path, workdir = map(_config.path, (_DOCUMENT, _WORKDIR))
+  _config.check_numbers(config, seed=0)
+  settings = _config.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
-  exam = _main.to_dataclass(ExamConfig, config.exam, 'config.exam')
-  saving = _main.saving_of(config)
-  _main.check_no_best(saving)
+  exam = _config.to_dataclass(ExamConfig, config.exam, 'config.exam')
+  saving = _config.saving_of(config)
+  _config.check_no_best(saving)
   document = documents.read_document(document_path)
   questions = (None if _QUESTIONS.value is None
                else documents.read_questions(_QUESTIONS.value))

@@ -28,7 +28,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main
+from experiments import _config
 from sleepjax.data import documents, files, sources
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError, check_least
@@ -340,14 +340,14 @@ def started(workdir, fresh: dict) -> dict:
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, default='configs/growth/parity.py', description=__doc__,
       flag_values=_FLAGS, needs=('models', 'shapes'))
-  workdir = _main.path(_WORKDIR)
-  settings = _main.to_dataclass(
+  workdir = _config.path(_WORKDIR)
+  settings = _config.to_dataclass(
       ParityConfig, {k: v for k, v in config.items() if k != 'shapes'})
   shapes = {
-      name: _main.to_dataclass(ModelConfig, shape, f'config.shapes.{name}')
+      name: _config.to_dataclass(ModelConfig, shape, f'config.shapes.{name}')
       for name, shape in config.shapes.items()}
   enable_compilation_cache()
   _claim = folder_lib.claim(workdir)

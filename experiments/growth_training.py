@@ -28,7 +28,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main, _scratch
+from experiments import _config, _scratch
 from experiments._scratch import ScratchConfig
 from sleepjax import seeds
 from sleepjax.data import sources
@@ -104,7 +104,7 @@ def to_operator(entry) -> grow.Operator:
   if len(values) > len(names):
     raise UserError(f'config.plan: {entry!r} has more values than '
                     f'{entry[0]} has fields ({", ".join(names)}).')
-  return _main.to_dataclass(
+  return _config.to_dataclass(
       cls, dict(zip(names, values)), f'config.plan: {entry[0]}')
 
 
@@ -290,15 +290,15 @@ def print_summary(summary):
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, default='configs/growth/training.py', description=__doc__,
       flag_values=_FLAGS, needs=('scratch', 'pretraining', 'plan', 'seeds'))
-  workdir = _main.path(_WORKDIR)
+  workdir = _config.path(_WORKDIR)
   resolved = json.loads(config.to_json())
-  shape = _main.to_dataclass(ScratchConfig, config.scratch, 'config.scratch')
-  settings = _main.to_dataclass(
+  shape = _config.to_dataclass(ScratchConfig, config.scratch, 'config.scratch')
+  settings = _config.to_dataclass(
       PretrainingConfig, config.pretraining, 'config.pretraining')
-  training = _main.to_dataclass(TrainingConfig, {
+  training = _config.to_dataclass(TrainingConfig, {
       k: v for k, v in config.items() if k not in ('scratch', 'pretraining')})
   if training.held_out_tokens <= settings.window:
     raise UserError(

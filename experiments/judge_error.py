@@ -30,7 +30,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main
+from experiments import _config
 from sleepjax.data import sources
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError, check_least
@@ -218,11 +218,11 @@ def print_table(report):
 
 
 def main(argv):
-  resolved = _main.config_from_flags(
+  resolved = _config.from_flags(
       argv, default='configs/judges/smollm2.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'judges', 'yes_no'))
-  workdir = _main.path(_WORKDIR)
-  settings = _main.to_dataclass(JudgeErrorConfig, resolved)
+  workdir = _config.path(_WORKDIR)
+  settings = _config.to_dataclass(JudgeErrorConfig, resolved)
   for name in settings.judges:
     if name not in KINDS:
       raise UserError(f'config.judges: no judge {name!r}; expected some of '

@@ -23,7 +23,7 @@ import time
 import jax
 from absl import flags
 
-from experiments import _main
+from experiments import _config
 from sleepjax import seeds
 from sleepjax.data import process_batches, world, world_tokenizer
 from sleepjax.data.prompts import ChatPrompts
@@ -152,23 +152,23 @@ def examine(model, params, chat, days: int) -> dict:
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, default='configs/pretrain/tiny_world.py', description=__doc__,
       flag_values=_FLAGS, needs=(
           'seed', 'save_every', 'keep', 'exam_days', 'lookup_start', 'mesh',
           'model', 'pretraining', 'stages'))
-  workdir = _main.path(_WORKDIR)
-  _main.check_numbers(config, seed=0, save_every=1)
+  workdir = _config.path(_WORKDIR)
+  _config.check_numbers(config, seed=0, save_every=1)
   distributed.initialize()
   resolved = json.loads(config.to_json())
   for name in 'mesh', 'keep':  # Not what is computed.
     del resolved[name]
-  keep = _main.to_dataclass(KeepConfig, config.keep, 'config.keep')
-  model = _main.to_dataclass(ModelConfig, config.model, 'config.model')
+  keep = _config.to_dataclass(KeepConfig, config.keep, 'config.keep')
+  model = _config.to_dataclass(ModelConfig, config.model, 'config.model')
   export.check_exportable(model)
-  settings = _main.to_dataclass(
+  settings = _config.to_dataclass(
       PretrainingConfig, config.pretraining, 'config.pretraining')
-  stages = [_main.to_dataclass(Stage, stage, f'config.stages.{name}')
+  stages = [_config.to_dataclass(Stage, stage, f'config.stages.{name}')
             for name, stage in config.stages.items()]
   enable_compilation_cache()
   tokenizer = world_tokenizer.build_tokenizer()
@@ -176,7 +176,7 @@ def main(argv):
     raise UserError(f'config.model.vocab_size={model.vocab_size}: the world '
                     f'has {tokenizer.vocab_size} words.')
   mesh = sharding.make_mesh(
-      _main.to_dataclass(MeshConfig, config.mesh, 'config.mesh'))
+      _config.to_dataclass(MeshConfig, config.mesh, 'config.mesh'))
   with StepSession(workdir, resolved, 'steps.jsonl', keep) as session:
     state = born(model, settings, config.seed, config.lookup_start, mesh)
     if session.saved:

@@ -23,7 +23,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main, squad_passages
+from experiments import _config, squad_passages
 from sleepjax import seeds
 from sleepjax.data.documents import Question
 from sleepjax.data.prompts import ChatPrompts
@@ -110,13 +110,13 @@ def print_summary(summary):
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, default='configs/consolidate/smollm2.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'sleep'))
-  workdir = _main.path(_WORKDIR)
+  workdir = _config.path(_WORKDIR)
   if _PASSAGES.value < 1:
     raise UserError(f'--passages={_PASSAGES.value} must be at least 1.')
-  settings = _main.to_dataclass(
+  settings = _config.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
   samples = settings.dreaming.agreement_samples if settings.dreaming else 0
   if samples < 1:

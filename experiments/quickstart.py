@@ -21,7 +21,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _main, _mesh
+from experiments import _config, _main, _mesh
 from sleepjax.evals import pictures
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
@@ -95,15 +95,15 @@ def _draw(figure, report):
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, default='configs/quickstart.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'days'))
-  workdir = _main.path(_WORKDIR)
-  _main.check_numbers(config, seed=0)
-  settings = _main.to_dataclass(
+  workdir = _config.path(_WORKDIR)
+  _config.check_numbers(config, seed=0)
+  settings = _config.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
-  days = _main.to_dataclass(world.DaysConfig, config.days, 'config.days')
-  saving = _main.saving_of(config)
+  days = _config.to_dataclass(world.DaysConfig, config.days, 'config.days')
+  saving = _config.saving_of(config)
   enable_compilation_cache()
   with _mesh.devices_of(config):
     model = load_pretrained(config.model)

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import _main, _scratch
+from experiments import _config, _scratch
 from sleepjax import seeds
 from sleepjax.data import sources
 from sleepjax.errors import UserError
@@ -174,16 +174,16 @@ def _resident_gib():
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, default='configs/memory/four_level.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'tokens', 'skip_tokens',
                                  'save_every', 'continuum'))
-  workdir = _main.path(_WORKDIR)
+  workdir = _config.path(_WORKDIR)
   resolved = json.loads(config.to_json())
-  settings = _main.to_dataclass(
+  settings = _config.to_dataclass(
       ContinuumConfig, config.continuum, 'config.continuum')
   window = settings.wake.chunks[0]
-  _main.check_numbers(config, save_every=1, skip_tokens=0, tokens=window)
+  _config.check_numbers(config, save_every=1, skip_tokens=0, tokens=window)
   enable_compilation_cache()
   key = seeds.key_of(config.seed)
   with StepSession(workdir, resolved, 'windows.jsonl') as session:

@@ -30,7 +30,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from experiments import _host_pages, _main, _mesh
+from experiments import _config, _host_pages, _main, _mesh
 from sleepjax.data import passage_lists, sources
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
@@ -203,17 +203,17 @@ def print_summary(reports, summary):
 
 
 def main(argv):
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       argv, default='configs/consolidate/smollm2.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'exam'))
-  workdir = _main.path(_WORKDIR)
-  _main.check_numbers(config, seed=0)
-  settings = _main.to_dataclass(
+  workdir = _config.path(_WORKDIR)
+  _config.check_numbers(config, seed=0)
+  settings = _config.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
-  exam = _main.to_dataclass(
+  exam = _config.to_dataclass(
       ExamConfig, config.exam, 'config.exam')
-  saving = _main.saving_of(config)
-  _main.check_no_best(saving)
+  saving = _config.saving_of(config)
+  _config.check_no_best(saving)
   enable_compilation_cache()
   with _mesh.devices_of(config):
     distributed.make_shared(workdir)

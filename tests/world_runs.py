@@ -2,7 +2,7 @@
 
 import json
 
-from experiments import _main
+from experiments import _config
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.runs import nights
 from sleepjax.tasks import world
@@ -10,9 +10,9 @@ from sleepjax.tasks import world
 
 def live(model, config, workdir, seed=0):
   """The report of `config`, a ConfigDict as of configs/quickstart.py."""
-  saving = _main.saving_of(config)
-  settings = _main.to_dataclass(SleepConfig, config.sleep, 'config.sleep')
-  days = _main.to_dataclass(world.DaysConfig, config.days, 'config.days')
+  saving = _config.saving_of(config)
+  settings = _config.to_dataclass(SleepConfig, config.sleep, 'config.sleep')
+  days = _config.to_dataclass(world.DaysConfig, config.days, 'config.days')
   return nights.run(
       world.WorldTask(settings, days, seed), model, settings, nights.Run(
           workdir, json.loads(json.dumps(config.to_dict())), seed, saving))

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments import _main
+from experiments import _config
 from sleepjax.dreaming import inner
 from sleepjax.errors import UserError
 from sleepjax.growth import slots
@@ -156,7 +156,7 @@ class Sleep:
       UserError: a field is wrong, or a mesh does not divide the devices.
     """
     c = self.config = config
-    shape = _main.to_dataclass(ModelConfig, c.model, 'config.model')
+    shape = _config.to_dataclass(ModelConfig, c.model, 'config.model')
     shape = transformer.with_slots(shape, c.slots, c.slot_rank)
     self.canonical = dataclasses.replace(
         shape, remat=c.remat, attention_queries=c.attention_queries)
@@ -165,7 +165,7 @@ class Sleep:
     self.devices = devices
 
   def mesh_config(self, name: str) -> MeshConfig:
-    return _main.to_dataclass(
+    return _config.to_dataclass(
         MeshConfig, self.config[name], f'config.{name}')
 
   def mesh(self, mesh_config: MeshConfig):

@@ -10,6 +10,7 @@ from absl import flags
 from ml_collections import config_dict
 
 from experiments import (
+    _config,
     _main,
     ablate_dreaming,
     ablate_seeding,
@@ -52,7 +53,7 @@ def path(tmp_path):
 
 def parse(*arguments, **kwargs):
   kwargs.setdefault('flag_values', flags.FlagValues())
-  return _main.config_from_flags(['prog', *arguments], **kwargs)
+  return _config.from_flags(['prog', *arguments], **kwargs)
 
 
 def test_file_and_overrides_of_every_type(path):
@@ -188,7 +189,7 @@ def test_no_config_and_no_default():
     (question_agreement, 'growth/parity', 'model, sleep, which')])
 def test_the_configuration_of_another_command_is_refused(
     command, config, message, tmp_path):
-  path = f'{_main._ROOT}/configs/{config}.py'
+  path = f'{_config._ROOT}/configs/{config}.py'
   with pytest.raises(UserError, match=(
       rf'--config={path}: this command needs {message}')):
     command.main(['x', f'--config={path}', f'--workdir={tmp_path}/run',
@@ -201,7 +202,7 @@ def test_what_a_configuration_needs_may_be_none(path):
 
 
 def test_an_arm_that_dreams_needs_a_configuration_that_does(tmp_path):
-  path = f'{_main._ROOT}/configs/seeding/world.py'
+  path = f'{_config._ROOT}/configs/seeding/world.py'
   for arm in 'dreaming', 'more_seeding':
     with pytest.raises(UserError, match=(
         f"arm '{arm}' needs config.sleep.dreaming, which is None")):
@@ -273,7 +274,7 @@ def test_what_the_machine_refuses_has_no_traceback(
 
 
 def test_run_says_which_files_a_model_came_from(capsys):
-  folder = _main._ROOT / 'tests/golden/qwen2'
+  folder = _config._ROOT / 'tests/golden/qwen2'
   with pytest.raises(SystemExit):
     _main.run(lambda argv: load_pretrained(str(folder)) and None, [])
   assert capsys.readouterr() == (
@@ -290,11 +291,11 @@ def test_a_command_with_a_wrong_field(tmp_path, path):
   script = tmp_path / 'command.py'
   script.write_text(f'''
 import sys
-from experiments import _main
+from experiments import _config, _main
 
 
 def main(argv):
-  print(_main.config_from_flags(argv, default={path!r}).seed)
+  print(_config.from_flags(argv, default={path!r}).seed)
 
 
 if __name__ == '__main__':
@@ -303,7 +304,7 @@ if __name__ == '__main__':
   def call(flag):
     return subprocess.run(
         [sys.executable, str(script), flag], capture_output=True, text=True,
-        cwd=_main._ROOT, env={'PYTHONPATH': str(_main._ROOT)})
+        cwd=_config._ROOT, env={'PYTHONPATH': str(_config._ROOT)})
   good, bad = call('--config.seed=5'), call('--config.sed=5')
   assert (good.returncode, good.stdout) == (0, '5\n')
   assert bad.returncode == 2
@@ -339,7 +340,7 @@ def config(**fields):
 
 
 def test_to_dataclass_builds_nested_parts():
-  built = _main.to_dataclass(Outer, config(
+  built = _config.to_dataclass(Outer, config(
       inner={'steps': 3, 'rates': [1, 0.5]}, others=({'steps': 4},),
       spare={'steps': 5}, kind='reverse', scale=2))
   assert built == Outer(
@@ -366,7 +367,7 @@ def test_to_dataclass_builds_nested_parts():
 ])
 def test_to_dataclass_explains_wrong_fields(fields, message):
   with pytest.raises(UserError, match=message):
-    _main.to_dataclass(Outer, config(**fields), path='seed')
+    _config.to_dataclass(Outer, config(**fields), path='seed')
 
 
 def test_the_list_of_commands():

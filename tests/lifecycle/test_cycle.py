@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.seeding import arms
-from experiments import _main
+from experiments import _config
 from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
@@ -50,7 +50,7 @@ def settings(**changes):
   sleep.seeding.steps = 3
   sleep.seeding.rehearsal = 0.0
   sleep.update_from_flattened_dict(changes)
-  return (config.to_dict(), _main.to_dataclass(
+  return (config.to_dict(), _config.to_dataclass(
       cycle.SleepConfig, sleep, 'config.sleep'))
 
 
@@ -216,7 +216,7 @@ def test_baselines_that_cannot_be_are_refused(changes, message):
 
 def test_every_arm_is_a_configuration():
   for name in arms.ARMS:
-    _main.to_dataclass(cycle.SleepConfig, arms.get_config(name).sleep)
+    _config.to_dataclass(cycle.SleepConfig, arms.get_config(name).sleep)
   with pytest.raises(UserError, match="'seedling' is no arm"):
     arms.get_config('seedling')
 

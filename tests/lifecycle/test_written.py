@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import quickstart
-from experiments import _main
+from experiments import _config
 from sleepjax.data import world
 from sleepjax.data.documents import Question
 from sleepjax.evals import questions
@@ -37,7 +37,7 @@ def write(model, avoid=(), changes=()):
   """(words, who has read the day, chat, [(key, temperature) of each draw])."""
   config = quickstart.get_config().sleep
   config.update_from_flattened_dict({**CHANGES, **dict(changes)})
-  settings = _main.to_dataclass(cycle.SleepConfig, config)
+  settings = _config.to_dataclass(cycle.SleepConfig, config)
   ready = settings.for_compute(model)
   reading = day_memory.read(
       model, ready, DAY.text, None, settings.for_compute)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import _main, pretrain
+from experiments import _config, pretrain
 from sleepjax.data import process_batches
 from sleepjax.mesh import sharding
 from sleepjax.mesh.sharding import MeshConfig
@@ -34,11 +34,11 @@ _SMALL = [
 
 def _trained_here():
   """(metrics, params) of the same run on one device, without the command."""
-  config = _main.config_from_flags(
+  config = _config.from_flags(
       ['pretrain', *_SMALL], default='configs/pretrain/tiny_world.py')
-  model = _main.to_dataclass(ModelConfig, config.model)
-  settings = _main.to_dataclass(PretrainingConfig, config.pretraining)
-  stages = [_main.to_dataclass(pretrain.Stage, stage)
+  model = _config.to_dataclass(ModelConfig, config.model)
+  settings = _config.to_dataclass(PretrainingConfig, config.pretraining)
+  stages = [_config.to_dataclass(pretrain.Stage, stage)
             for stage in config.stages.values()]
   mesh, heard = sharding.make_mesh(MeshConfig()), []
   params, _ = pretrain.train(

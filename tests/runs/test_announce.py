@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import _main
+from experiments import _config
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
 from sleepjax.growth import slots
@@ -26,7 +26,7 @@ def settings():
   config.sleep.context_tokens = 120
   config.sleep.dreams.prompt_tokens = 100
   config.sleep.dreams.completion_tokens = 8
-  return _main.to_dataclass(cycle.SleepConfig, config.sleep, 'sleep')
+  return _config.to_dataclass(cycle.SleepConfig, config.sleep, 'sleep')
 
 
 @pytest.mark.parametrize('seconds, said', [
@@ -143,7 +143,7 @@ def test_a_run_of_several_sleeps_says_its_time_and_fills_its_pool(
       question_prompt='{sentence}', openings=('Who',), open_prompts=(),
       questions_in_all=1, recalls_per_sentence=1, held_out=0,
       prompt_tokens=100, completion_tokens=4, batch_rows=4)
-  settings = _main.to_dataclass(cycle.SleepConfig, config, 'sleep')
+  settings = _config.to_dataclass(cycle.SleepConfig, config, 'sleep')
   text = ' '.join(f'The keeper number {i} lit the lamp.' for i in range(6))
   controls = [(Document('A control', 'It was dark.'), (QUESTION,))]
   model = Model(*talker, byte_tokenizer, 'talker')

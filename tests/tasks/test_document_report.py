@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from experiments import _main
+from experiments import _config
 from sleepjax.data import benchmarks
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
@@ -58,7 +58,7 @@ def outside_task(model, **exam):
   config.matmul_dtype = 'float32'
   config.dreams.prompt_tokens = 100
   config.dreams.completion_tokens = 8
-  settings = _main.to_dataclass(SleepConfig, config, 'sleep')
+  settings = _config.to_dataclass(SleepConfig, config, 'sleep')
   return document.DocumentTask(
       model, document.Reading(
           Document('A tower', 'It was lit by Ann.'),

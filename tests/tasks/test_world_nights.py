@@ -14,7 +14,7 @@ import pytest
 
 from configs import quickstart as config_file
 from configs import quickstart_level
-from experiments import _main, quickstart
+from experiments import _config, quickstart
 from sleepjax.data import world, world_tokenizer
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
@@ -102,7 +102,7 @@ def test_earlier_nights_are_kept(whole):
 
 
 def test_answers_are_counted_by_the_day(model, monkeypatch):
-  settings = _main.to_dataclass(
+  settings = _config.to_dataclass(
       cycle.SleepConfig, config_file.get_config().sleep)
   days = [world.day(5, n) for n in range(2)]
   exam = world_task.Exam(days, settings)

@@ -272,13 +272,13 @@ def test_content_free_tokens(chat):
 @pytest.mark.slow
 def test_a_real_model_writes_questions_where_none_are_given(chat):
   """What a run without --questions is scored on."""
-  from experiments import _main
+  from experiments import _config
   from sleepjax.model import load_pretrained
   from sleepjax.tasks.document import DocumentTask, ExamConfig, Reading
   from tests import small_sleep
 
   config = small_sleep.get_config()
-  settings = _main.to_dataclass(
+  settings = _config.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
   model = load_pretrained('smollm2-135m-instruct')
   task = DocumentTask(
@@ -294,7 +294,7 @@ def test_a_real_model_writes_questions_where_none_are_given(chat):
 @pytest.mark.slow
 def test_a_real_model_dreams_by_the_library(chat):
   """No prompt of the student holds the text; those written differ."""
-  from experiments import _main
+  from experiments import _config
   from sleepjax.model import load_pretrained
   from sleepjax.models import layout
   from tests import small_sleep
@@ -303,7 +303,7 @@ def test_a_real_model_dreams_by_the_library(chat):
   config.sleep.dreams.update(
       library=('question_answer', 'facts', 'self_study'), openings=('Who',),
       open_prompts=(), open_samples=2, recalls_per_sentence=1)
-  settings = _main.to_dataclass(
+  settings = _config.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
   model = load_pretrained('smollm2-135m-instruct')
   compute, params = layout.for_compute(

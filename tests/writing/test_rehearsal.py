@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import quickstart
-from experiments import _main
+from experiments import _config
 from sleepjax.data import world
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
@@ -23,7 +23,7 @@ KEY = jax.random.key(7)
 @pytest.fixture(scope='module')
 def dreamer():
   model = load_pretrained('tiny-world')
-  settings = _main.to_dataclass(
+  settings = _config.to_dataclass(
       DreamConfig, quickstart.get_config().sleep.dreams)
   return Dreamer(*layout.for_compute(model.config, model.params, 'float32'),
                  ChatPrompts(model.tokenizer), settings)
