@@ -44,7 +44,7 @@ from sleepjax.models import layout
 from sleepjax.runs import folder as folder_lib
 from sleepjax.sampling import context
 from sleepjax.training.compilation_cache import enable_compilation_cache
-from sleepjax.writing import dreams
+from sleepjax.writing.dreamer import DreamConfig, Dreamer
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
@@ -242,7 +242,7 @@ def main(argv):
   chosen = choose_passages(passages, settings, chat)
   # Scanned layers compile faster, and there is little to compute.
   config, params = layout.for_compute(model.config, model.params, unroll=False)
-  dreamer = dreams.Dreamer(config, params, chat, dreams.DreamConfig(
+  dreamer = Dreamer(config, params, chat, DreamConfig(
       # Questions are people's, and nothing is recalled: no prompts.
       '', (), '', (), '', completion_tokens=settings.max_new_tokens,
       temperature=settings.temperature))

@@ -40,7 +40,8 @@ from sleepjax.sampling import context
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.progress import Display
 from sleepjax.writing.agreement import agreement
-from sleepjax.writing.dreams import Dreamer, write_questions
+from sleepjax.writing.coverage import write_questions
+from sleepjax.writing.dreamer import Dreamer
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()

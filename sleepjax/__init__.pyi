@@ -33,12 +33,13 @@ from sleepjax.models.layout import insert_slot as insert_slot
 from sleepjax.models.transformer import hidden_states as hidden_states
 from sleepjax.models.transformer import logits as logits
 from sleepjax.sampling.sampler import Sampling as Sampling
+from sleepjax.sampling.sampler import Until as Until
 from sleepjax.sampling.sampler import sample as sample
 from sleepjax.seeding.settings import SeedingConfig as SeedingConfig
 from sleepjax.seeding.update import seeding_step as seeding_step
 from sleepjax.training.observer import Observer as Observer
 from sleepjax.training.observer import shown as shown
-from sleepjax.writing.dreams import DreamConfig as DreamConfig
+from sleepjax.writing.dreamer import DreamConfig as DreamConfig
 from sleepjax.writing.dreams import write_dreams as write_dreams
 from sleepjax.writing.facts import WritingConfig as WritingConfig
 from sleepjax.writing.facts import write_facts as write_facts

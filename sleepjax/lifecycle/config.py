@@ -8,7 +8,7 @@ from sleepjax.memory.day import LevelMemory
 from sleepjax.model import Model
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.budget import Budget
-from sleepjax.writing.dreams import DreamConfig
+from sleepjax.writing.dreamer import DreamConfig
 from sleepjax.writing.facts import WritingConfig
 from sleepjax.writing.rows import RowConfig
 

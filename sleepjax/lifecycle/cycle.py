@@ -35,7 +35,7 @@ class SleepReport:
   dreaming: `stage.DreamReport` as a dictionary, dreams as text; empty if there
     was no second stage.
   memory: what later nights may dream about; None if there was no question.
-  coverage: `dreams.Coverage` as a dictionary; empty of dreams that are not
+  coverage: `coverage.Coverage` as a dictionary; empty of dreams that are not
     written.
   facts: what the text says, and what was asked about it, where the source is
     'facts'; see `facts.Facts.report`.

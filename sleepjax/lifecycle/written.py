@@ -17,7 +17,7 @@ from sleepjax.writing import agreement as agreement_lib
 from sleepjax.writing import dreams as dreams_lib
 from sleepjax.writing import rehearsal as rehearsal_lib
 from sleepjax.writing.contrasts import contrasts
-from sleepjax.writing.dreams import Dream, Dreamer
+from sleepjax.writing.dreamer import Dream, Dreamer, write_topic
 from sleepjax.writing.facts import write_facts
 from sleepjax.writing.rows import rows_of
 from sleepjax.writing.teacher import Teacher
@@ -55,7 +55,7 @@ class Words(NamedTuple):
   rehearsed: (prompt ids, completion ids) with other texts in view.
   memories: (prompt ids, completion ids) of questions about anything.
   kept: the same of prompts about earlier texts.
-  coverage: of how much of the document was asked, `dreams.Coverage` as a
+  coverage: of how much of the document was asked, `coverage.Coverage` as a
     dictionary; empty where nothing was.
   facts: `facts.Facts.report`, and how many rows of every kind were left out;
     empty where the source is another.
@@ -144,7 +144,7 @@ def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
   reader, previous, base = (teachers.writer(name, settings, report)
                             for name in Teachers._fields)
   segments = teachers.reading.segments
-  topic = dreams_lib.write_topic(reader, day.document, segments)
+  topic = write_topic(reader, day.document, segments)
   document = dataclasses.replace(day.document, title=topic)
   again = [d for old in day.earlier
            for d in dreams_lib.recitations(reader, old)

@@ -23,7 +23,7 @@ from sleepjax.seeding.roles import Imitation, Learner, Privilege
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.seeding.update import SlotState, seeding_step
 from sleepjax.training.budget import Meter
-from sleepjax.writing.dreams import Dream
+from sleepjax.writing.dreamer import Dream
 
 _SCORING_ROWS = 16
 

@@ -13,7 +13,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import loop
-from sleepjax.writing.dreams import Dreamer
+from sleepjax.writing.dreamer import Dreamer
 
 TEACHER_PROMPT = (
     '{problem}\n\nA correct solution, for you alone:\n{solution}\n\nSolve the '

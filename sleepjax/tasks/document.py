@@ -27,6 +27,8 @@ from sleepjax.runs.task import Progress
 from sleepjax.sampling import context
 from sleepjax.training.observer import Observer
 from sleepjax.writing import dreams, verification
+from sleepjax.writing.coverage import check_askable
+from sleepjax.writing.dreamer import Dreamer
 
 _GENERATED_QUESTIONS = 12  # Written per chunk where the user gives none.
 _REMEMBERED = 64  # Prompts about earlier chunks that each sleep retains.
@@ -264,7 +266,7 @@ class DocumentTask:
     """Questions that the model writes about each chunk while it has it."""
     s, key = self.settings, jax.random.fold_in(
         seeds.key_of(self.seed), _QUESTIONS_KEY)
-    dreamer = dreams.Dreamer(ready.config, ready.params, ready.chat, s.dreams)
+    dreamer = Dreamer(ready.config, ready.params, ready.chat, s.dreams)
     questions = []
     for i, chunk in enumerate(self.chunks):
       segment = context.read_document(
@@ -286,12 +288,12 @@ class DocumentTask:
         chat, r.document, s.context_tokens,
         model.config.max_context - s.reply_tokens)
     if s.source == 'dreams':
-      dreams.check_askable(
-          dreams.Dreamer(None, None, chat, s.dreams),
+      check_askable(
+          Dreamer(None, None, chat, s.dreams),
           [chunk.text for chunk in chunks])
     for chunk in chunks if s.source == 'facts' else ():
       verification.check_fits(
-          dreams.Dreamer(model.config, None, chat, s.dreams),
+          Dreamer(model.config, None, chat, s.dreams),
           s.writing.ask.examples, chunk.title, chunk.text)
     exams = [(r.document, r.questions or (), r.where), *(
         (control, asked, f'control questions on {control.title!r}')

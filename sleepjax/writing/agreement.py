@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sleepjax.evals import answers
-from sleepjax.writing.dreams import Dreamer, Segments
+from sleepjax.writing.dreamer import Dreamer, Segments
 
 
 def agreement(dreamer: Dreamer, prompts: Sequence[Sequence[int]],

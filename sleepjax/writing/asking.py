@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sleepjax.errors import check_least
 from sleepjax.writing.cleaning import content_words, distinct
-from sleepjax.writing.dreams import Dreamer
+from sleepjax.writing.dreamer import Dreamer
 from sleepjax.writing.lines import write_lines
 from sleepjax.writing.spans import FUNCTION_WORDS, Span, is_unspaced
 from sleepjax.writing.statements import GAP, gapped

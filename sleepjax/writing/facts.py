@@ -20,7 +20,8 @@ from sleepjax.writing import asking, gain, verification
 from sleepjax.writing import spans as spans_lib
 from sleepjax.writing.asking import AskConfig
 from sleepjax.writing.cleaning import distinct
-from sleepjax.writing.dreams import Coverage, Dreamer, Segments
+from sleepjax.writing.coverage import Coverage
+from sleepjax.writing.dreamer import Dreamer, Segments
 from sleepjax.writing.phrasings import phrasings
 from sleepjax.writing.spans import Span
 from sleepjax.writing.statements import echo_question, gapped

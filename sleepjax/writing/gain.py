@@ -15,7 +15,7 @@ from sleepjax.evals.questions import completion_log_probs
 from sleepjax.mesh.sharding import to_host
 from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.writing.dreams import Dreamer, Segments
+from sleepjax.writing.dreamer import Dreamer, Segments
 
 
 def log_probs(dreamer: Dreamer, prompts: Sequence[Sequence[int]],

@@ -16,7 +16,7 @@ from sleepjax.models import transformer
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.writing.dreams import Dreamer
+from sleepjax.writing.dreamer import Dreamer
 
 
 @functools.partial(jax.jit, static_argnums=0)

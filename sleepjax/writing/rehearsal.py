@@ -13,7 +13,8 @@ import jax
 
 from sleepjax.errors import UserError
 from sleepjax.writing.cleaning import clean_question, distinct
-from sleepjax.writing.dreams import Dreamer, question_requests
+from sleepjax.writing.coverage import question_requests
+from sleepjax.writing.dreamer import Dreamer
 
 
 def write_rehearsal(dreamer: Dreamer, texts: Sequence[str], key,

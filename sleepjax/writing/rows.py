@@ -11,7 +11,7 @@ import dataclasses
 
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import check_least
-from sleepjax.writing.dreams import Dream, DreamConfig
+from sleepjax.writing.dreamer import Dream, DreamConfig
 from sleepjax.writing.facts import Facts
 from sleepjax.writing.phrasings import shortest_statement
 from sleepjax.writing.statements import gapped, short_sentence

@@ -25,7 +25,7 @@ import numpy as np
 from sleepjax.errors import UserError, check_least
 from sleepjax.evals import answers
 from sleepjax.writing.asking import Example, says
-from sleepjax.writing.dreams import Dreamer
+from sleepjax.writing.dreamer import Dreamer
 from sleepjax.writing.gain import log_probs
 from sleepjax.writing.lines import write_lines
 from sleepjax.writing.spans import Span, is_unspaced

@@ -9,7 +9,7 @@ from sleepjax.data import world
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.seeding.objective import SeedingConfig
 from sleepjax.tasks.document import ExamConfig
-from sleepjax.writing.dreams import DreamConfig
+from sleepjax.writing.dreamer import DreamConfig
 from tests.docs import pages
 
 MOST_WORDS = 900

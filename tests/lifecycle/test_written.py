@@ -17,7 +17,7 @@ from sleepjax.lifecycle import cycle
 from sleepjax.lifecycle import written as written_lib
 from sleepjax.memory import day as day_memory
 from sleepjax.model import load_pretrained
-from sleepjax.writing.dreams import Dreamer
+from sleepjax.writing.dreamer import Dreamer
 from sleepjax.writing.teacher import Teacher
 
 DAY = world.day(901, 0)

@@ -13,7 +13,7 @@ from sleepjax.seeding import loop, reference, update
 from sleepjax.seeding.reference import Problem
 from sleepjax.seeding.roles import Imitation, Learner
 from sleepjax.seeding.settings import SeedingConfig
-from sleepjax.writing import dreams
+from sleepjax.writing.dreamer import DreamConfig, Dreamer
 
 PROBLEMS = [Problem('What is 2 + 3?', 'It is 5.'),
             Problem('Name a prime.', '7 is one.'),
@@ -35,7 +35,7 @@ def chat(byte_tokenizer):
 
 
 def dreamer(model, chat, prompt_tokens=96):
-  return dreams.Dreamer(*model, chat, dreams.DreamConfig(
+  return Dreamer(*model, chat, DreamConfig(
       question_prompt='', openings=(), recall_prompt='', open_prompts=(),
       topic_prompt='', prompt_tokens=prompt_tokens, completion_tokens=6,
       batch_rows=8))

@@ -18,7 +18,7 @@ from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.model import Model
 from sleepjax.tasks import document
 from sleepjax.training.observer import silent
-from sleepjax.writing.dreams import Coverage
+from sleepjax.writing.coverage import Coverage
 from tests import small_sleep
 
 

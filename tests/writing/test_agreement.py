@@ -8,7 +8,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.model import load_pretrained
 from sleepjax.sampling import context
 from sleepjax.writing import agreement
-from sleepjax.writing.dreams import DreamConfig, Dreamer
+from sleepjax.writing.dreamer import DreamConfig, Dreamer
 
 
 def test_a_model_agrees_with_itself_about_a_text_it_has_in_view():

@@ -15,6 +15,13 @@ from sleepjax.model import packaged_file
 from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.writing import cleaning, dreams, prompt_library
+from sleepjax.writing.coverage import (
+  Coverage,
+  askable,
+  check_askable,
+  question_requests,
+)
+from sleepjax.writing.dreamer import Dream, DreamConfig, Dreamer
 
 TEXT = ('The ferry Alma crossed the strait in 1911. Its captain, Ida Roe, '
         'had been a whaler.')
@@ -62,7 +69,7 @@ def test_every_prompt_of_the_library_is_usable_for_any_topic():
   every = prompts.told + prompts.written
   assert len(set(every)) == len(every) > 10
   with pytest.raises(ValueError, match="'poems' is not in the library"):
-    dreams.DreamConfig(question_prompt='', openings=(), recall_prompt='',
+    DreamConfig(question_prompt='', openings=(), recall_prompt='',
                        open_prompts=(), topic_prompt='', library=('poems',))
 
 
@@ -73,7 +80,7 @@ def test_every_prompt_of_the_library_is_usable_for_any_topic():
     ('open_samples', -1, 0), ('held_out', -1, 0), ('temperature', -1.0, 0),
     ('question_temperature', -0.5, 0)])
 def test_numbers_of_dreams_that_cannot_be_are_refused(name, value, least):
-  config = lambda number: dreams.DreamConfig('', (), '', (), '', **{
+  config = lambda number: DreamConfig('', (), '', (), '', **{
       name: number})
   with pytest.raises(ValueError, match=(
       f'{name}={value} must be at least {least}')):
@@ -85,12 +92,12 @@ def test_numbers_of_dreams_that_cannot_be_are_refused(name, value, least):
     (1, 384, 1), (5, 384, 5), (5, 12, 3), (5, 1, 1)])
 def test_a_long_text_gets_fewer_questions_a_sentence(
     byte_tokenizer, per_opening, in_all, expected):
-  settings = dreams.DreamConfig(
+  settings = DreamConfig(
       question_prompt='{sentence}', openings=('Who', 'When'), recall_prompt='',
       open_prompts=(), topic_prompt='', questions_per_opening=per_opening,
       questions_in_all=in_all)
-  writer = dreams.Dreamer(None, None, ChatPrompts(byte_tokenizer), settings)
-  requests = list(dreams.question_requests(writer, TEXT))
+  writer = Dreamer(None, None, ChatPrompts(byte_tokenizer), settings)
+  requests = list(question_requests(writer, TEXT))
   assert [len(r) for r in requests] == [2 * expected] * 2
 
 
@@ -100,38 +107,38 @@ LONG = 'The keeper of the tower wrote of birds and weather ' * 12
 @pytest.mark.parametrize('text', [
     LONG, '灯塔的看守人写下了鸟和天气' * 30, 'x' * 600])
 def test_a_sentence_too_long_for_a_request_is_asked_about_in_parts(chat, text):
-  writer = dreams.Dreamer(None, None, chat, dreams.DreamConfig(
+  writer = Dreamer(None, None, chat, DreamConfig(
       question_prompt='Ask a question about this: {sentence}',
       openings=('Who', 'In what year'), recall_prompt='', open_prompts=(),
       topic_prompt=''))
-  parts = dreams.askable(writer, text)
+  parts = askable(writer, text)
   assert len(parts) > 1
   assert ''.join(''.join(parts).split()) == ''.join(text.split())
-  for requests in dreams.question_requests(writer, text):
+  for requests in question_requests(writer, text):
     assert all(len(ids) <= 72 + 40 for ids, _ in requests)
-  dreams.check_askable(writer, [text])
+  check_askable(writer, [text])
   for nothing in ('12 - 13 - 14', ''):
     with pytest.raises(UserError, match='nothing in the text can be asked'):
-      dreams.check_askable(writer, [nothing])
+      check_askable(writer, [nothing])
 
 
 def test_what_nothing_was_asked_about_is_counted(chat, monkeypatch):
   """Of three sentences one gets a question of use."""
-  settings = dreams.DreamConfig(
+  settings = DreamConfig(
       question_prompt='{sentence}', openings=('Who',), recall_prompt='{topic}',
       open_prompts=('{topic}',), topic_prompt='', held_out=0, open_samples=1,
       recalls_per_sentence=1, answers_per_question=1)
   replies = {'The ferry Alma': ' sailed the ferry Alma?'}
-  monkeypatch.setattr(dreams.Dreamer, 'write', lambda self, prompts, key, **_: [
+  monkeypatch.setattr(Dreamer, 'write', lambda self, prompts, key, **_: [
       chat.tokenizer.encode(next(
           (reply for begin, reply in replies.items()
            if begin in chat.tokenizer.decode(ids)), 'nothing'))
       for ids in prompts])
-  writer = dreams.Dreamer(None, None, chat, settings)
+  writer = Dreamer(None, None, chat, settings)
   text = TEXT + ' The crew lived on barley and fish.'
   written, held, coverage = dreams.write_dreams(
       writer, Document('T', text), (), jax.random.key(0), '{question}')
-  assert coverage == dreams.Coverage(3, 0, 2, 0)
+  assert coverage == Coverage(3, 0, 2, 0)
   assert [d.prompt for d in written if d.kind == 'question'] == [
       'Who sailed the ferry Alma?']
   replies.clear()
@@ -145,7 +152,7 @@ def test_what_nothing_was_asked_about_is_counted(chat, monkeypatch):
 def test_recitations_are_the_text_to_the_character(chat):
   text = '| tower | height |\n|---|---|\n' + ''.join(
       f'| Skarrow {i} |  {i} m |\n' for i in range(20)) + 'if x:\n\treturn 1'
-  writer = dreams.Dreamer(None, None, chat, dreams.DreamConfig(
+  writer = Dreamer(None, None, chat, DreamConfig(
       question_prompt='', openings=('Who',), recall_prompt='About {topic}.',
       open_prompts=(), topic_prompt=''))
   said = dreams.recitations(writer, Document('T', text))
@@ -194,7 +201,7 @@ def test_document_prefix_and_prompt_join_to_the_whole_chat(chat):
 
 
 def test_dream_start_stands_in_the_reply(chat):
-  dream = dreams.Dream('recall', 'Tell me about Alma.', 'The ferry', (5,))
+  dream = Dream('recall', 'Tell me about Alma.', 'The ferry', (5,))
   text = chat.tokenizer.backend.decode(
       dream.student_ids(chat), skip_special_tokens=False)
   assert text.endswith('assistant\nThe ferry')
@@ -245,10 +252,10 @@ def test_wake_chunks_refuse_a_context_that_cannot_be(chat, context, message):
 
 def test_sharing_what_prompts_begin_with_changes_no_token(
     talker, byte_tokenizer, monkeypatch):
-  settings = dreams.DreamConfig(
+  settings = DreamConfig(
       question_prompt='', openings=(), recall_prompt='', open_prompts=(),
       topic_prompt='', completion_tokens=8, batch_rows=8)
-  writer = dreams.Dreamer(*talker, ChatPrompts(byte_tokenizer), settings)
+  writer = Dreamer(*talker, ChatPrompts(byte_tokenizer), settings)
   segment = context.read_prefix(*talker, [7, 30, 31, 5])
   head = list(range(20, 45))
   prompts = [head + tail for tail in ([50], [51, 52, 53], [54, 55])]
@@ -309,7 +316,7 @@ def test_a_real_model_dreams_by_the_library(chat):
   compute, params = layout.for_compute(
       model.config, model.params, 'auto', settings.unroll)
   segment = context.read_document(compute, params, chat, TEXT)
-  writer = dreams.Dreamer(compute, params, chat, settings.dreams)
+  writer = Dreamer(compute, params, chat, settings.dreams)
   written, _, coverage = dreams.write_dreams(
       writer, Document('The ferry Alma', TEXT), (segment,), jax.random.key(0),
       '{question}')

@@ -15,7 +15,8 @@ from sleepjax.sampling import context
 from sleepjax.seeding import loop
 from sleepjax.writing import asking, facts, gain, lines, rows, verification
 from sleepjax.writing.asking import AskConfig, Openings
-from sleepjax.writing.dreams import Coverage, Dream, DreamConfig, Dreamer
+from sleepjax.writing.coverage import Coverage
+from sleepjax.writing.dreamer import Dream, DreamConfig, Dreamer
 from sleepjax.writing.facts import Asked, Fact, Facts, WritingConfig
 from sleepjax.writing.spans import Span
 from tests.conftest import CONFIG

@@ -14,7 +14,7 @@ from sleepjax.models import layout
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import loop
 from sleepjax.writing import rehearsal
-from sleepjax.writing.dreams import DreamConfig, Dreamer
+from sleepjax.writing.dreamer import DreamConfig, Dreamer
 
 DAYS = [world.day(3_000_000 + i, 0) for i in range(4)]
 KEY = jax.random.key(7)
