@@ -327,83 +327,6 @@ def test_every_setting_of_the_divergence_reaches_it(
     assert want.items() <= call.items()
 
 
-def advantage_of(settings, completions, references, ignored=()):
-  content_free = np.zeros(61, bool)
-  content_free[list(ignored)] = True
-  advantage, metrics = objective.imitation_advantage(
-      settings, *rows_lib.pad_right(completions, 5),
-      *rows_lib.pad_right(references, 5), content_free)
-  return np.asarray(advantage), {k: float(v) for k, v in metrics.items()}
-
-
-def test_imitation_advantage_by_hand():
-  """Groups of two, with the teacher's continuation of each prefix."""
-  teacher = [[5, 6, 7, 8]] * 2 + [[9, 10]] * 2
-  student = [
-      [5, 6, 7, 8],     # The same: r_abs = 1, r_sem = 1, r = 1.
-      [5, 6, 9, 9],     # Two of four: r_abs = 1/2, F1 = 1/2, r = 3/4.
-      [11, 12, 13],     # Nothing in common: r = 0.
-      [14]]
-  settings = SeedingConfig(rows=4, group_size=2, gamma=0.5)
-  advantage, metrics = advantage_of(settings, student, teacher)
-  np.testing.assert_allclose(advantage, [0.25, -0.25, 0, 0], atol=1e-6)
-  assert metrics == pytest.approx({
-      'reward': 1.75 / 4, 'reward_semantic': 2 / 4,
-      'reward_levenshtein': 1.5 / 4, 'constant_groups': 0.5})
-
-
-def test_imitation_advantage_settings():
-  teacher, student = [[5, 6, 7, 8]] * 3, [[5, 6, 9, 9], [8, 7, 6, 5], [1]]
-  group = dict(rows=3, group_size=3)
-  # r_abs = 1/2, 0, 0: reversed, all four tokens differ but one insertion
-  # and deletion spare none.
-  advantage, _ = advantage_of(
-      SeedingConfig(**group, gamma=0.0), student, teacher)
-  np.testing.assert_allclose(advantage, [0.5, -0.25, -0.25], atol=1e-6)
-  # r_sem = 1, 1, 0: order does not matter to the judge.
-  advantage, _ = advantage_of(
-      SeedingConfig(**group, gamma=1.0), student, teacher)
-  np.testing.assert_allclose(advantage, [0.5, 0.5, -1.0], atol=1e-6)
-  # Stricter thresholds refuse the first completion.
-  _, metrics = advantage_of(SeedingConfig(
-      **group, levenshtein_threshold=0.4, semantic_threshold=0.6), student,
-                            teacher)
-  assert metrics['reward_levenshtein'] == 0
-  assert metrics['reward_semantic'] == pytest.approx(1 / 3)
-  # Without 5 and 6 the first shares no content with the teacher.
-  _, metrics = advantage_of(
-      SeedingConfig(**group), student, teacher, ignored=(5, 6))
-  assert metrics['reward_semantic'] == pytest.approx(1 / 3)
-
-
-@pytest.mark.parametrize('kwargs, message', [
-    ({'alpha': 1.5}, 'alpha=1.5 must lie between 0 and 1'),
-    ({'on_policy': -0.1}, 'on_policy=-0.1'),
-    ({'gamma': 2}, 'gamma=2'),
-    ({'prefix': 1.1}, 'prefix=1.1'),
-    ({'rows': 10}, 'rows=10 must be a positive multiple of group_size=4'),
-    ({'rows': 0}, 'rows=0 must be a positive multiple'),
-    ({'rows': -4}, 'rows=-4 must be a positive multiple'),
-    ({'group_size': 0}, 'group_size=0, which must be at least 2'),
-    ({'levenshtein_threshold': 5.0}, 'threshold=5.0 must lie between 0 and 1'),
-    ({'semantic_threshold': -0.1}, 'semantic_threshold=-0.1 must lie'),
-    ({'clip_norm': -1.0}, 'clip_norm=-1.0 must be positive'),
-    *(({name: -1}, f'{name}=-1 must not be negative') for name in (
-        'steps', 'rehearsal', 'rehearsal_rows', 'retention', 'retention_rows',
-        'learning_rate', 'warmup_steps', 'masked_first_tokens', 'ewc')),
-    ({'learning_rate': float('nan')}, 'learning_rate=nan must not be negative'),
-    ({'group_size': 1}, 'group_size=1, which must be at least 2')], ids=str)
-def test_settings_refuse(kwargs, message):
-  with pytest.raises(ValueError, match=message):
-    SeedingConfig(**kwargs)
-
-
-def test_parts_that_are_off_are_no_mistake():
-  SeedingConfig(steps=0, rehearsal=0.0, rehearsal_rows=0, retention=0.0,
-                retention_rows=0, warmup_steps=0, ewc=0.0)
-  SeedingConfig(rehearsal=None, retention=None, ewc=None)
-
-
 def test_tokens_as_target_are_their_cross_entropy(grown, learnt, batch):
   config, frozen = grown
   settings = dataclasses.replace(
@@ -439,34 +362,6 @@ def test_first_tokens_can_be_left_out(grown, learnt, batch, target, prefixes):
   np.testing.assert_allclose(got, np.mean(values), rtol=1e-4)
 
 
-def test_advantage_of_groups_by_name():
-  completion = np.array([[5, 6, 7], [5, 6, 8], [5, 9, 9], [1, 2, 3]])
-  reference = np.tile([5, 6, 7], (4, 1))
-  mask = np.ones((4, 3), bool)
-  free = np.zeros(16, bool)
-  settings = dataclasses.replace(
-      SETTINGS, group_size=4, advantage='group_normalised', gamma=0.0,
-      levenshtein_threshold=1.0)
-  got, _ = objective.imitation_advantage(
-      settings, completion, mask, reference, mask, free)
-  reward = np.array([1, 2 / 3, 1 / 3, 0])
-  np.testing.assert_allclose(
-      got, (reward - reward.mean()) / (reward.std() + 1e-4), rtol=1e-5)
-
-
-@pytest.mark.parametrize('change, message', [
-    ({'target': 'text'}, 'one of teacher, tokens'),
-    ({'advantage': 'grpo'}, 'one of leave_one_out, group_normalised'),
-    ({'teacher': 'moving'}, 'one of frozen, ema'),
-    ({'ewc': -1.0}, 'must not be negative'),
-    ({'target': 'tokens', 'on_policy': 0.5}, 'its own words'),
-    ({'updates_per_rollout': 0}, 'rollout=0 must be positive'),
-    ({'estimator': 'sampled'}, 'needs fresh samples of the student')])
-def test_unknown_settings_are_refused(change, message):
-  with pytest.raises(ValueError, match=message):
-    dataclasses.replace(SETTINGS, **change)
-
-
 def test_sampled_estimator_is_wired_to_both_models(grown, learnt, batch):
   """Its value is the mean log ratio of the sampled tokens."""
   config, frozen = grown
@@ -482,13 +377,3 @@ def test_sampled_estimator_is_wired_to_both_models(grown, learnt, batch):
   loss, _ = value(config, settings, frozen, learnt, INDEX, Batch(
       batch.rows, batch.teacher_hidden))
   np.testing.assert_allclose(loss, want, rtol=1e-4)
-
-
-def test_epochs_become_steps_of_so_many_rows():
-  settings = SeedingConfig(rows=8, epochs=13, steps=10)
-  assert [settings.for_rows(n).steps for n in (1, 12, 13, 62)] == [
-      20, 20, 40, 120]
-  assert settings.for_rows(62).epochs == 0
-  assert SeedingConfig(rows=8, epochs=13, steps=30).for_rows(1).steps == 30
-  with pytest.raises(ValueError, match='epochs=-1 must not be negative'):
-    SeedingConfig(epochs=-1)
