@@ -201,6 +201,7 @@ def test_gradient_is_the_weighted_sum_over_dreams(model, kind):
   assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(zero))
 
 
+@pytest.mark.slow
 def test_outer_update_makes_rewarded_dreams_likelier(scanned):
   weights = jnp.array([1.0, 0, 0, 1])
   start = PART.init(scanned.config, jax.random.key(0))

@@ -157,6 +157,7 @@ def test_write_back_seeds_the_best_dreams_into_the_slot(sleeper, seeder):
       np.testing.assert_array_equal(moved, opened)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('change', [
     dict(max_retention_divergence=0.0), dict(write_back_learning_rate=10.0)],
                          ids=['moved', 'worse'])
@@ -207,6 +208,7 @@ def test_a_generator_is_merged_or_gone(sleeper, seeder):
   assert night(sleeper, seeder, questions=questions).generator is None
 
 
+@pytest.mark.slow
 def test_fewer_memories_are_filled_up_with_tonight(sleeper, seeder):
   settings = dataclasses.replace(SETTINGS, rehearsed=2, write_back_steps=0)
   report = night(sleeper, seeder, settings, EARLIER[:1], [1]).report

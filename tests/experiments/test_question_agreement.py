@@ -40,6 +40,7 @@ def days_as_passages(tmp_path, monkeypatch):
   return tmp_path
 
 
+@pytest.mark.slow
 def test_a_model_that_can_look_up_agrees_and_is_right(
     days_as_passages, tmp_path, capsys):
   experiment.main([

@@ -54,6 +54,7 @@ def seeded(config, params, index):
   return layout.insert_slot(config, params, state.slot, index), gradient
 
 
+@pytest.mark.slow
 def test_a_pool_gives_the_numbers_of_appended_slots(plain):
   """Two sleeps each way, with the same keys.
 

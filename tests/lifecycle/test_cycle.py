@@ -77,6 +77,7 @@ def whole(tmp_path_factory):
   return workdir, run(workdir)
 
 
+@pytest.mark.slow
 def test_each_chunk_is_followed_by_a_sleep(whole):
   workdir, report = whole
   assert report['sleeps'] == 2

@@ -62,6 +62,7 @@ def test_levels_are_added_without_a_change(plain, model):
     continuum.add_levels(config, params, SETTINGS, KEY)
 
 
+@pytest.mark.slow
 def test_every_clock_fires(whole):
   state, reports = whole
   assert [r['tokens_read'] for r in reports] == list(range(8, 81, 8))

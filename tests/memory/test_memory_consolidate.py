@@ -108,6 +108,7 @@ def test_attention_hands_over_what_is_in_context(model):
   assert hand_over.sender == 'context' and hand_over.divergence_before > 0.05
 
 
+@pytest.mark.slow
 def test_what_must_stay_is_rehearsed_retained_and_guarded(model):
   """The terms are in the loss; what moves them too far is undone."""
   config, params = model
@@ -148,6 +149,7 @@ def test_a_failure_leaves_the_model_as_it_was(model):
   assert_same(params, untouched)
 
 
+@pytest.mark.slow
 def test_a_full_pool_merges_its_oldest(model):
   config, params = model
   slot = jax.tree.map(lambda x: 2 * x, slots.new_slot(

@@ -123,6 +123,7 @@ def small_run(workdir, *flags):
   return json.loads((workdir / 'report.json').read_text())
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_goes_on_where_it_was_interrupted(
     monkeypatch, tmp_path):
   report = small_run(tmp_path / 'whole')

@@ -23,6 +23,7 @@ def moved():
   return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_gather_in_a_loop_counts_as_often_as_the_loop_turns(moved):
   # [16, 16] float32 in four parts, three of which come from elsewhere.
   assert moved['loop'] == {

@@ -170,6 +170,7 @@ def test_what_is_kept_of_the_first_day():
   assert retained([[False, False], [True, True]]) is None
 
 
+@pytest.mark.slow
 def test_baselines_with_a_memory_of_earlier_texts(model, tmp_path):
   """Replay and EWC get what was told on earlier days."""
   for name, changes in (('replay', {'replay': True}),
@@ -250,6 +251,7 @@ def test_told_to_end_in_the_second_night(whole, model, tmp_path, monkeypatch):
   assert _kept(tmp_path) == _kept(whole[0])
 
 
+@pytest.mark.slow
 def test_told_to_end_while_seeding(whole, model, tmp_path, monkeypatch):
   """The update is finished and saved, however short the night was so far."""
   update = loop.Seeder.update
