@@ -33,6 +33,7 @@ _IN_THE_END = {
     'in the end': Column('average_accuracy', '.0%'),
     'paraphrased': Column('paraphrase_accuracy', '.0%'),
     'reversed': Column('reversed_accuracy', '.0%'),
+    'trained templates': Column('trained_templates_accuracy', '.0%'),
     'first day, in the end': Column('first_day_in_the_end', '.0%'),
     'forgotten': Column('forgetting', '.0%'),
     'long-known': Column('known_after', '.0%', margin=0.05),

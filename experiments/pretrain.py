@@ -21,11 +21,17 @@ import json
 import time
 
 import jax
+import numpy as np
 from absl import flags
 
 from experiments import _config
 from sleepjax import seeds
-from sleepjax.data import process_batches, world, world_tokenizer
+from sleepjax.data import (
+    process_batches,
+    world,
+    world_beds,
+    world_tokenizer,
+)
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.evals import world_scores
@@ -141,14 +147,27 @@ def watched(session, phase, save_every: int):
 
 
 def examine(model, params, chat, days: int) -> dict:
-  """Accuracies and validity on days that training has not seen."""
+  """Accuracies, by form and wording, on days that training has not seen."""
   told = [world.day(_EXAM_SEED + i, 0) for i in range(days)]
-  exam = (model, params, chat)
+  far = [world_beds.stretch(_EXAM_SEED + i, 0, sentences=12)
+         for i in range(days)]
+  mentors = [world_beds.relational(_EXAM_SEED + i, days=2).days
+             for i in range(-(-days // 4))]
+  exam, known = (model, params, chat), world.known_facts()
   return {
       'in_context_accuracy': world_scores.in_context_accuracy(*exam, told),
+      'stretch_accuracy': world_scores.in_context_accuracy(*exam, far),
       'known_accuracy': world_scores.known_accuracy(*exam),
-      'question_validity': world_scores.question_validity(
-          *exam, told[:16], jax.random.key(_EXAM_SEED))}
+      'stepwise_accuracy': {
+          wording: {
+              'known': world_scores.stepwise_accuracy(*exam, known, wording),
+              'in_context': float(np.mean([world_scores.stepwise_accuracy(
+                  *exam, one.facts + two.facts, wording,
+                  f'{one.text} {two.text}') for one, two in mentors]))}
+          for wording in world.WORDINGS},
+      'question_validity': {wording: world_scores.question_validity(
+          *exam, told[:16], jax.random.key(_EXAM_SEED), wording)
+                            for wording in world.WORDINGS}}
 
 
 def main(argv):

@@ -53,7 +53,8 @@ def print_report(report):
   for line in (
       f'in the end, of all days: {report["average_accuracy"]:.0%} '
       f'(paraphrased {report["paraphrase_accuracy"]:.0%}, reversed '
-      f'{report["reversed_accuracy"]:.0%})',
+      f'{report["reversed_accuracy"]:.0%}; as the nights ask it themselves '
+      f'{report["trained_templates_accuracy"]:.0%})',
       report_lib.recovered_line(report),
       f'forgotten of earlier days: {report["forgetting"]:.1%}',
       f'long-known facts: {report["known_accuracy"][0]:.0%} before, '

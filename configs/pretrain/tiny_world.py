@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
   c.mesh = ConfigDict({'data': 1, 'fsdp': 1, 'tensor': 1})
 
   m = c.model = ConfigDict()
-  m.vocab_size = 512
+  m.vocab_size = 576
   m.num_layers = 3
   m.embed_dim = 96
   m.mlp_dim = 192
@@ -42,27 +42,34 @@ def get_config() -> ConfigDict:
   m.rope_theta = 10_000.0
 
   p = c.pretraining = ConfigDict()
-  p.steps = 2000
+  p.steps = 2200
   p.learning_rate = 6e-3
   p.matrix_learning_rate = 0.01
   p.final_rate = 0.05
   p.warmup_steps = 30
   p.b2 = 0.98
 
-  asked, mixed = (3.0, 1.0, 2.0, 2.0, 0.5, 0.5), (3.0, 2.0, 2.5, 2.5, 1.0, 1.0)
+  # Direct, paraphrase, reversed; ask, tell, recall; and those of two steps.
+  lookup = (3.0, 2.0, 2.0, 2.0, 0.5, 0.5, 0.0, 0.0, 0.0)
+  mixed = (3.0, 2.5, 2.5, 3.0, 0.8, 0.8, 0.7, 0.5, 0.2)
   c.stages = ConfigDict({
       'two': _stage(
-          until=0.08, rows=47, length=76, turns=6, facts=(2, 3), attributes=2,
-          templates=1, known_share=0.05, closed_share=0.04, context_weight=0.2,
-          kinds=asked),
+          until=0.07, rows=47, length=76, turns=6, facts=(2, 3), attributes=2,
+          templates=1, known_share=0.05, closed_share=0.04, mentor_share=0.0,
+          context_weight=0.2, kinds=lookup),
       'some': _stage(
-          until=0.3, rows=32, length=110, turns=8, facts=(2, 6), attributes=4,
-          templates=2, known_share=0.1, closed_share=0.08, context_weight=0.1,
-          kinds=asked),
+          until=0.25, rows=32, length=110, turns=8, facts=(2, 6), attributes=4,
+          templates=2, known_share=0.1, closed_share=0.08, mentor_share=0.2,
+          context_weight=0.1, kinds=lookup),
       'day': _stage(
-          until=1.0, rows=24, length=160, turns=10, facts=(5, 10), attributes=8,
-          templates=3, known_share=0.15, closed_share=0.25, context_weight=0.1,
-          kinds=mixed)})
+          until=0.75, rows=24, length=160, turns=10, facts=(5, 10),
+          attributes=8, templates=3, known_share=0.15, closed_share=0.25,
+          mentor_share=0.3, context_weight=0.1, kinds=mixed),
+      'stretch': _stage(
+          until=1.0, rows=18, length=224, turns=10, facts=(1, 10),
+          attributes=8, templates=3, known_share=0.15, closed_share=0.25,
+          mentor_share=0.3, stretch_share=0.6, max_stretch=16,
+          stream_share=0.4, context_weight=0.1, kinds=mixed)})
   return c
 
 

@@ -6,11 +6,16 @@ fixed table that a model learns in pretraining. *New* people have no fixed
 facts: they are drawn anew for every context, so that a model can only look them
 up, and a day tells facts about some of them that no model has ever learnt.
 
+Questions come in two wordings without a template in common: a night asks in the
+one and an exam in the other, see `sleepjax.data.world_attributes`.
+
 >>> today = day(seed=0, number=0)
 >>> today.text.split('. ')[0]
-'Gaten works as a doctor'
+'The home of Bonat is in Seoul'
 >>> questions(today.facts[:1], 'direct')[0]
-Question(question='What does Gaten work as?', answer='doctor')
+Question(question='What city does Bonat live in?', answer='Seoul')
+>>> questions(today.facts[:1], 'direct', 'asked')[0]
+Question(question='Where does Bonat live?', answer='Seoul')
 """
 
 import dataclasses
@@ -22,105 +27,34 @@ from typing import NamedTuple
 import numpy as np
 
 from sleepjax.data.documents import Document, Question
+from sleepjax.data.world_attributes import (
+    ATTRIBUTES,
+    BY_NAME,
+    COMPOSITE,
+    FORMS,
+    MENTOR,
+    WORDINGS,
+)
 from sleepjax.errors import UserError
 
-FORMS = ('direct', 'paraphrase', 'reversed')
-
-# What a model of this world is asked besides questions.
+# What a model of this world is told to do besides answering. It learns in
+# pretraining that ASK wants the wording 'asked' and EXAMINE the wording 'exam'.
 ASK = 'Ask a question.'
 ASK_ABOUT = 'Ask a question about this: {sentence}'
+EXAMINE = 'Set an exam question.'
+EXAMINE_ABOUT = 'Set an exam question about this: {sentence}'
+ASK_COMPOSITE = 'Ask a question of two steps.'
+ASK_COMPOSITE_ABOUT = 'Ask a question of two steps about this: {sentence}'
 RECALL = 'Tell me a fact.'
 TELL = 'Tell me about {name}.'
+# After a composite question: first both facts, of which the second answers it.
+STEPWISE = '{question} Step by step.'
 
 _ONSETS = 'Ba Be Bo Da De Do Fa Ga Ka Ke Ko La Le Lo Ma Mi'.split()
 _ENDINGS = 'bor dor gan kar lin lys mes mir nat pel rik rus sol ten vin zan'
 _NAMES = tuple(onset + end for end in _ENDINGS.split() for onset in _ONSETS)
 KNOWN_NAMES = _NAMES[::4]
 NEW_NAMES = tuple(name for name in _NAMES if name not in KNOWN_NAMES)
-
-
-class Attribute(NamedTuple):
-  """One thing that can be known of a person.
-
-  name: of the attribute.
-  values: single words.
-  statements: templates with {n} for the name and {v} for the value.
-  direct, paraphrase: questions for the value, with {n}.
-  reversed: question for the name, with {v}.
-  """
-
-  name: str
-  values: tuple[str, ...]
-  statements: tuple[str, ...]
-  direct: str
-  paraphrase: str
-  reversed: str
-
-
-ATTRIBUTES = tuple(
-    Attribute(name, tuple(values.split()), statements, *forms)
-    for name, values, statements, *forms in (
-        ('city',
-         'Basel Cairo Delhi Geneva Hanoi Kyoto Lima Milan Minsk Nairobi Oslo '
-         'Paris Porto Quito Riga Seoul Sofia Tokyo Tunis Turin',
-         ('{n} lives in {v}.', 'The home of {n} is in {v}.',
-          '{n} has a house in {v}.'),
-         'Where does {n} live?', 'In which city is the home of {n}?',
-         'Who lives in {v}?'),
-        ('job',
-         'baker carpenter doctor farmer gardener judge lawyer miner nurse '
-         'painter plumber potter sailor singer smith tailor teacher waiter '
-         'weaver writer',
-         ('{n} works as a {v}.', '{n} has a job as a {v}.',
-          '{n} earns money as a {v}.'),
-         'What does {n} work as?', 'Which job does {n} have?',
-         'Who works as a {v}?'),
-        ('pet',
-         'badger beaver camel cat dog donkey ferret fox goat goose hamster '
-         'horse lynx monkey parrot pigeon rabbit snake tortoise wolf',
-         ('{n} keeps a {v} at home.', 'The pet of {n} is a {v}.',
-          '{n} owns a tame {v}.'),
-         'What animal does {n} keep?', 'Which pet does {n} own?',
-         'Whose pet is a {v}?'),
-        ('colour',
-         'black blue brown copper crimson cyan gold green grey indigo lilac '
-         'magenta maroon mauve pink purple red silver white yellow',
-         ('{n} likes to wear {v}.', 'The colour of {n} is {v}.',
-          '{n} always dresses in {v}.'),
-         'What colour does {n} wear?', 'In which colour does {n} dress?',
-         'Who likes to wear {v}?'),
-        ('food',
-         'beans bread cabbage carrots cheese cherries figs lentils mushrooms '
-         'noodles olives pancakes pears plums porridge potatoes pumpkin rice '
-         'soup spinach',
-         ('{n} likes to eat {v}.', 'The favourite food of {n} is {v}.',
-          '{n} often cooks {v}.'),
-         'What does {n} like to eat?', 'Which food does {n} prefer?',
-         'Who likes to eat {v}?'),
-        ('drink',
-         'beer cider cocoa coffee juice kefir lassi lemonade mead milk punch '
-         'rum sake sherry tea tonic vodka water whisky wine',
-         ('{n} likes to drink {v}.', 'The favourite drink of {n} is {v}.',
-          '{n} often orders {v}.'),
-         'What does {n} like to drink?', 'Which drink does {n} order?',
-         'Who likes to drink {v}?'),
-        ('instrument',
-         'banjo bassoon bugle cello clarinet cornet drum flute guitar harp '
-         'horn lute lyre mandolin oboe organ piano sitar trumpet violin',
-         ('{n} plays the {v}.', 'The instrument of {n} is the {v}.',
-          '{n} performs on the {v}.'),
-         'What instrument does {n} play?',
-         'On which instrument does {n} perform?', 'Who plays the {v}?'),
-        ('sport',
-         'archery boxing chess climbing cricket curling cycling darts fencing '
-         'football golf hockey judo rowing rugby running sailing skiing '
-         'swimming tennis',
-         ('{n} practises {v}.', 'The sport of {n} is {v}.',
-          '{n} competes in {v}.'),
-         'What sport does {n} practise?', 'In which sport does {n} compete?',
-         'Who competes in {v}?'),
-    ))
-_BY_NAME = {attribute.name: attribute for attribute in ATTRIBUTES}
 
 
 class Fact(NamedTuple):
@@ -132,7 +66,7 @@ class Fact(NamedTuple):
 
   def statement(self, template: int = 0) -> str:
     """The fact as a sentence, in one of its attribute's templates."""
-    return _BY_NAME[self.attribute].statements[template].format(
+    return BY_NAME[self.attribute].statements[template].format(
         n=self.person, v=self.value)
 
 
@@ -155,24 +89,28 @@ class Day:
     """The text under the title 'day N'."""
     return Document(f'day {self.number}', self.text)
 
-  def questions(self, form: str) -> list[Question]:
+  def questions(self, form: str, wording: str = 'exam') -> list[Question]:
     """One question about each fact, in one of `FORMS`."""
-    return questions(self.facts, form)
+    return questions(self.facts, form, wording)
 
 
 @functools.cache
 def known_facts() -> tuple[Fact, ...]:
   """The long-known facts: every attribute of every person in KNOWN_NAMES.
 
-  Each value belongs to about as many people as any other.
+  Each value belongs to about as many people as any other, and everybody is the
+  mentor of one person.
   """
-  rng = np.random.default_rng(2606)
-  columns = [rng.permutation(np.arange(len(KNOWN_NAMES)) % len(a.values))
+  rng, people = np.random.default_rng(2606), np.arange(len(KNOWN_NAMES))
+  columns = [[a.values[i] for i in rng.permutation(people % len(a.values))]
              for a in ATTRIBUTES]
+  circle = rng.permutation(people)
+  mentors = dict(zip(circle, np.roll(circle, 1), strict=True))
+  columns.append([KNOWN_NAMES[mentors[i]] for i in people])
   return tuple(
-      Fact(person, a.name, a.values[column[i]])
+      Fact(person, a.name, column[i])
       for i, person in enumerate(KNOWN_NAMES)
-      for a, column in zip(ATTRIBUTES, columns))
+      for a, column in zip((*ATTRIBUTES, MENTOR), columns, strict=True))
 
 
 def number_of_days(people: int = 5) -> int:
@@ -226,49 +164,112 @@ def day(seed: int, number: int, facts: int = 8, people: int = 5) -> Day:
     used[a] += 1
   told = tuple(told[i] for i in rng.permutation(facts))
   text = ' '.join(fact.statement(rng.integers(len(
-      _BY_NAME[fact.attribute].statements))) for fact in told)
+      BY_NAME[fact.attribute].statements))) for fact in told)
   return Day(number, told, text)
 
 
-def questions(facts: Iterable[Fact], form: str) -> list[Question]:
+def questions(facts: Iterable[Fact], form: str, wording: str = 'exam',
+              turn: int = 0) -> list[Question]:
   """A question about each fact with its answer, one word.
 
   Args:
     facts: what is asked about.
     form: 'direct' and 'paraphrase' ask for the value, 'reversed' for the
       person; that is unambiguous within a day, not among long-known facts.
+    wording: 'exam' or 'asked'. Its templates take turns.
+    turn: with which template the first question begins.
 
   Raises:
-    UserError: an unknown form.
+    UserError: an unknown form or wording.
   """
-  if form not in FORMS:
-    raise UserError(f'form {form!r}: expected one of {", ".join(FORMS)}.')
-  return [Question(
-      getattr(_BY_NAME[f.attribute], form).format(n=f.person, v=f.value),
-      f.person if form == 'reversed' else f.value) for f in facts]
+  _check(form, FORMS, 'form')
+  _check(wording, WORDINGS, 'wording')
+  asked = []
+  for i, f in enumerate(facts, turn):
+    templates = getattr(getattr(BY_NAME[f.attribute], form), wording)
+    asked.append(Question(
+        templates[i % len(templates)].format(n=f.person, v=f.value),
+        f.person if form == 'reversed' else f.value))
+  return asked
+
+
+def composites(facts: Sequence[Fact], wording: str = 'exam',
+               turn: int = 0) -> list[Question]:
+  """Where the mentor of somebody lives, wherever the facts say both.
+
+  Args:
+    facts: in any order, one mentor and one city a person at most.
+    wording, turn: as of `questions`.
+  """
+  _check(wording, WORDINGS, 'wording')
+  templates = getattr(COMPOSITE, wording)
+  return [Question(templates[i % len(templates)].format(n=person), city)
+          for i, (person, city) in enumerate(_cities_of_mentors(facts), turn)]
+
+
+def _cities_of_mentors(facts):
+  city = {f.person: f.value for f in facts if f.attribute == 'city'}
+  return [(f.person, city[f.value]) for f in facts
+          if f.attribute == MENTOR.name and f.value in city]
+
+
+def _check(given, expected, name):
+  if given not in expected:
+    raise UserError(
+        f'{name} {given!r}: expected one of {", ".join(expected)}.')
 
 
 @functools.cache
 def _patterns():
-  """(pattern with a group, form, attribute name) of every question form."""
+  """(pattern with a group, form, wording, attribute name) of all templates."""
   blank = lambda template: re.compile(
       re.escape(template).replace(r'\{n\}', r'(\w+)').replace(
           r'\{v\}', r'(\w+)'))
-  return [(blank(getattr(a, form)), form, a.name)
-          for a in ATTRIBUTES for form in FORMS]
+  every = [(getattr(a, form), form, a.name)
+           for a in BY_NAME.values() for form in FORMS]
+  every.append((COMPOSITE, 'composite', ''))
+  return [(blank(template), form, wording, name)
+          for templates, form, name in every for wording in WORDINGS
+          for template in getattr(templates, wording)]
+
+
+class _Read(NamedTuple):
+  """A question as its template has it; given: the name or value in it."""
+
+  form: str
+  wording: str
+  attribute: str
+  given: str
+
+
+def _read(question):
+  for pattern, *rest in _patterns():
+    if match := pattern.fullmatch(question.strip()):
+      return _Read(*rest, match[1])
+  return None
+
+
+def wording_of(question: str) -> str | None:
+  """'asked' or 'exam'; None if the text is no question of this world."""
+  read = _read(question)
+  return read and read.wording
 
 
 def answer_to(question: str, facts: Sequence[Fact]) -> str | None:
-  """The only answer that the facts give to a question in one of the forms.
+  """The only answer that the facts give to a question in any template.
 
   None if the text is no such question, or if they answer it not at all or in
   several ways: then it was not a valid question about them.
   """
-  answers = set()
-  for pattern, form, name in _patterns():
-    match = pattern.fullmatch(question.strip())
-    if match is not None:
-      given, wanted = (2, 0) if form == 'reversed' else (0, 2)
-      answers |= {fact[wanted] for fact in facts
-                  if fact.attribute == name and fact[given] == match[1]}
+  read = _read(question)
+  if read is None:
+    return None
+  if read.form == 'composite':
+    answers = {city for person, city in _cities_of_mentors(facts)
+               if person == read.given}
+  else:
+    given, wanted = (2, 0) if read.form == 'reversed' else (0, 2)
+    answers = {fact[wanted] for fact in facts
+               if fact.attribute == read.attribute
+               and fact[given] == read.given}
   return answers.pop() if len(answers) == 1 else None

@@ -8,6 +8,7 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from sleepjax.data import world
 from sleepjax.data.tokenizer import Tokenizer
+from sleepjax.data.world_attributes import BY_NAME, COMPOSITE, FORMS
 
 PAD, USER, ASSISTANT, END, UNKNOWN = SPECIAL = (
     '<pad>', '<user>', '<assistant>', '<end>', '<unk>')
@@ -30,13 +31,17 @@ CHAT_TEMPLATE = """\
 
 def words() -> list[str]:
   """Every word and mark of the world, names and values first."""
-  templates = [world.ASK, world.ASK_ABOUT.format(sentence=''), world.RECALL,
-               world.TELL.format(name='')]
+  templates = [
+      world.ASK, world.ASK_ABOUT, world.EXAMINE, world.EXAMINE_ABOUT,
+      world.ASK_COMPOSITE, world.ASK_COMPOSITE_ABOUT, world.RECALL, world.TELL,
+      world.STEPWISE, *COMPOSITE.asked, *COMPOSITE.exam]
   ordered = [*world.KNOWN_NAMES, *world.NEW_NAMES]
-  for attribute in world.ATTRIBUTES:
+  for attribute in BY_NAME.values():
     ordered += attribute.values
-    templates += [*attribute.statements, attribute.direct,
-                  attribute.paraphrase, attribute.reversed]
+    templates += attribute.statements
+    for form in FORMS:
+      for of_wording in getattr(attribute, form):
+        templates += of_wording
   for template in templates:
     ordered += re.findall(r'\w+|[^\w\s]', re.sub(r'\{\w\}', '', template))
   return list(dict.fromkeys(ordered))
@@ -62,7 +67,7 @@ def build_tokenizer() -> Tokenizer:
 def is_content(vocab_size: int) -> np.ndarray:
   """Which ids [V] are names or values, bool."""
   content = {*world.KNOWN_NAMES, *world.NEW_NAMES}
-  for attribute in world.ATTRIBUTES:
+  for attribute in BY_NAME.values():
     content |= set(attribute.values)
   every = [*SPECIAL, *words()]
   return np.array([word in content for word in every]

@@ -32,6 +32,10 @@ from sleepjax.training.observer import Observer
 _log = logging.getLogger(__name__)
 _REHEARSAL_SEED = 1_000_000  # Of days that are nobody's exam.
 _KNOWN = 128  # Long-known facts that are asked about.
+# What is asked in the morning, as form and wording. Only the last is in the
+# wording in which the night asks.
+_COLUMNS = {**{form: (form, 'exam') for form in world.FORMS},
+            'trained': ('direct', 'asked')}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +74,7 @@ class DaysConfig:
 
 
 class Exam:
-  """Asks a model about all days of a seed."""
+  """Asks a model about all days of a seed, in the wording of exams."""
 
   def __init__(self, days, settings):
     self.days, self.settings = days, settings
@@ -82,9 +86,9 @@ class Exam:
     self.known_questions = world.questions(
         [every[i] for i in sorted(chosen)], 'direct')
 
-  def right(self, model, form) -> list[list[bool]]:
+  def right(self, model, form, wording='exam') -> list[list[bool]]:
     """Of each day, which questions are answered right, closed book."""
-    asked = [day.questions(form) for day in self.days]
+    asked = [day.questions(form, wording) for day in self.days]
     right = iter(self._answered(model, sum(asked, [])))
     return [[next(right) for _ in questions] for questions in asked]
 
@@ -122,7 +126,8 @@ class WorldTask:
   """The days of one seed; see `sleepjax.runs.task.Task`.
 
   Its progress has
-    accuracy: form of the question -> [nights][days] after that night.
+    accuracy: form of the exam's questions -> [nights][days] after that night;
+      'trained' are direct questions as the night may ask them itself.
     nll: on each day's direct questions, nats per token: 'before' and
       'in_context' of the pretrained model, so that they are the same whatever
       sleep does; 'after' the day's own night.
@@ -181,7 +186,7 @@ class WorldTask:
 
   def before(self, model: Model, ready: Model, observer: Observer) -> Progress:
     progress = {
-        'accuracy': {form: [] for form in world.FORMS},
+        'accuracy': {name: [] for name in _COLUMNS},
         'nll': {'before': [], 'after': [], 'in_context': []},
         **{name: [] for name in (
             'in_context', 'in_context_after', 'known', 'first_day', 'dreams',
@@ -203,9 +208,11 @@ class WorldTask:
              for i in range(c.rehearsal_texts)]
     return Day(
         self.days[night].document, texts,
-        # Paraphrases are for the exam: no night may learn their wording.
-        avoid=[q.question for day in self.days
-               for q in day.questions('paraphrase')],
+        # The model is asked for another wording; this is for the times when it
+        # does not write as it is asked to.
+        avoid=[q.question for day in self.days for form in world.FORMS
+               for turn in (0, 1)
+               for q in world.questions(day.facts, form, 'exam', turn)],
         remembered=remembered(
             progress['dreams'], c.remembered, self.seed, night),
         earlier=[day.document for day in self.days[:night]])
@@ -218,10 +225,10 @@ class WorldTask:
     p['dreaming'].append(report.dreaming)
     p['hand_overs'].append(dataclasses.asdict(report.hand_over))
     with observer.phase('ask in the morning', total=1) as phase:
-      for form in world.FORMS:
-        right = exam.right(ready, form)
-        p['accuracy'][form].append([float(np.mean(r)) for r in right])
-        if form == 'direct':
+      for name, kind in _COLUMNS.items():
+        right = exam.right(ready, *kind)
+        p['accuracy'][name].append([float(np.mean(r)) for r in right])
+        if name == 'direct':
           p['first_day'].append(right[0])
       p['nll']['after'].append(exam.nll(ready, self.days[night]))
       p['in_context_after'].append(
@@ -233,7 +240,10 @@ class WorldTask:
 
   def summary(self, progress: Progress, ready: Model, observer: Observer
               ) -> dict[str, Any]:
-    return {**summary(progress), 'days': [day.text for day in self.days]}
+    return {**summary(progress), 'days': [day.text for day in self.days],
+            'exam_questions': [
+                [q.question for form in world.FORMS
+                 for q in day.questions(form)] for day in self.days]}
 
   def files(self, progress: Progress) -> dict[str, Any]:
     files = {'dreams.json': progress['dreams']}
@@ -271,6 +281,7 @@ def summary(progress: Progress) -> dict[str, Any]:
       'accuracy_matrix': accuracy['direct'],
       'paraphrase_matrix': accuracy['paraphrase'],
       'reversed_matrix': accuracy['reversed'],
+      'trained_templates_matrix': accuracy['trained'],
       'in_context_accuracy': p['in_context'],
       'in_context_accuracy_after': p['in_context_after'],
       'known_accuracy': p['known'],
@@ -285,7 +296,17 @@ def summary(progress: Progress) -> dict[str, Any]:
       'paraphrase_accuracy': forgetting.average_accuracy(
           accuracy['paraphrase']),
       'reversed_accuracy': forgetting.average_accuracy(accuracy['reversed']),
+      'trained_templates_accuracy': forgetting.average_accuracy(
+          accuracy['trained']),
+      'dreamt_in_exam_wording': _in_exam_wording(p['dreams']),
       **measures, **{f'nll_{name}': values for name, values in nll.items()}}
+
+
+def _in_exam_wording(nights):
+  """How many questions among the dreams have a template of the exam."""
+  return sum(world.wording_of(dream['prompt']) == 'exam'
+             for night in nights for dream in night
+             if dream['kind'] == 'question')
 
 
 def _dreaming(nights):

@@ -64,11 +64,12 @@ def test_keys_of_days():
           'influence_rank_correlation', 'norm_rank_correlation')}],
       'write_back': {'rolled_back': False}}
   progress = {
-      'accuracy': {form: np.eye(2).tolist() for form in world.FORMS},
+      'accuracy': {name: np.eye(2).tolist()
+                   for name in (*world.FORMS, 'trained')},
       'nll': {'before': [4.0, 4.0], 'after': [1.0, 1.0],
               'in_context': [0.0, 0.0]},
       'in_context': [1.0, 1.0], 'in_context_after': [1.0, 1.0],
       'known': [1.0] * 3, 'first_day': [[True], [False]], 'dreams': [],
       'dreaming': [dreaming] * 2, 'hand_overs': [hand_over] * 2}
   assert keys_of('Days in the tiny world') == {
-      *world_task.summary(progress), 'days'}
+      *world_task.summary(progress), 'days', 'exam_questions'}

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 
 import jax
 import numpy as np
@@ -87,6 +88,15 @@ def test_nothing_asks_what_is_to_be_avoided(model, written):
   for name in before:
     assert not avoided & set(after[name]), name
     assert len(after[name]) > len(before[name]) // 2, name
+
+
+def test_a_night_asks_in_its_own_wording_without_being_checked(written):
+  for name, prompts in asked(written[0], written[2]).items():
+    said = [world.wording_of(re.sub(r' ([?.])', r'\1', prompt))
+            for prompt in prompts]
+    said = [wording for wording in said if wording]
+    assert len(said) >= 8, name
+    assert said.count('asked') >= 0.95 * len(said), name
 
 
 def test_samples_are_drawn_with_keys_of_their_own(written):

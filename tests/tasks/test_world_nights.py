@@ -18,7 +18,7 @@ from experiments import _config, quickstart
 from sleepjax.data import world, world_tokenizer
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
-from sleepjax.model import Model
+from sleepjax.model import Model, load_pretrained
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import loop
@@ -66,11 +66,17 @@ def whole(model, tmp_path_factory):
 
 def test_the_report_has_a_row_for_each_night(whole, model):
   workdir, report = whole
-  for name in ('accuracy_matrix', 'paraphrase_matrix', 'reversed_matrix'):
+  for name in ('accuracy_matrix', 'paraphrase_matrix', 'reversed_matrix',
+               'trained_templates_matrix'):
     assert np.shape(report[name]) == (3, 3)
   assert len(report['in_context_accuracy']) == 3
   assert len(report['known_accuracy']) == 4
-  assert report['days'] == [world.day(0, n).text for n in range(3)]
+  days = [world.day(0, n) for n in range(3)]
+  assert report['days'] == [day.text for day in days]
+  assert np.shape(report['exam_questions']) == (3, 3 * 8)
+  for day, questions in zip(days, report['exam_questions'], strict=True):
+    assert questions[:8] == [q.question for q in day.questions('direct')]
+    assert {world.wording_of(q) for q in questions} == {'exam'}
   saved = checkpoints.load_model(workdir / 'model')
   assert saved.config.num_slots == 3
   assert saved.params['layers']['slots']['open'].all()
@@ -114,8 +120,39 @@ def test_answers_are_counted_by_the_day(model, monkeypatch):
   # Knows the second day, and nothing else.
   monkeypatch.setattr(world_task.questions_lib, 'greedy_answers', greedy)
   assert exam.right(model, 'direct') == [[False] * 8, [True] * 8]
+  assert exam.right(model, 'direct', 'asked') == [[False] * 8] * 2
   assert exam.right(model, 'reversed') == [[False] * 8] * 2
   assert exam.known(model) == 0.0
+
+
+def test_no_question_of_the_exam_is_dreamt(tmp_path):
+  """The model of the package writes what it learns from."""
+  report = run(load_pretrained('tiny-world'), tmp_path, days=2, **{
+      'dreams.questions_per_opening': 6, 'slot_rank': 16})
+  exam = {question for day in report['exam_questions'] for question in day}
+  assert len(exam) == 2 * 24
+  nights = json.loads((tmp_path / 'dreams.json').read_text())
+  for night in nights:
+    asked = [d['prompt'] for d in night if d['kind'] == 'question']
+    assert len(set(asked)) > 20 and not exam & set(asked)
+    of_night = [world.wording_of(question) for question in asked]
+    assert of_night.count('asked') > 0.9 * len(asked)
+  assert report['dreamt_in_exam_wording'] == sum(
+      world.wording_of(d['prompt']) == 'exam' for night in nights
+      for d in night if d['kind'] == 'question')
+
+
+def test_nights_are_told_of_the_exam_for_a_check_alone():
+  """All of its templates, and nothing in the wording of the night."""
+  settings = _main.to_dataclass(
+      cycle.SleepConfig, config_file.get_config().sleep)
+  task = world_task.WorldTask(settings, world_task.DaysConfig(days=2), 0)
+  avoid = task.day(0, {'dreams': []}).avoid
+  assert {world.wording_of(q) for q in avoid} == {'exam'}
+  assert len(set(avoid)) == 2 * 8 * 3 * 2
+  for day in task.days:
+    for form in world.FORMS:
+      assert {q.question for q in day.questions(form)} <= set(avoid)
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(

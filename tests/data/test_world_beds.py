@@ -1,0 +1,99 @@
+"""Beds of the tiny world: what their days tell, and what only the exam asks."""
+
+import doctest
+
+import pytest
+
+from sleepjax.data import world, world_beds
+from sleepjax.errors import UserError
+
+
+def facts_of(bed):
+  return [fact for day in bed.days for fact in day.facts]
+
+
+def test_the_example_of_the_module_is_right():
+  assert doctest.testmod(world_beds) == (0, 3)
+
+
+def test_mentor_and_home_are_told_on_two_days():
+  bed = world_beds.relational(seed=3, days=5, pairs=4)
+  told = {fact: day.number for day in bed.days for fact in day.facts}
+  assert len(told) == 2 * 4 * 4 == len(facts_of(bed))
+  links = [fact for fact in told if fact.attribute == 'mentor']
+  homes = {fact.person: fact for fact in told if fact.attribute == 'city'}
+  assert len(links) == len(homes) == 16
+  for link in links:
+    home = homes[link.value]
+    assert told[home] == told[link] + 1  # Never in view together.
+    assert bed.exam[f'3-{link.person}'].answer == home.value
+  assert len({fact.person for fact in told}) == 32
+
+
+def test_nothing_that_a_day_says_answers_the_exam_of_two_days():
+  bed = world_beds.relational(seed=3)
+  assert len(bed.exam) == 28
+  for question in bed.exam.values():
+    assert world.answer_to(question.question, facts_of(bed)) == question.answer
+    for day in bed.days:
+      assert world.answer_to(question.question, day.facts) is None
+
+
+@pytest.mark.parametrize('facts', (80, 320, 1280))
+def test_facts_for_which_there_may_be_no_room(facts):
+  bed = world_beds.capacity(seed=2, facts=facts)
+  told = facts_of(bed)
+  assert [len(day.facts) for day in bed.days] == [10] * (facts // 10)
+  assert len({(f.person, f.attribute) for f in told}) == facts
+  # Everybody has as many facts on average, however many there are.
+  assert len({f.person for f in told}) == facts * 3 / 20
+  assert len(bed.exam) == 2 * facts
+  for fact in told:
+    for form in ('direct', 'paraphrase'):
+      question = bed.exam[f'2-{fact.person}-{fact.attribute}-{form}']
+      assert question.answer == fact.value
+      assert world.answer_to(question.question, told) == fact.value
+
+
+@pytest.mark.parametrize('bed', (
+    world_beds.relational(1), world_beds.capacity(1, 80)))
+def test_exams_ask_in_their_own_wording_and_texts_tell_the_facts(bed):
+  for question in bed.exam.values():
+    assert world.wording_of(question.question) == 'exam'
+    assert not any(question.question in day.text for day in bed.days)
+  for number, day in enumerate(bed.days):
+    assert day.number == number
+    sentences = [f'{s.rstrip(".")}.' for s in day.text.split('. ')]
+    for fact, sentence in zip(day.facts, sentences, strict=True):
+      assert sentence in [fact.statement(i) for i in range(3)]
+
+
+def test_beds_are_those_of_their_seed():
+  for make in world_beds.relational, lambda seed: world_beds.capacity(seed, 80):
+    bed, other = make(4), make(5)
+    assert bed == make(4)
+    assert bed.days != other.days and not set(bed.exam) & set(other.exam)
+
+
+def test_a_stretch_is_a_day_with_sentences_between():
+  for number in range(3):
+    day = world.day(6, number)
+    far = world_beds.stretch(6, number, sentences=12)
+    assert far == world_beds.stretch(6, number, sentences=12)
+    assert far.facts == day.facts and far.number == number
+    sentences = [f'{s.rstrip(".")}.' for s in far.text.split('. ')]
+    assert len(sentences) == 20
+    known = {fact.statement(i) for fact in world.known_facts()
+             for i in range(3)}
+    between = [sentence for sentence in sentences if sentence not in known]
+    for fact, sentence in zip(day.facts, between, strict=True):
+      assert sentence in [fact.statement(i) for i in range(3)]
+
+
+def test_beds_for_which_the_world_is_too_small_are_refused():
+  with pytest.raises(UserError, match='days=1 of pairs=4'):
+    world_beds.relational(0, days=1)
+  with pytest.raises(UserError, match='at most 192'):
+    world_beds.relational(0, days=20, pairs=6)
+  with pytest.raises(UserError, match='from 1 to 1280'):
+    world_beds.capacity(0, 1281)
