@@ -125,6 +125,7 @@ def test_answers_are_counted_by_the_day(model, monkeypatch):
   assert exam.known(model) == 0.0
 
 
+@pytest.mark.slow
 def test_no_question_of_the_exam_is_dreamt(tmp_path):
   """The model of the package writes what it learns from."""
   report = run(load_pretrained('tiny-world'), tmp_path, days=2, **{
