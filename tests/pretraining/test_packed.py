@@ -17,7 +17,7 @@ from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.pretraining.world_batches import WorldRows
 from tests.conftest import CONFIG, random_params
 
-MODEL = dataclasses.replace(CONFIG, vocab_size=512)
+MODEL = dataclasses.replace(CONFIG, vocab_size=576)
 ROWS = WorldRows(rows=3, length=120, turns=5, min_facts=2, max_facts=4,
                  closed_share=0.3)
 
