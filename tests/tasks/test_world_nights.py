@@ -145,7 +145,7 @@ def test_no_question_of_the_exam_is_dreamt(tmp_path):
 
 def test_nights_are_told_of_the_exam_for_a_check_alone():
   """All of its templates, and nothing in the wording of the night."""
-  settings = _main.to_dataclass(
+  settings = _config.to_dataclass(
       cycle.SleepConfig, config_file.get_config().sleep)
   task = world_task.WorldTask(settings, world_task.DaysConfig(days=2), 0)
   avoid = task.day(0, {'dreams': []}).avoid
