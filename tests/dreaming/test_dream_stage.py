@@ -235,8 +235,7 @@ def test_a_budget_ends_the_stage(sleeper, seeder):
 
 def test_examples_must_begin_as_the_night_does(sleeper):
   with pytest.raises(UserError, match='expected 2 tokens'):
-    write_back.dream_examples(
-        sleeper.config, sleeper.params(), [([3, 4, 5], [6])], (3, 9), 5)
+    write_back.dream_examples(sleeper, [([3, 4, 5], [6])], (3, 9), 5)
 
 
 def test_held_in_rows_are_filled_up_and_masked():

@@ -198,9 +198,11 @@ def test_memory_grows_by_adapters_and_activations_only(scanned):
   peaks = []
   for n in (4, 8):
     dreams = dm.joined(*[DREAMS] * (n // 4))
-    compiled = inner.dream_trials.lower(
-        config, wide, slot, index, dreams, BOTH, np.arange(n) % 2, 3,
-        1e-3).compile()
+    compiled = jax.jit(
+        lambda frozen, slot, index, dreams, n=n: inner.dream_trials(
+            Sleeper(config, frozen, slot, index), dreams, BOTH,
+            np.arange(n) % 2, Descent(3, 1e-3))
+    ).lower(wide, slot, index, dreams).compile()
     peaks.append(compiled.memory_analysis().temp_size_in_bytes)
   slot_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(slot))
   # Rows: 13 positions of a dream and 27 of questions, each MLP 3 wide arrays.
