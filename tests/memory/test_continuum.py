@@ -79,6 +79,7 @@ def test_every_clock_fires(whole):
   assert [len(s) for s in state.seen] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_the_state_speaks_with_the_newest_weights(model, whole):
   config, params = model
   state, _ = whole
@@ -91,6 +92,7 @@ def test_the_state_speaks_with_the_newest_weights(model, whole):
         config, params, SETTINGS.wake).weights[level]['mlp']['down']).any()
 
 
+@pytest.mark.slow
 def test_stretches_do_not_matter(model, whole):
   """Bit for bit, however the stream is cut."""
   config, params = model
@@ -137,6 +139,7 @@ def test_an_interrupted_sleep_changes_nothing(model):
   assert_same(state, before)
 
 
+@pytest.mark.slow
 def test_the_end_of_a_stream(model, whole):
   """Three tokens remain: they are learnt from, dreamt of, and counted."""
   config, _ = model

@@ -30,12 +30,14 @@ def test_a_gather_in_a_loop_counts_as_often_as_the_loop_turns(moved):
       'bytes': {'all-gather': 5 * 3 * 16 * 4 * 4}, 'groups': [4]}
 
 
+@pytest.mark.slow
 def test_a_sum_over_all_devices(moved):
   # [10] float32, reduced and spread again.
   assert moved['summed'] == {
       'bytes': {'all-reduce': 2 * 10 * 4 * 7 // 8}, 'groups': [8]}
 
 
+@pytest.mark.slow
 def test_a_sharded_step_moves_weights_twice_and_no_rows(moved):
   few, many = moved['step']['32'], moved['step']['128']
   assert few['all-gather'] == many['all-gather']
@@ -44,6 +46,7 @@ def test_a_sharded_step_moves_weights_twice_and_no_rows(moved):
   assert few['all-reduce'] < 0.2 * few['weights']
 
 
+@pytest.mark.slow
 def test_units_of_several_slots_stay_split(moved):
   """Sums of activations, as many for four slots as for one; no weights."""
   assert list(moved['slots']['4']) == ['all-reduce']

@@ -67,7 +67,7 @@ def seeder(config, frozen, first_layer, settings):
 
 
 @pytest.mark.parametrize('unroll, changes', [
-    (False, {'rows_at_once': 2}),
+    pytest.param(False, {'rows_at_once': 2}, marks=pytest.mark.slow),
     pytest.param(True, {}, marks=pytest.mark.slow),
     pytest.param(False, {'teacher': 'ema'}, marks=pytest.mark.slow),
     (True, {'target': 'tokens', 'on_policy': 0.0})])
