@@ -107,12 +107,17 @@ def train(model: ModelConfig, settings: PretrainingConfig, stages, seed: int,
   rows_of = lambda step: world_batches.sample_rows(
       stage_at(stages, step, settings.steps), (seed, step))
   real_tokens = lambda rows: int((rows.turn >= 0).sum())
+  # What `heard` computes on several processes may meet the step that is under
+  # way: CPUs run both at once, and each process may begin with another.
+  one_by_one = jax.process_count() > 1 and jax.default_backend() == 'cpu'
   waiting = None
   for batch in process_batches.step_batches(
       steps, rows_of, real_tokens, mesh):
     with jax.set_mesh(mesh):
       *state, metrics = next_token.packed_step(
           model, settings, *state, batch.rows)
+    if one_by_one:
+      jax.block_until_ready(state)
     if waiting:
       heard(*waiting)
     waiting = batch.step, state, metrics, batch.tokens

@@ -16,6 +16,8 @@ OF_EVERY_RUN = {
     'params_before', 'params_after', 'params_sha256', 'seconds', 'tokens',
     'tokens_per_second', 'peak_memory_bytes', 'seed', 'config',
     'document_sha256'}
+# And of a document, from the tokens of its phases.
+OF_A_NIGHT = {'night_tokens', 'break_even_questions'}
 # Only with a second stage.
 OF_DREAMING = {
     'dream_rounds', 'dream_success_rate', 'dream_success_rates',
@@ -37,7 +39,8 @@ DOCUMENT = ('What is known', 'What is not knowledge', 'Harm',
 def test_keys_of_a_document(program):
   _, names = program
   said = set().union(*map(keys_of, DOCUMENT))
-  assert said == set(names['report']) | OF_EVERY_RUN | OF_DREAMING
+  assert said == (
+      set(names['report']) | OF_EVERY_RUN | OF_A_NIGHT | OF_DREAMING)
 
 
 def test_keys_of_public_tests():
