@@ -1,6 +1,6 @@
 """Reads damaged and malicious files, many of them.
 
-  PYTHONPATH=. python tests/fuzz_files.py --cases=10000 --seed=0
+  python -m tests.fuzz_files --cases=10000 --seed=0
 
 Each case damages one file of a small model, of a checkpoint or of questions, at
 random but repeatably, and reads it as the commands do. It has to be read, or
@@ -232,9 +232,9 @@ def fuzz(cases: int, seed: int) -> collections.Counter:
     first = 0
     while first < cases:
       process = subprocess.Popen(
-          [sys.executable, __file__, f'--work={folder}', f'--seed={seed}',
-           f'--first={first}', f'--cases={cases}'],
-          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+          [sys.executable, '-m', 'tests.fuzz_files', f'--work={folder}',
+           f'--seed={seed}', f'--first={first}', f'--cases={cases}'],
+          cwd=pathlib.Path(__file__).parents[1], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
       started = first
       for line in process.stdout:
         number, outcome = line.rstrip('\n').split(' ', 1)

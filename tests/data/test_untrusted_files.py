@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_some_hundred_damaged_files():
-  """`python tests/fuzz_files.py` reads ten thousand."""
+  """`python -m tests.fuzz_files` reads ten thousand."""
   found = fuzz_files.fuzz(cases=300, seed=1)
   assert not [outcome for outcome in found if outcome.startswith('FOUND')]
   assert found['refused'] > 150 and found['read'] > 10
