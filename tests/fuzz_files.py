@@ -234,7 +234,8 @@ def fuzz(cases: int, seed: int) -> collections.Counter:
       process = subprocess.Popen(
           [sys.executable, '-m', 'tests.fuzz_files', f'--work={folder}',
            f'--seed={seed}', f'--first={first}', f'--cases={cases}'],
-          cwd=pathlib.Path(__file__).parents[1], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+          cwd=pathlib.Path(__file__).parents[1], stdout=subprocess.PIPE,
+          stderr=subprocess.DEVNULL, text=True)
       started = first
       for line in process.stdout:
         number, outcome = line.rstrip('\n').split(' ', 1)
