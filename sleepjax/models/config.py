@@ -138,6 +138,11 @@ class ModelConfig:
   remat: str = 'none'
   attention_queries: int = 0
 
+  def of_layers(self, first: int, stop: int) -> 'ModelConfig':
+    """The config of a model of the layers from `first` to before `stop`."""
+    return dataclasses.replace(
+        self, num_layers=stop - first, layer_kinds=self.layer_kinds[first:stop])
+
   def __post_init__(self):
     # Lists, if read from JSON.
     for name in ('layer_kinds', 'level_dims', 'level_slots'):

@@ -193,9 +193,7 @@ def layers_from(config: ModelConfig, params, first: int, stop: int):
     layers = [params.pop(f'layer_{i}') for i in range(config.num_layers)]
     params |= {f'layer_{i}': layer
                for i, layer in enumerate(layers[first:stop])}
-  return dataclasses.replace(
-      config, num_layers=stop - first,
-      layer_kinds=config.layer_kinds[first:stop]), params
+  return config.of_layers(first, stop), params
 
 
 def _by_layer(x):

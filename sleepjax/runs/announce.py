@@ -1,6 +1,5 @@
 """What a run will cost, said before it begins and again once it is known."""
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -27,10 +26,8 @@ def seconds_of_a_sleep(config: ModelConfig, settings: SleepConfig) -> float:
   rows = s.rows + s.retention_rows * bool(s.retention) + (
       s.rehearsal_rows * bool(s.rehearsal) // s.rehearsal_every)
   tokens = rows * (d.prompt_tokens // 2 + d.completion_tokens)
-  first = settings.first_layer(config.num_layers)
-  learning = dataclasses.replace(
-      config, num_layers=config.num_layers - first,
-      layer_kinds=config.layer_kinds[first:])
+  learning = config.of_layers(
+      settings.first_layer(config.num_layers), config.num_layers)
   forward = sum(product.flops for product in flops.forward_products(
       learning, tokens, tokens))
   # The gradient goes back through those layers, and into none of their weights.

@@ -10,17 +10,15 @@ import pytest
 from sleepjax.growth import slots
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.seeding import below, loop, update
-from sleepjax.seeding.roles import Imitation, Learner, Privilege
-from sleepjax.seeding.settings import SeedingConfig
-
-HEAD, DOCUMENT, INDEX = (50, 51), tuple(range(40, 52)), 1
-PROMPTS = [[5, 6, 7, 8], [9, 10], [11], [12, 13, 14], [15, 16]]
-COMPLETIONS = [[20, 21, 22], [23, 24], [24, 25, 26, 27, 28], [29, 30], [31, 32]]
-SETTINGS = SeedingConfig(
-    steps=4, rows=4, group_size=2, on_policy=0.5, alpha=0.6, warmup_steps=1,
-    rehearsal=0.7, retention=0.3, rehearsal_rows=2, retention_rows=2,
-    learning_rate=0.01, levenshtein_threshold=1.0)
+from sleepjax.seeding import below, update
+from tests.seeding import small_seeder
+from tests.seeding.small_seeder import (
+    COMPLETIONS,
+    HEAD,
+    INDEX,
+    PROMPTS,
+    SETTINGS,
+)
 
 
 @pytest.mark.parametrize('unroll', [False, True])
@@ -51,21 +49,6 @@ def test_layers_are_named_that_a_model_has_not(plain):
     layout.layers_from(*plain, 1, 3)
 
 
-def seeder(config, frozen, first_layer, settings):
-  whole = [[*HEAD, *prompt] for prompt in PROMPTS]
-  segment = transformer.hidden_states(config, frozen, np.array([DOCUMENT]))[1]
-  examples = loop.score_examples(
-      config, frozen, PROMPTS, whole, COMPLETIONS, 6, (segment,))
-  rehearsal, retention = (
-      loop.paired_examples(config, frozen, pairs, 6, HEAD) for pairs in (
-          list(zip(whole[:3], COMPLETIONS[2:])),
-          list(zip(whole[2:], COMPLETIONS[:3]))))
-  return loop.Seeder(
-      Learner(config, frozen, index=INDEX, first_layer=first_layer), settings,
-      loop.Terms(examples, rehearsal, retention, shared_prefix=HEAD),
-      Privilege((segment,), DOCUMENT), Imitation((29, 3)))
-
-
 @pytest.mark.parametrize('unroll, changes', [
     pytest.param(False, {'rows_at_once': 2}, marks=pytest.mark.slow),
     pytest.param(True, {}, marks=pytest.mark.slow),
@@ -79,7 +62,7 @@ def test_updates_are_those_of_the_whole_model(slotted, unroll, changes):
   learnt, lines = {}, {}
   for first in (0, 1):
     lines[first] = []
-    learnt[first] = seeder(config, frozen, first, settings).run(
+    learnt[first] = small_seeder.seeder(config, frozen, settings, first).run(
         update.init_state(settings, slots.read_slot(
             *slotted, INDEX, first_layer=first)), jax.random.key(3),
         lambda step, line, tokens, own=lines[first]: own.append(
