@@ -33,6 +33,7 @@ if what == 'late':
       print(error)
   distributed.barrier('end', 30)
 elif what == 'meet':
+  print('threads', os.environ['PJRT_NPROC'])
   print('agreed', [distributed.agreed(value) for value in (me == 0, me == 1)])
   distributed.make_shared(f'{sys.argv[2]}/ours')
   try:

@@ -30,6 +30,7 @@ _SLURM = ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_PROCID',
 _HEARTBEAT = 30  # Seconds after which a silent process counts as dead.
 _PATIENCE = 'SLEEPJAX_PEER_SECONDS'  # How long to wait for the first time.
 _DAY = 24 * 3600
+_THREADS = ('PJRT_NPROC', 16)  # Of XLA's pools on a CPU, at least.
 _QUESTIONS = itertools.count()
 
 
@@ -37,7 +38,10 @@ def initialize(environ: Mapping[str, str] = os.environ,
                timeout: float | None = None) -> bool:
   """Joins the other processes of this run, if the environment names any.
 
-  To be called before anything asks for a device. In this order:
+  To be called before anything asks for a device: a CPU also gets more threads
+  than it has cores. There a collective holds the thread that runs it until the
+  other processes come, each of which may begin with another one; where all
+  threads are held, nobody ever comes. In this order:
 
   * JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID:
     as they say.
@@ -64,6 +68,8 @@ def initialize(environ: Mapping[str, str] = os.environ,
   how = _explicit(environ) or _slurm(environ) or _tpu(environ)
   if how is None:
     return False
+  name, least = _THREADS
+  os.environ.setdefault(name, str(max(least, os.cpu_count() or 1)))
   _meet(how, _who(environ), _patience(environ) if timeout is None else timeout)
   return jax.process_count() > 1
 
