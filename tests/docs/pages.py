@@ -6,9 +6,9 @@ import re
 
 ROOT = pathlib.Path(__file__).parents[2]
 # All that is checked.
-PAGES = ['README.md', 'experiments/README.md', *sorted(
-    str(path.relative_to(ROOT)) for folder in ('docs', 'sleepjax')
-    for path in (ROOT / folder).rglob('*.md'))]
+PAGES = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'experiments/README.md',
+         *sorted(str(path.relative_to(ROOT)) for folder in ('docs', 'sleepjax')
+                 for path in (ROOT / folder).rglob('*.md'))]
 
 # Where a path may be meant from, besides the root and the page's own folder.
 _FROM = ('', 'sleepjax', 'tests')
