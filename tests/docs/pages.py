@@ -6,7 +6,8 @@ import re
 
 ROOT = pathlib.Path(__file__).parents[2]
 # All that is checked.
-PAGES = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'experiments/README.md',
+PAGES = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md',
+         'experiments/README.md',
          *sorted(str(path.relative_to(ROOT)) for folder in ('docs', 'sleepjax')
                  for path in (ROOT / folder).rglob('*.md'))]
 
