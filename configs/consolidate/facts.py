@@ -55,7 +55,7 @@ def get_config() -> ConfigDict:
   c.sleep.memories = 48
   c.sleep.contrasts = 64
   c.sleep.dreams.prompt_tokens = 64
-  c.sleep.dreams.completion_tokens = 8
+  c.sleep.dreams.completion_tokens = 16
 
   c.sleep.writing.spans_per_sentence = 5
   c.sleep.rows.sentence_prompt = ''

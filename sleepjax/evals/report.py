@@ -268,6 +268,9 @@ def _unasked(report):
   if report.get('recollections_left_out'):
     line += (f'; recollections left out as too long: '
              f'{report["recollections_left_out"]}')
+  if report.get('answers_too_long'):
+    line += (f'; not asked about, as an answer takes more than '
+             f'sleep.dreams.completion_tokens: {report["answers_too_long"]}')
   return line
 
 

@@ -337,7 +337,8 @@ def _coverage(coverages: Sequence[Mapping[str, int]]) -> dict[str, Any]:
       'sentences_without_question': {
           'too_long': total('too_long'),
           'no_usable_question': total('without_question')},
-      'recollections_left_out': total('beginnings_too_long')}
+      'recollections_left_out': total('beginnings_too_long'),
+      'answers_too_long': total('answers_too_long')}
 
 
 def _dreaming(nights: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class Coverage(NamedTuple):
     their sentence does not fit.
   verified: of the sentences, those about which the model has written a question
     that was verified, see `facts`.
+  answers_too_long: spans that would have been worth a question but do not fit
+    into a reply, see `facts`.
   """
 
   sentences: int
@@ -30,6 +32,7 @@ class Coverage(NamedTuple):
   without_question: int
   beginnings_too_long: int = 0
   verified: int = 0
+  answers_too_long: int = 0
 
   def __str__(self):
     return (f'{self.sentences} sentences, {self.too_long} too long for a '

@@ -121,7 +121,9 @@ class Facts:
     return Coverage(
         len(self.sentences), 0, len(self.sentences) - covered(
             f for f in self.facts if f.questions or f.by_rule),
-        verified=covered(self.verified))
+        verified=covered(self.verified), answers_too_long=sum(
+            not any(a.question for a in f.asked)
+            for f in self.facts if f.asked))
 
   def split(self, number: int) -> tuple['Facts', list[tuple[str, str]]]:
     """These facts without some of their questions, and those with answers.
@@ -204,8 +206,12 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
       sentences, gains, settings.spans_per_sentence)
   english = spans_lib.is_english(text)
   facts = {span: Fact(span) for span in spans}
+  most = dreamer.settings.completion_tokens
+  long = {s for s in spans
+          if len(dreamer.chat.tokenizer.encode(s.text)) >= most}
   for n in range(settings.ask.rounds):
-    open_ = [span for span in spans if not facts[span].questions]
+    open_ = [span for span in spans
+             if span not in long and not facts[span].questions]
     asked = asking.ask(dreamer, settings.ask, topic, sentences, open_,
                        jax.random.fold_in(key, n), english, n)
     new = [(span, q) for span, questions in zip(open_, asked, strict=True)
@@ -216,7 +222,12 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
       more = [a for s, a in judged if s == span]
       facts[span] = Fact(span, _ranked(
           (*facts[span].asked, *more), settings.ask.phrasings))
+  for span in long:
+    facts[span] = Fact(span, (Asked('', (
+        f'as an answer longer than dreams.completion_tokens={most}')),))
   for fact in list(facts.values()) if english else ():
+    if fact.span in long:
+      continue
     questions = _by_rule(dreamer, settings, topic, sentences, fact, avoid)
     facts[fact.span] = Fact(fact.span, (*fact.asked, *(
         Asked(q, asking.why_unusable(q, fact.span, topic, text), by_rule=True)

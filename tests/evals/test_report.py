@@ -80,11 +80,12 @@ def test_a_small_gap_is_said_in_place_of_a_ratio():
 
 def test_what_nothing_was_asked_about_is_said():
   text = printed({
-      'sentences': 12, 'recollections_left_out': 3,
+      'sentences': 12, 'recollections_left_out': 3, 'answers_too_long': 7,
       'sentences_without_question': {'too_long': 2, 'no_usable_question': 4}})
   assert ('sentences that nothing was asked about: 6 of 12 (2 too long for a '
           'request, 4 where the model wrote no question of use); recollections '
-          'left out as too long: 3') in ' '.join(text.split())
+          'left out as too long: 3; not asked about, as an answer takes more '
+          'than sleep.dreams.completion_tokens: 7') in ' '.join(text.split())
 
 
 def test_table_fits_eighty_columns():

@@ -130,7 +130,10 @@ def test_facts_are_learnt_as_verified_answers_and_in_their_own_words(model):
           for s in sentences),
       'beginnings_too_long': words.facts['left_out'].get('recall', 0),
       'verified': sum(any(e['verified'] for e in s['spans'])
-                      for s in sentences)}
+                      for s in sentences),
+      'answers_too_long': sum(e['refused'][:1] == [[
+          '', 'as an answer longer than dreams.completion_tokens=12']]
+                              for s in sentences for e in s['spans'])}
   spans = {e['span'] for s in sentences for e in s['spans']}
   for dream in words.dreams:
     if dream.kind == 'question':

@@ -23,13 +23,13 @@ from tests import small_sleep
 
 
 def test_coverage_is_of_the_sentences_of_all_sleeps():
-  sleeps = [Coverage(8, 1, 2, 3, verified=4)._asdict(),
+  sleeps = [Coverage(8, 1, 2, 3, verified=4, answers_too_long=5)._asdict(),
             Coverage(2, 0, 0)._asdict(), {}]
   assert document._coverage(sleeps) == {
       'sentences': 10, 'coverage': pytest.approx(0.7),
       'verified': pytest.approx(0.4), 'sentences_without_question': {
           'too_long': 1, 'no_usable_question': 2},
-      'recollections_left_out': 3}
+      'recollections_left_out': 3, 'answers_too_long': 5}
   assert document._coverage([{}]) == {}
 
 

@@ -84,6 +84,22 @@ def told(scripted, monkeypatch):
       by_gain=False, spans_per_sentence=6))
 
 
+def test_what_does_not_fit_into_a_reply_is_said(scripted):
+  dreamer = dataclasses.replace(
+      scripted, settings=settings(completion_tokens=8))
+  told = facts.write_facts(dreamer, ALMA, (), jax.random.key(0), short(
+      by_gain=False, spans_per_sentence=6))
+  by_span = {f.span.text: f for f in told.facts}
+  assert [a.question for a in by_span['Ida Roe'].asked]  # Seven bytes, a stop.
+  for span, fact in by_span.items():
+    if len(span) >= 8:
+      assert fact.asked == (facts.Asked(
+          '', 'as an answer longer than dreams.completion_tokens=8'),)
+  assert 'Bay of Sund' in by_span
+  assert told.counts.answers_too_long == sum(
+      len(span) >= 8 for span in by_span)
+
+
 def test_every_sentence_says_what_was_asked_verified_and_given_up(told):
   assert told.coverage == 1.0 and not told.note
   assert [(f.span.text, f.questions) for f in told.verified] == [
