@@ -15,10 +15,14 @@ from sleepjax.growth.slot_operators import OpenSlot as OpenSlot
 from sleepjax.growth.slots import append_slot as append_slot
 from sleepjax.growth.slots import new_slot as new_slot
 from sleepjax.library import Report as Report
+from sleepjax.library import combine as combine
 from sleepjax.library import export_hf as export_hf
+from sleepjax.library import forget as forget
 from sleepjax.library import load as load
 from sleepjax.library import open as open
+from sleepjax.library import open_night as open_night
 from sleepjax.library import save as save
+from sleepjax.library import save_night as save_night
 from sleepjax.library import sleep as sleep
 from sleepjax.lifecycle.config import SleepConfig as SleepConfig
 from sleepjax.lifecycle.cycle import Life as Life
@@ -30,6 +34,7 @@ from sleepjax.models.config import ModelConfig as ModelConfig
 from sleepjax.models.export import check_exportable as check_exportable
 from sleepjax.models.layout import for_compute as for_compute
 from sleepjax.models.layout import insert_slot as insert_slot
+from sleepjax.models.night_records import NightRecord as NightRecord
 from sleepjax.models.transformer import hidden_states as hidden_states
 from sleepjax.models.transformer import logits as logits
 from sleepjax.sampling.sampler import Sampling as Sampling

@@ -8,6 +8,12 @@
   print(slept.ask('Who designed the lighthouse?'))
   sj.export_hf(slept, 'notes-hf')
 
+A night can leave its model, and enter another copy of what it was learnt on:
+
+  sj.save_night(slept, 1, 'notes.safetensors')
+  both, report = sj.combine(model, 'notes.safetensors', 'diary.safetensors')
+  again, report = sj.forget(both, 2)
+
 Everything here is silent unless an observer is given (`sj.shown()`), and writes
 no file that it is not told to write.
 """
@@ -21,11 +27,14 @@ import rich.console
 
 from sleepjax.data.documents import Document, Question
 from sleepjax.evals import report as report_lib
+from sleepjax.growth import nights as nights_lib
 from sleepjax.growth.fold import fold_slots
+from sleepjax.growth.night_files import read_night
+from sleepjax.growth.nights import save_night as save_night
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.model import Model, load_pretrained
 from sleepjax.models import export
-from sleepjax.runs import nights
+from sleepjax.runs import night_report, nights
 from sleepjax.tasks.document import (
     DocumentTask,
     ExamConfig,
@@ -55,6 +64,8 @@ class Report(Mapping[str, Any]):
     return len(self._entries)
 
   def __str__(self) -> str:
+    if 'nights' in self:
+      return '\n'.join(night_report.lines(self._entries))
     text = io.StringIO()
     report_lib.print_table(self, rich.console.Console(
         file=text, width=_WIDTH))
@@ -110,6 +121,61 @@ def open(folder: str | os.PathLike) -> Model:  # noqa: A001
     UserError: no model is there, or a file is missing or damaged.
   """
   return checkpoints.load_model(folder)
+
+
+def open_night(model: Model, path: str | os.PathLike) -> Model:
+  """The model with one more night, which `save_night` has written.
+
+  Args:
+    model: a copy of the model that the night was learnt on; it may have nights
+      of its own.
+    path: of the night's file.
+
+  Raises:
+    UserError: the file is none, or it was learnt on another model; the message
+      says what to do.
+  """
+  return nights_lib.add_nights(model, [read_night(path)])
+
+
+def combine(model: Model, *paths: str | os.PathLike) -> tuple[Model, Report]:
+  """A model with several nights, asked about each of them.
+
+  What they add to each MLP's output is summed, in whichever order they are
+  named. They may disturb one another: the report has right answers before, with
+  each night alone, and combined.
+
+  Args:
+    model: see `open_night`.
+    paths: of nights, which `save_night` has written.
+
+  Raises:
+    UserError: see `open_night`.
+  """
+  whole, report = night_report.combined(model, [*map(read_night, paths)])
+  return whole, Report(report)
+
+
+def forget(model: Model, *numbers: int, never: Model | None = None
+           ) -> tuple[Model, Report]:
+  """A model without some of its nights, asked about all that it had.
+
+  Their slots are closed and emptied. `report['exact']` says whether that gives
+  the model that has never had them: it does for the last night, and for nights
+  that were learnt apart. Nights that were learnt while a forgotten one was open
+  have leant on it.
+
+  Args:
+    model: stays as it is.
+    numbers: of its nights, see `Model.nights`.
+    never: a model that lived the same days without these nights, to be asked
+      as well.
+
+  Raises:
+    UserError: there is no such night, or it has no slot of its own.
+  """
+  less, report = night_report.forgotten(model, numbers, never)
+  return less, Report(report)
 
 
 def export_hf(model: Model, folder: str | os.PathLike) -> None:

@@ -16,8 +16,10 @@ from sleepjax.data import model_files
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
+from sleepjax.mesh.sharding import to_host
 from sleepjax.models import export, gguf, hf, hf_files, layout
-from sleepjax.models.config import ModelConfig
+from sleepjax.models.config import SLOT_MATRICES, ModelConfig
+from sleepjax.models.night_records import NightRecord, records
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
 
@@ -77,6 +79,18 @@ class Model:
   def with_params(self, config: ModelConfig, params) -> 'Model':
     """The model with other weights, which may have another shape."""
     return dataclasses.replace(self, config=config, params=params)
+
+  def nights(self) -> tuple[NightRecord, ...]:
+    """The nights that a canonical model has slept, in order.
+
+    Those that were forgotten are not among them.
+    """
+    c, opened = self.config, np.zeros((self.config.num_layers, 0), bool)
+    if c.num_slots:
+      opened = to_host(self.params['layers']['slots']['open'])
+    units = len(SLOT_MATRICES[c.slot_form]) * c.slot_rank
+    return records(self.lineage, opened, c.embed_dim * (
+        units + (c.slot_routing != 'none')))
 
   def for_compute(self, matmul_dtype: str = 'auto',
                   unroll: bool | None = None,

@@ -24,6 +24,12 @@ def accepted() -> None:
   sj.export_hf(slept, 'notes-hf')
   sj.save(slept, 'notes')
   assert_type(sj.open('notes'), sj.Model)
+  assert_type(slept.nights(), tuple[sj.NightRecord, ...])
+  sj.save_night(slept, 1, 'notes.safetensors')
+  assert_type(sj.open_night(model, 'notes.safetensors'), sj.Model)
+  both = sj.combine(model, 'notes.safetensors', 'diary.safetensors')
+  assert_type(both, tuple[sj.Model, sj.Report])
+  assert_type(sj.forget(slept, 1, 2, never=model), tuple[sj.Model, sj.Report])
   state = sj.ModelState(model.params, None, model.config)
   larger = sj.grow([sj.AppendSlot(16)])(state, jax.random.key(0))
   assert_type(larger, sj.ModelState)
@@ -39,6 +45,7 @@ def refused(model: sj.Model) -> None:
   sj.sleep(model, 'notes.txt')  # pyright: ignore[reportArgumentType]
   sj.sleep(model)  # pyright: ignore[reportCallIssue]
   sj.load(135)  # pyright: ignore[reportArgumentType]
+  sj.forget(model, 'notes')  # pyright: ignore[reportArgumentType]
   model.ask(question=1)  # pyright: ignore[reportArgumentType]
   sj.grow(sj.AppendSlot(16))  # pyright: ignore[reportArgumentType]
   sj.wake()  # pyright: ignore[reportAttributeAccessIssue]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from sleepjax.data.documents import Document
+from sleepjax.data.documents import Document, Question
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import loop
@@ -33,6 +33,8 @@ class Day(NamedTuple):
     them, closed book, is retained.
   earlier: texts of earlier sleeps, for the baselines that may keep them:
     replayed, or what elastic weight consolidation protects.
+  exam: questions about it that are only asked in exams: they are written down
+    with the night, and nothing learns from them.
   """
 
   document: Document
@@ -40,6 +42,7 @@ class Day(NamedTuple):
   avoid: Sequence[str] = ()
   remembered: Sequence[str] = ()
   earlier: Sequence[Document] = ()
+  exam: Sequence[Question] = ()
 
 
 class Words(NamedTuple):

@@ -20,6 +20,7 @@ from sleepjax.model import Model
 from sleepjax.models import transformer
 from sleepjax.runs import folder
 from sleepjax.runs.announce import Remaining
+from sleepjax.runs.recording import NightBook
 from sleepjax.runs.session import NightSession, Saving
 from sleepjax.runs.task import Task
 from sleepjax.training.observer import Observer, silent
@@ -88,6 +89,7 @@ def run(task: Task, model: Model, settings: SleepConfig, place: Run
         seeds.key_of(place.seed), progress, observer):
       session.save(life.model, {
           'base_files': str(model.files), 'sleeps': life.cycle,
+          'nights': life.model.lineage['nights'],
           'progress': progress, 'measure': measure,
           'memories': [dataclasses.asdict(m) for m in life.memories]},
                    life.cycle - 1, measure)
@@ -119,7 +121,7 @@ def lived(task: Task, model: Model, settings: SleepConfig, seed: int = 0,
   *_, (life, _) = _lived(task, start, model, settings, seeds.key_of(seed),
                          progress, observer)
   ready = settings.for_compute(life.model)
-  lineage = {**model.lineage, 'base': model.name, 'sleeps': life.cycle,
+  lineage = {**life.model.lineage, 'base': model.name, 'sleeps': life.cycle,
              'answer_prompt': settings.answer_prompt}
   return (dataclasses.replace(life.model, lineage=lineage),
           task.summary(progress, ready, observer))
@@ -132,6 +134,7 @@ def _lived(task, life, small, settings, key, progress, observer
   small: the model before room was made for its first slots; None if that
     stands in an earlier report.
   """
+  book = NightBook(settings)
   while life.cycle < task.nights:
     roomy = task.with_room(life.model, life.cycle)
     if roomy is not life.model:
@@ -139,8 +142,11 @@ def _lived(task, life, small, settings, key, progress, observer
       life = dataclasses.replace(life, model=roomy.with_params(
           roomy.config, sharding.on_mesh(roomy.params)))
     day = task.day(life.cycle, progress)
+    evening = life.model
     life, report = next(cycle.live(
         life, [day], settings, key=key, observer=observer))
+    life = dataclasses.replace(life, model=book.written(
+        evening, life.model, day, report))
     if small is not None:  # What has grown stands in the report once.
       report = dataclasses.replace(report, growth_shapes=shape_table(
           small.params, life.model.params))

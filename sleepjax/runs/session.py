@@ -22,17 +22,15 @@ too; a notice to end (SIGTERM) lets a save finish first.
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import jax
 
 from sleepjax.evals import cost
 from sleepjax.evals import report as report_lib
 from sleepjax.mesh import sharding
 from sleepjax.model import Model
+from sleepjax.models.hashes import params_sha256
 from sleepjax.runs import folder
 from sleepjax.training import background, checkpoints, kept, preemption
 from sleepjax.training.kept import KeepConfig
@@ -253,14 +251,3 @@ class StepSession(Session):
               kept.keep, self._folder, step, measure, self._keep))
     if told:
       self._notice.check()
-
-
-def params_sha256(params) -> str:
-  """Hash over the names, dtypes, shapes and bytes of a tree, in path order."""
-  digest = hashlib.sha256()
-  for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-    leaf = sharding.to_host(leaf)
-    digest.update(f'{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}'
-                  .encode())
-    digest.update(leaf.tobytes())
-  return digest.hexdigest()

@@ -195,10 +195,13 @@ class DocumentTask:
   def day(self, night: int, progress: Progress) -> Day:
     avoid = ([q['question'] for q in progress['questions']]
              if progress['source'] == 'generated' else ())
+    asked = [Question(**q) for q in progress['questions']]
     return Day(
         self.chunks[night], self._rehearsal, avoid, remembered(
             [sleep['texts'] for sleep in progress['sleeps']], _REMEMBERED,
-            self.seed, night), self.chunks[:night])
+            self.seed, night), self.chunks[:night], [
+                q for q, place in zip(asked, sleep_scores.chunk_of(
+                    asked, self.chunks), strict=True) if place == night])
 
   def morning(self, night: int, model: Model, ready: Model,
               report: SleepReport, progress: Progress, observer: Observer

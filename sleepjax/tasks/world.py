@@ -215,7 +215,8 @@ class WorldTask:
                for q in world.questions(day.facts, form, 'exam', turn)],
         remembered=remembered(
             progress['dreams'], c.remembered, self.seed, night),
-        earlier=[day.document for day in self.days[:night]])
+        earlier=[day.document for day in self.days[:night]],
+        exam=self.days[night].questions('paraphrase'))
 
   def morning(self, night: int, model: Model, ready: Model,
               report: SleepReport, progress: Progress, observer: Observer

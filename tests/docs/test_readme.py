@@ -1,8 +1,10 @@
 """README's program runs, its commands exist, and it stays short."""
 
+import hashlib
 import re
 import shlex
 
+import numpy as np
 import pytest
 
 from sleepjax.data import world
@@ -51,6 +53,23 @@ def test_the_program_runs(program):
   report = names['report']
   assert report['knows_in_view'] > report['knows_before']
   assert 'knows: right answers' in str(report)
+
+
+@pytest.mark.slow
+def test_its_night_enters_another_copy(program, tmp_path):
+  folder, names = program
+  slept, sj = names['slept'], names['sj']
+  night, = slept.nights()
+  assert (night.number, night.slot) == (1, 0)
+  assert night.document_sha256 == hashlib.sha256(
+      sj.Document.read(folder / 'notes.txt').text.encode()).hexdigest()
+  assert night.settings['seeding.steps'] == 3
+  sj.save_night(slept, 1, tmp_path / 'night')
+  opened = sj.open_night(sj.load('tiny-world'), tmp_path / 'night')
+  ids = [[1, 2, 3]]
+  np.testing.assert_array_equal(*(
+      sj.logits(model.config, model.params, np.array(ids))
+      for model in (slept, opened)))
 
 
 def test_readme_is_short():

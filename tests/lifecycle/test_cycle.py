@@ -13,8 +13,8 @@ from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
 from sleepjax.model import load_pretrained
+from sleepjax.models.hashes import params_sha256
 from sleepjax.runs import nights
-from sleepjax.runs.session import params_sha256
 from sleepjax.tasks.document import (
   DocumentTask,
   ExamConfig,

@@ -21,6 +21,7 @@ from sleepjax.lifecycle import cycle
 from sleepjax.model import Model, load_pretrained
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.hashes import base_sha256
 from sleepjax.seeding import loop
 from sleepjax.tasks import world as world_task
 from sleepjax.training import checkpoints, preemption
@@ -80,6 +81,15 @@ def test_the_report_has_a_row_for_each_night(whole, model):
   saved = checkpoints.load_model(workdir / 'model')
   assert saved.config.num_slots == 3
   assert saved.params['layers']['slots']['open'].all()
+  nights = saved.nights()
+  assert [(n.number, n.slot) for n in nights] == [(1, 0), (2, 1), (3, 2)]
+  assert [n.title for n in nights] == [day.document.title for day in days]
+  assert nights[2].learnt_on == (nights[0].sha256, nights[1].sha256)
+  assert {n.base_sha256 for n in nights} == {
+      base_sha256(model.config, model.params)}
+  assert nights[1].questions == tuple(
+      (q.question, q.answer) for q in days[1].questions('paraphrase'))
+  assert nights[0].settings['seeding.steps'] == 3
   # What `ask` puts its questions with.
   assert saved.lineage['answer_prompt'] == '{question}'
   # Model weights stay what they were.
