@@ -82,17 +82,21 @@ def read_passages(split, first, number):
   if number < 1 or first < 0:
     raise UserError(f'{number} passages from number {first}: passages must be '
                     'at least 1, the first at least 0.')
-  if split in passage_lists.NAMES:
-    passages = [*passage_lists.read(split), *list(
-        shuffled_passages('val'))[-_CONTROLS:]]
-  else:
-    passages = list(shuffled_passages(split))
-  if first + number > len(passages) - _CONTROLS:
+  passages, controls = every_passage(split)
+  if first + number > len(passages):
     raise UserError(
         f'{number} passages from number {first}: {split} has '
-        f'{len(passages) - _CONTROLS} passages beside the controls.')
-  return (passages[first:first + number],
-          [to_exam(p) for p in passages[-_CONTROLS:]])
+        f'{len(passages)} passages beside the controls.')
+  return passages[first:first + number], [to_exam(p) for p in controls]
+
+
+def every_passage(split):
+  """(passages of a split or list, the controls, which are none of them)."""
+  passages = list(shuffled_passages(
+      'val' if split in passage_lists.NAMES else split))
+  controls = passages[-_CONTROLS:]
+  return (passage_lists.read(split) if split in passage_lists.NAMES else
+          passages[:-_CONTROLS]), controls
 
 
 def to_exam(passage):

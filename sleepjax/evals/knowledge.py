@@ -25,7 +25,7 @@ margin can exceed the one in view: read both as changes from before.
 import collections
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from sleepjax.evals import answers, distractors, knows, paired, sleep_scores
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.models.config import ModelConfig
+from sleepjax.sampling.context import read_document
 
 LEAST_GAP = 0.1  # Of `knows` in view over before, for a share of it.
 _SAME = 1e-4  # Nats: gains that differ by rounding are a tie.
@@ -45,7 +46,8 @@ _MEASURES = ('knows', 'choice', 'margin', 'exact', 'f1')
 
 def score(config: ModelConfig, params, chat: ChatPrompts,
           exam: sleep_scores.Exam, settings: AnswerConfig,
-          said: Mapping[str, Any], in_view: bool = True) -> dict:
+          said: Mapping[str, Any], in_view: bool = True,
+          controls: list[dict] | None = None) -> dict:
   """All measures of one model, question by question.
 
   Args:
@@ -57,6 +59,7 @@ def score(config: ModelConfig, params, chat: ChatPrompts,
     said: of `sleep_scores.score_model`, what this model answers; with the text
       in view only if that is asked for.
     in_view: whether to ask with the text in view, too.
+    controls: what this very model says to the controls, if it is known.
 
   Returns:
     'closed_book', 'in_view' (empty unless asked for): a row for each question,
@@ -68,44 +71,49 @@ def score(config: ModelConfig, params, chat: ChatPrompts,
   Raises:
     UserError: no question is left to score.
   """
-  model, questions = (config, params, chat), exam.questions
-  worded = _with_words(questions)
-  if not worded:
-    raise UserError(
-        f'{len(questions)} questions, of which none has an answer with '
-        'words in it: there is nothing to score. Give at least one question '
-        'with an answer.')
-  asked = [questions[n] for n in worded]
-  golds = [q.answer for q in asked]
-  text = '\n\n'.join(chunk.text for chunk in exam.chunks)
-  choices = distractors.choices(text, asked)
-  contrasts = [_contrasts(n, asked) for n in range(len(asked))]
-
-  def rows(numbers, said, segment):
-    """Rows of some of those asked; what was said to each of all questions."""
-    chosen = [asked[n] for n in numbers]
-    found = [_row(q, said[worded[n]], golds)
-             for n, q in zip(numbers, chosen)]
-    _tell_apart(found, [choices[n] for n in numbers],
-                [contrasts[n] for n in numbers],
-                lambda asked: questions_lib.answer_nats(
-                    *model, asked, settings, segment))
-    return found
-
+  model, sheet = (config, params, chat), _sheet(exam)
   viewed = {}
   for numbers, segment in sleep_scores.in_view(
-      *model, asked, exam.chunks) if in_view else ():
-    viewed.update(zip(numbers, rows(numbers, said['said_in_view'], segment)))
-  controls = []
-  for _, about in exam.controls:
+      *model, sheet.asked, exam.chunks) if in_view else ():
+    viewed.update(zip(numbers, _rows(
+        model, sheet, numbers, sheet.of(said['said_in_view']), settings,
+        segment)))
+  known, controls = controls is not None, controls or []
+  for _, about in () if known else exam.controls:
     if about := [about[n] for n in _with_words(about)]:
       told = questions_lib.greedy_answers(*model, about, settings)
       controls += [_row(q, answer, [q.answer for q in about])
                    for q, answer in zip(about, told)]
   return {
-      'closed_book': rows(range(len(asked)), said['said_closed_book'], None),
-      'in_view': [viewed[n] for n in sorted(viewed)],
-      'controls': controls, 'left_out': len(questions) - len(asked)}
+      'closed_book': _rows(
+          model, sheet, range(len(sheet.asked)),
+          sheet.of(said['said_closed_book']), settings, None),
+      'in_view': [viewed[n] for n in sorted(viewed)], 'controls': controls,
+      'left_out': len(exam.questions) - len(sheet.asked)}
+
+
+def score_beside(config: ModelConfig, params, chat: ChatPrompts,
+                 exam: sleep_scores.Exam, settings: AnswerConfig,
+                 texts: Mapping[int, str]) -> dict[int, dict]:
+  """All measures of some questions, each asked with a text of its own in view.
+
+  Args:
+    config, params, chat, exam, settings: as of `score`.
+    texts: number of a question, of those that have an answer with words -> what
+      is in view, such as a text that was looked up.
+
+  Returns:
+    number -> its row, as `score` has them.
+  """
+  model, sheet, found = (config, params, chat), _sheet(exam), {}
+  for text in dict.fromkeys(texts.values()):
+    numbers = [n for n, own in texts.items() if own == text]
+    segment = read_document(*model, text)
+    said = questions_lib.greedy_answers(
+        *model, [sheet.asked[n] for n in numbers], settings, segment)
+    found.update(zip(numbers, _rows(
+        model, sheet, numbers, dict(zip(numbers, said)), settings, segment)))
+  return found
 
 
 def together(scores: Sequence[dict]) -> dict:
@@ -202,6 +210,48 @@ def choose(gold: float, others: Sequence[float]) -> float:
   best = max(gold, *others)
   tied = sum(best - gain <= _SAME for gain in (gold, *others))
   return 1 / tied if best - gold <= _SAME else 0.0
+
+
+class _Sheet(NamedTuple):
+  """What is asked about a text, and what each answer is told apart from.
+
+  asked: the questions whose answer has words.
+  worded: their numbers among all.
+  choices, contrasts: of each.
+  """
+
+  asked: list[Question]
+  worded: list[int]
+  choices: list[distractors.Choice]
+  contrasts: list[list[str]]
+
+  def of(self, every):
+    """Of entries of all questions those of the ones asked."""
+    return [every[n] for n in self.worded]
+
+
+def _sheet(exam):
+  worded = _with_words(exam.questions)
+  if not worded:
+    raise UserError(
+        f'{len(exam.questions)} questions, of which none has an answer with '
+        'words in it: there is nothing to score. Give at least one question '
+        'with an answer.')
+  asked = [exam.questions[n] for n in worded]
+  text = '\n\n'.join(chunk.text for chunk in exam.chunks)
+  return _Sheet(asked, worded, distractors.choices(text, asked),
+                [_contrasts(n, asked) for n in range(len(asked))])
+
+
+def _rows(model, sheet, numbers, said, settings, segment):
+  """Rows of some of those asked; `said` to each, by its number."""
+  golds = [q.answer for q in sheet.asked]
+  found = [_row(sheet.asked[n], said[n], golds) for n in numbers]
+  _tell_apart(found, [sheet.choices[n] for n in numbers],
+              [sheet.contrasts[n] for n in numbers],
+              lambda asked: questions_lib.answer_nats(
+                  *model, asked, settings, segment))
+  return found
 
 
 def _with_words(questions):

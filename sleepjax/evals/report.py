@@ -7,6 +7,7 @@ learned, and `in_context_other` is those questions with their own text in the
 context. What a report does not have is left out of the table and the picture.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -171,6 +172,13 @@ def peak_memory_bytes() -> int:
         return int(line.split()[1]) * 1024
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return peak if sys.platform == 'darwin' else peak * 1024
+
+
+def forget_peak_memory() -> None:
+  """Lets `peak_memory_bytes` begin anew from what is held now, on Linux."""
+  # 5 resets VmHWM; elsewhere, or if it is not allowed, the peak stays.
+  with contextlib.suppress(OSError):
+    pathlib.Path('/proc/self/clear_refs').write_text('5')
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ knowledge; the net figure subtracts it.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -75,8 +75,12 @@ def _per_token(losses):
   return sum(nats) / sum(tokens)
 
 
+ELSEWHERE = 'control_nll', 'in_context_other_nll', 'drift_ppl'
+
+
 def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
-                settings: AnswerConfig) -> dict:
+                settings: AnswerConfig,
+                elsewhere: Mapping[str, float] | None = None) -> dict:
   """All scores of one model: losses in nats per token, accuracies, perplexity.
 
   Args:
@@ -84,6 +88,8 @@ def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
     chat: its prompt format.
     exam: what it is asked.
     settings: how.
+    elsewhere: scores of this very model that do not depend on the document,
+      `ELSEWHERE`, if they are known.
 
   Returns:
     closed_book_nll, in_context_nll, control_nll, in_context_other_nll,
@@ -95,25 +101,27 @@ def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
       *model, asked, settings, segment)
   say = lambda asked, segment=None: questions_lib.greedy_answers(
       *model, asked, settings, segment)
-  controls = [q for _, asked in exam.controls for q in asked]
   golds, losses, viewed = [q.answer for q in exam.questions], [], {}
   for numbers, segment in in_view(*model, exam.questions, exam.chunks):
     asked = [exam.questions[n] for n in numbers]
     losses.append(loss(asked, segment))
     viewed.update(zip(numbers, say(asked, segment)))
-  other = [loss([asked[n] for n in numbers], segment)
-           for document, asked in exam.controls
-           for numbers, segment in in_view(*model, asked, [document])]
+  if elsewhere is None:
+    other = [loss([asked[n] for n in numbers], segment)
+             for document, asked in exam.controls
+             for numbers, segment in in_view(*model, asked, [document])]
+    elsewhere = dict(zip(ELSEWHERE, (
+        _per_token([loss([q for _, asked in exam.controls for q in asked])]),
+        _per_token(other),
+        questions_lib.perplexity(config, params, exam.drift_tokens))))
   closed_book, viewed = say(exam.questions), [
       viewed[n] for n in range(len(golds))]
   return {
       'closed_book_nll': _per_token([loss(exam.questions)]),
       'in_context_nll': _per_token(losses),
-      'control_nll': _per_token([loss(controls)]),
-      'in_context_other_nll': _per_token(other),
+      **{name: elsewhere[name] for name in ELSEWHERE},
       'closed_book_accuracy': answers.summarise(closed_book, golds),
       'in_context_accuracy': answers.summarise(viewed, golds),
-      'drift_ppl': questions_lib.perplexity(config, params, exam.drift_tokens),
       'said_closed_book': closed_book, 'said_in_view': viewed}
 
 

@@ -45,6 +45,7 @@ class SleepConfig:
     size alone, 'low_rank' or 'all_layers' (`sleepjax.growth.adapters`).
   low_rank: rank of LoRA. 11 on all matrices of SmolLM2-135M has as many
     parameters as a slot of rank 64.
+  low_rank_scale: by which its product is multiplied, alpha / rank.
   level: how MLP levels take in what is read; None keeps it in the context. The
     model must have them (`continuum.newborn_levels`); asleep they are cleared.
   source: what seeding learns from: 'dreams', which are sampled; 'facts', what
@@ -73,6 +74,7 @@ class SleepConfig:
   judge: str = 'stand_in'
   trained: str = 'slot'
   low_rank: int = 11
+  low_rank_scale: float = 1.0
   level: LevelMemory | None = None
   source: str = 'dreams'
   writing: WritingConfig = WritingConfig()
@@ -139,5 +141,8 @@ class SleepConfig:
     for name in ('slot_rank', 'low_rank'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')
+    if not self.low_rank_scale > 0:
+      raise ValueError(
+          f'low_rank_scale={self.low_rank_scale} must be positive.')
     if self.replay and self.source != 'text':
       raise ValueError("replay=True replays texts: set source='text'.")

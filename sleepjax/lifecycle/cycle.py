@@ -15,7 +15,7 @@ from sleepjax.dreaming import round as round_lib
 from sleepjax.dreaming.tasks import Memory
 from sleepjax.lifecycle import phases
 from sleepjax.lifecycle.config import SleepConfig
-from sleepjax.lifecycle.written import Day
+from sleepjax.lifecycle.written import Day, Words, write_words
 from sleepjax.model import Model
 from sleepjax.seeding.consolidation import HandOver
 from sleepjax.training.observer import Observer, silent
@@ -90,8 +90,7 @@ def sleep(life: Life, day: Day, settings: SleepConfig, *, key,
     generator is merged the matrices of the layers.
   """
   observer, text = observer or silent(), day.document.text
-  grow_key, write_key, rehearsal_key, seed_key, dream_key = jax.random.split(
-      key, 5)
+  grow_key, write_key, rehearsal_key, seed_key, dream_key = _keys(key)
   student = phases.new_student(life.model, text, settings, grow_key, observer)
   teachers = phases.wake(student, text, settings, life.base, observer)
   earlier = _with_tasks(life, settings)
@@ -113,6 +112,29 @@ def sleep(life: Life, day: Day, settings: SleepConfig, *, key,
             model.config, model.params, dreamt.generator))
   return model, _report(student, written.words, seeded.hand_over, dreamt,
                         earlier, memory)
+
+
+def write_ahead(life: Life, day: Day, settings: SleepConfig, *, key,
+                observer: Observer | None = None) -> Words:
+  """Writes what the next cycle of `live` would learn from, and learns nothing.
+
+  Nights that differ in how they learn can be given the same words, as
+  `Day.words`.
+
+  Args:
+    life, day, settings: as of `sleep`.
+    key: typed PRNG key of the whole life.
+    observer: is shown phases grow, wake and write.
+  """
+  observer = observer or silent()
+  grow_key, *keys, _, _ = _keys(jax.random.fold_in(key, life.cycle))
+  student = phases.new_student(
+      life.model, day.document.text, settings, grow_key, observer)
+  teachers = phases.wake(
+      student, day.document.text, settings, life.base, observer)
+  with observer.phase('write') as phase:
+    return write_words(settings, teachers, day, keys,
+                       lambda tokens: phase.advance(tokens=tokens))
 
 
 def live(life: Life, stream: Iterable[Day], settings: SleepConfig, *, key,
@@ -149,6 +171,11 @@ def live(life: Life, stream: Iterable[Day], settings: SleepConfig, *, key,
     life = dataclasses.replace(
         life, model=model, cycle=cycle + 1, memories=tuple(memories))
     yield life, report
+
+
+def _keys(key):
+  """Of a cycle's phases: grow, write (dreams, all else), seed, dream."""
+  return jax.random.split(key, 5)
 
 
 def _with_tasks(life, settings):

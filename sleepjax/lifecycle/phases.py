@@ -193,8 +193,8 @@ def write(student: Student, teachers: Teachers, day: Day,
   with observer.phase('write') as phase:
     report = lambda tokens: phase.advance(tokens=tokens)
     saved = observer.saves.restored('write')
-    words = Words.from_json(saved.metadata['words']) if saved else write_words(
-        settings, teachers, day, keys, report)
+    words = (Words.from_json(saved.metadata['words']) if saved else
+             day.words or write_words(settings, teachers, day, keys, report))
     if not saved:
       observer.saves.save_if_due('write', 0, {}, {'words': words._asdict()})
     night = read_words(settings, words, teachers, report, later)
@@ -326,7 +326,8 @@ def _trained_part(grown, settings, key):
     first = int(np.argmax(opened))
     return OWN_MLP_SLOT, slots.read_slot(
         config, params, grown.index, first_layer=first), first
-  part = (LowRank(settings.low_rank, float(settings.low_rank))
+  part = (LowRank(settings.low_rank,
+                  settings.low_rank_scale * settings.low_rank)
           if settings.trained == 'low_rank' else AllLayers())
   return part, part.init(config, key), 0
 

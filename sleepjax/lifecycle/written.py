@@ -35,6 +35,8 @@ class Day(NamedTuple):
     replayed, or what elastic weight consolidation protects.
   exam: questions about it that are only asked in exams: they are written down
     with the night, and nothing learns from them.
+  words: what was written about it before, by `cycle.write_ahead`; None has the
+    night write.
   """
 
   document: Document
@@ -43,6 +45,7 @@ class Day(NamedTuple):
   remembered: Sequence[str] = ()
   earlier: Sequence[Document] = ()
   exam: Sequence[Question] = ()
+  words: 'Words | None' = None
 
 
 class Words(NamedTuple):

@@ -269,7 +269,7 @@ class Seeder:
         learner.config, learner.frozen, state.teacher, learner.index,
         *document, part=learner.part)
 
-  def _off_policy(self, state: SlotState, rng, chosen):
+  def _off_policy(self, state: SlotState, chosen):
     """Some of the teacher's dreams."""
     e = self.terms.examples
     rows, hidden = e.take(chosen)
@@ -282,28 +282,27 @@ class Seeder:
     return Batch(rows, hidden, states=(
         self._states['examples'][chosen] if self.below else None))
 
-  def _drawn(self, step: int, key, rng):
+  def _drawn(self, step: int, key, rng, rows: int, replace: bool):
     """[rows] numbers of the dreams of an update."""
-    n, rows = len(self.terms.examples), self.settings.rows
+    n = len(self.terms.examples)
     if not self.settings.in_passes:
-      return rng.choice(n, rows, replace=n < rows)
+      return rng.choice(n, rows, replace=replace)
     place = np.arange(step * rows, (step + 1) * rows)
     seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
     order = {i: np.random.default_rng([*seed, i]).permutation(n)
              for i in set((place // n).tolist())}
     return np.array([order[p // n][p % n] for p in place.tolist()])
 
-  def _on_policy(self, state: SlotState, rng, key):
+  def _on_policy(self, state: SlotState, chosen, rng, key):
     """Rollouts from random prefixes of dreams, scored and rewarded."""
     s, e = self.settings, self.terms.examples
     N = e.student.completion.shape[1]
     room = int(s.prefix * N)
     P = e.student.prompt.shape[1] + room
-    chosen = np.repeat(
-        rng.choice(len(e), s.rows // s.group_size), s.group_size)
-    lengths = e.student.completion_mask[chosen].sum(-1)
     fractions = np.repeat(
-        rng.uniform(0, s.prefix, s.rows // s.group_size), s.group_size)
+        rng.uniform(0, s.prefix, len(chosen)), s.group_size)
+    chosen = np.repeat(chosen, s.group_size)
+    lengths = e.student.completion_mask[chosen].sum(-1)
     cuts = np.floor(fractions * lengths).astype(int)
     real = lambda ids, mask, i: ids[i][mask[i]].tolist()
     finished = [real(e.student.completion, e.student.completion_mask, i)
@@ -325,7 +324,7 @@ class Seeder:
     texts = rollout.tokens, rollout.mask, *reference
     if free_V is None:
       free_V = np.zeros(learner.config.vocab_size, bool)
-    advantage, metrics = _advantage(
+    advantage, metrics = (None, {}) if s.group_size == 1 else _advantage(
         s, *texts, free_V, self.imitation.verdicts(*texts))
     old_self, segments = self._teacher(state)
     hidden = objective.teacher_hidden_states(
@@ -352,10 +351,11 @@ class Seeder:
     metrics = {}
     on_policy = bool(rng.uniform() < s.on_policy)
     if on_policy:
-      batch, metrics = self._on_policy(state, rng, key)
+      batch, metrics = self._on_policy(state, self._drawn(
+          step, night_key, rng, s.rows // s.group_size, True), rng, key)
     else:
-      batch = self._off_policy(
-          state, rng, self._drawn(step, night_key, rng))
+      batch = self._off_policy(state, self._drawn(
+          step, night_key, rng, s.rows, len(self.terms.examples) < s.rows))
     batch = batch._replace(
         **self._other_terms(step, rng), shared_prefix=self.terms.shared_ids,
         importance=self.terms.importance)

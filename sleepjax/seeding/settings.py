@@ -16,15 +16,16 @@ class SeedingConfig:
   epochs: how often a row is seen on average at least: there are more than
     `steps` if that takes more. 0 leaves it to them.
   rows: dreams, or rollouts, per update.
-  in_passes: dreams are taken in passes over all of them, each in an order of
-    its own, in place of independent draws.
+  in_passes: dreams, and prompts of rollouts, are taken in passes over all of
+    them, each in an order of its own, in place of independent draws.
   rows_at_once: rows whose gradient is taken at once, a divisor of `rows`; 0 for
     all. Fewer need less memory, and the update is the same: gradients of groups
     of rows add up. What all prompts go on from is read anew for every group. On
     a mesh, every device works where it is a multiple of those that share rows.
   on_policy: λ, the chance that an update learns from the student's own
     rollouts (GKD finds ≥ 0.25 enough; a rollout costs several plain updates).
-  group_size: K rollouts from one prefix, for the leave-one-out baseline.
+  group_size: K rollouts from one prefix, for the leave-one-out baseline; 1
+    where nothing compares them (α = 1, D exact).
   alpha: weight of the divergence; 1 − α weighs the reward. 1 switches
     imitation off, 0 the divergence, which is not computed then.
   gamma: weight of the semantic reward; 0 is the Levenshtein reward alone.
@@ -126,12 +127,14 @@ class SeedingConfig:
                  'masked_first_tokens', 'ewc'):
       if not (getattr(self, name) or 0) >= 0:
         raise ValueError(f'{name}={getattr(self, name)} must not be negative.')
-    if (self.group_size < 2 or self.rows < 1
+    least = 1 if self.alpha == 1 and self.estimator == 'exact' else 2
+    if (self.group_size < least or self.rows < 1
         or self.rows % self.group_size):
       raise ValueError(
           f'rows={self.rows} must be a positive multiple of group_size='
-          f'{self.group_size}, which must be at least 2: rollouts of one '
-          'prefix are compared with each other.')
+          f'{self.group_size}, which must be at least {least}: rollouts of one '
+          'prefix are compared with each other, unless alpha=1 and '
+          'estimator=exact.')
     if self.rows_at_once < 0 or self.rows % (self.rows_at_once or 1):
       raise ValueError(
           f'rows_at_once={self.rows_at_once} must be 0, for all, or divide '

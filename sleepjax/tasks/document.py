@@ -1,5 +1,6 @@
 """One document: read in chunks, a sleep after each, and an exam about it."""
 
+import copy
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -126,7 +127,8 @@ class DocumentTask:
   retains_base = False
 
   def __init__(self, model: Model, reading: Reading, settings: SleepConfig,
-               exam: ExamConfig, seed: int = 0):
+               exam: ExamConfig, seed: int = 0, first: Progress | None = None,
+               elsewhere: Progress | None = None):
     """Checks all that a run is given, before its first slow step.
 
     Args:
@@ -135,6 +137,10 @@ class DocumentTask:
       settings: of every sleep.
       exam: of the scores.
       seed: of the questions that the model writes.
+      first: what `before` returned of this text and model, which is not asked
+        again then.
+      elsewhere: what it returned of this model and another text, from which
+        controls and drift are taken.
 
     Raises:
       UserError: something cannot be read, asked or scored; the message names
@@ -143,6 +149,7 @@ class DocumentTask:
     self.reading = dataclasses.replace(
         reading, controls=reading.controls[:exam.controls])
     self.settings, self.exam, self.seed = settings, exam, seed
+    self.first, self.elsewhere = first, elsewhere
     self.answers = AnswerConfig(
         settings.answer_prompt, exam.max_new_tokens, exam.batch_rows)
     self._rehearsal = [documents.bundled_document(name).text
@@ -180,6 +187,8 @@ class DocumentTask:
         model.config, model.params, room, s.slot_rank))
 
   def before(self, model: Model, ready: Model, observer: Observer) -> Progress:
+    if self.first is not None:
+      return copy.deepcopy(self.first)
     with observer.phase('evaluate before', total=1) as phase:
       asked, source = self.reading.questions, 'file'
       if asked is None:
@@ -187,8 +196,9 @@ class DocumentTask:
       progress = {'questions': [dataclasses.asdict(q) for q in asked],
                   'source': source, 'sleeps': []}
       progress['before'], progress['known'] = self._scores(
-          ready, progress, in_view=True)
-      progress['outside'] = self._forgets(ready)
+          ready, progress, True, self.elsewhere)
+      progress['outside'] = (self.elsewhere['outside'] if self.elsewhere else
+                             self._forgets(ready))
       phase.advance(closed_book_nll=progress['before']['closed_book_nll'])
     return progress
 
@@ -224,7 +234,7 @@ class DocumentTask:
         **knowledge.compare(progress['known'], known),
         **outside.compare(progress['outside'], elsewhere),
         'answers': knowledge.side_by_side(progress['known'], known),
-        'question_cost': self._question_cost(ready, known),
+        'question_cost': self.question_cost(ready, known['closed_book']),
         'growth_max_abs_logit_change': max(
             sleep['growth_max_abs_logit_change'] for sleep in sleeps),
         'growth_shapes': [
@@ -240,30 +250,48 @@ class DocumentTask:
     return {'dreams.json': {'sleeps': progress['sleeps'],
                             'questions': progress['questions']}}
 
-  def _scores(self, ready, progress, in_view):
-    """Of `sleep_scores.score_model` and of `knowledge.score`."""
-    exam = sleep_scores.Exam(
+  def sheet(self, progress: Progress) -> sleep_scores.Exam:
+    """What every model is asked."""
+    return sleep_scores.Exam(
         self.chunks, [Question(**q) for q in progress['questions']],
         self.reading.controls, self.drift)
-    asked = ready.config, ready.params, ready.chat, exam, self.answers
-    scores = sleep_scores.score_model(*asked)
-    return scores, knowledge.score(*asked, scores, in_view)
+
+  def question_cost(self, model: Model, rows: Sequence[Mapping[str, Any]],
+                    views: Sequence[str] | None = None
+                    ) -> dict[str, dict[str, float]]:
+    """What a question takes, with a text in view and after the nights.
+
+    Args:
+      model: who answers, in either layout.
+      rows: `knowledge.score`'s, with question and answer.
+      views: what is in view of each; by default the chunk that it is about.
+
+    Returns:
+      See `cost.of_questions`.
+    """
+    asked, chat = [Question(row['question'], row['gold']) for row in rows], (
+        model.chat)
+    views = views or [self.chunks[i].text for i in sleep_scores.chunk_of(
+        asked, self.chunks)]
+    return cost.of_questions(
+        model.config,
+        [len(chat.closed_book(self.answers.prompt.format(question=q.question)))
+         for q in asked],
+        [len(model.tokenizer.encode(row['answer'])) for row in rows],
+        [len(chat.document(text)) for text in views])
+
+  def _scores(self, ready, progress, in_view, elsewhere=None):
+    """Of `sleep_scores.score_model` and of `knowledge.score`."""
+    known = elsewhere or {'before': None, 'known': {'controls': None}}
+    asked = (ready.config, ready.params, ready.chat, self.sheet(progress),
+             self.answers)
+    scores = sleep_scores.score_model(*asked, known['before'])
+    return scores, knowledge.score(
+        *asked, scores, in_view, known['known']['controls'])
 
   def _forgets(self, ready):
     return {name: outside.score(ready, name, items, self.exam.batch_rows)
             for name, items in self.outside.items()}
-
-  def _question_cost(self, ready, known):
-    """What a question takes with the text in view, and after the nights."""
-    rows, chat = known['closed_book'], ready.chat
-    asked = [Question(row['question'], row['gold']) for row in rows]
-    texts = [len(chat.document(chunk.text)) for chunk in self.chunks]
-    return cost.of_questions(
-        ready.config,
-        [len(chat.closed_book(self.answers.prompt.format(question=q.question)))
-         for q in asked],
-        [len(ready.tokenizer.encode(row['answer'])) for row in rows],
-        [texts[i] for i in sleep_scores.chunk_of(asked, self.chunks)])
 
   def _written_questions(self, ready):
     """Questions that the model writes about each chunk while it has it."""

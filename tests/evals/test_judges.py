@@ -115,7 +115,8 @@ def rollouts(seeder):
   """(batch, metrics) of one on-policy update that is always the same."""
   slot = slots.read_slot(seeder.learner.config, seeder.learner.frozen, 0)
   state = update.SlotState(slot, None, jnp.int32(0))
-  return seeder._on_policy(state, np.random.default_rng(3), jax.random.key(3))
+  rng = np.random.default_rng(3)
+  return seeder._on_policy(state, rng.choice(3, 2), rng, jax.random.key(3))
 
 
 def test_verdicts_change_the_advantages(seeder, byte_tokenizer):

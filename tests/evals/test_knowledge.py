@@ -225,6 +225,31 @@ def test_a_question_is_asked_in_view_of_its_own_chunk(student, monkeypatch):
   assert seen == [chunk.text for chunk in chunks]
 
 
+def test_each_question_beside_a_text_of_its_own(student, monkeypatch):
+  """Beside the text itself a row is the one in view."""
+  viewed = student(untaught, reads, UNCONTROLLED)['in_view']
+  other, seen = 'Nobody came.', []
+  monkeypatch.setattr(
+      knowledge, 'read_document',
+      lambda *args: seen.append(args[3]) or args[3])
+  monkeypatch.setattr(
+      knowledge.questions_lib, 'greedy_answers',
+      lambda config, params, chat, asked, settings, segment: [
+          reads(q.question, segment == TEXT.text) for q in asked])
+  rows = knowledge.score_beside(
+      None, None, None, UNCONTROLLED, SETTINGS,
+      {1: TEXT.text, 2: other, 3: TEXT.text})
+  assert seen == [TEXT.text, other]
+  assert rows[1] == viewed[1] and rows[3] == viewed[3]
+  assert rows[2]['answer'] == 'I cannot say.' and not rows[2]['knows']
+
+
+def test_known_answers_to_controls_are_not_asked_for(student):
+  known = [{'question': 'Who saw?', 'gold': 'Cy Fox', 'knows': True}]
+  assert student(untaught, reads, controls=known)['controls'] == known
+  assert len(student(untaught, reads)['controls']) == 2
+
+
 def test_the_work_grows_as_the_number_of_questions(student):
   """Of twenty questions, each is held against the next twelve."""
   seen = []

@@ -53,10 +53,14 @@ def test_losses_are_pooled_over_tokens_with_and_without_chunks(monkeypatch):
   monkeypatch.setattr(
       sleep_scores.questions_lib, 'perplexity', lambda *_: 2.0)
   monkeypatch.setattr(sleep_scores, 'read_document', lambda *_: 'a segment')
-  scores = sleep_scores.score_model(
-      None, None, None, Exam(chunks, asked, [(chunks[0], asked[:1]),
-                                             (chunks[1], asked[1:])], []),
-      AnswerConfig())
+  exam = Exam(chunks, asked, [(chunks[0], asked[:1]), (chunks[1], asked[1:])],
+              [])
+  scores = sleep_scores.score_model(None, None, None, exam, AnswerConfig())
+  elsewhere = {'control_nll': 5.0, 'in_context_other_nll': 6.0,
+               'drift_ppl': 7.0}
+  assert sleep_scores.score_model(
+      None, None, None, exam, AnswerConfig(), elsewhere) == {
+          **scores, **elsewhere}
   for name in ('closed_book_nll', 'in_context_nll', 'control_nll',
                'in_context_other_nll'):
     assert scores[name] == 1.0, name

@@ -11,7 +11,9 @@ from configs.seeding import arms
 from experiments import _config
 from sleepjax.data import documents
 from sleepjax.errors import UserError
+from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
+from sleepjax.lifecycle.written import Words
 from sleepjax.model import load_pretrained
 from sleepjax.models.hashes import params_sha256
 from sleepjax.runs import nights
@@ -232,3 +234,22 @@ def test_hash_follows_values_names_and_shapes():
   assert base != params_sha256({**tree, 'd': np.ones(1)})
   assert base != params_sha256(
       {'a': tree['a'].reshape(2, 2), 'b': tree['b']})
+
+
+@pytest.mark.slow
+def test_a_night_learns_the_same_from_words_that_were_written_before():
+  """And something else from half of them."""
+  model = load_pretrained(str(TINY))
+  task, own = task_of(model), settings(dreaming=None)[1]
+  day = task.day(0, {'source': 'file', 'sleeps': []})
+  start, key = cycle.Life(task.prepare(model)), jax.random.key(7)
+  words = Words.from_json(json.loads(json.dumps(report_lib.plain(
+      cycle.write_ahead(start, day, own, key=key)._asdict()))))
+  half = words._replace(dreams=words.dreams[::2])
+  nights_ = [next(cycle.live(start, [day._replace(words=given)], own, key=key))
+             for given in (None, words, half)]
+  written, given, fewer = (params_sha256(life.model.params)
+                           for life, _ in nights_)
+  assert written == given != fewer
+  assert nights_[0][1].texts == nights_[1][1].texts
+  assert nights_[2][1].dreams == len(half.dreams)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sleepjax.growth import slots
-from sleepjax.seeding import update
+from sleepjax.seeding import loop, update
 from tests.seeding import small_seeder
 from tests.seeding.small_seeder import INDEX, SETTINGS
 
@@ -66,3 +66,28 @@ def test_rehearsal_may_come_in_some_updates_and_weighs_as_much(seeder):
       first['loss'], 0.6 * first['divergence'] + 3 * 0.7 * first[
           'rehearsal_divergence'] + 0.3 * first['retention_divergence'],
       rtol=1e-5)
+
+
+def test_every_prompt_has_one_rollout_in_a_pass(seeder, monkeypatch):
+  """Self-distillation on all dreams: nothing is compared, nothing left out."""
+  settings = dataclasses.replace(
+      SETTINGS, rows=1, group_size=1, alpha=1.0, on_policy=1.0, prefix=0.0,
+      in_passes=True)
+  own, seen = dataclasses.replace(seeder, settings=settings), []
+
+  def noted(config, settings, frozen, state, index, batch, part):
+    assert batch.advantage is None
+    rows = batch.rows
+    seen.append(tuple(rows.prompt[0][rows.prompt_mask[0]].tolist()))
+    return state._replace(step=state.step + 1), {}
+
+  monkeypatch.setattr(loop, 'seeding_step', noted)
+  monkeypatch.setattr(loop.blame, 'check_update', lambda *_: None)
+  state = update.init_state(settings, slots.read_slot(
+      seeder.learner.config, seeder.learner.frozen, INDEX))
+  for step in range(10):
+    state, metrics, _ = own.update(state, step, jax.random.key(3))
+    assert metrics == {'on_policy': 1.0}
+  prompts = sorted(map(tuple, small_seeder.PROMPTS))
+  assert sorted(seen[:5]) == sorted(seen[5:]) == prompts
+  assert seen[:5] != seen[5:]

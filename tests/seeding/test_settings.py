@@ -27,6 +27,10 @@ def test_settings_refuse(kwargs, message):
     SeedingConfig(**kwargs)
 
 
+def test_one_rollout_of_a_prompt_is_enough_where_none_are_compared():
+  assert SeedingConfig(alpha=1.0, group_size=1).group_size == 1
+
+
 def test_parts_that_are_off_are_no_mistake():
   SeedingConfig(steps=0, rehearsal=0.0, rehearsal_rows=0, retention=0.0,
                 retention_rows=0, warmup_steps=0, ewc=0.0)
