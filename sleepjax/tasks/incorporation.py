@@ -45,6 +45,7 @@ COLUMNS = {
     'controls': table.Column('control_change', '+.2f', margin=0.05),
     'theirs in view': table.Column('context_lost', '+.2f', margin=0.05),
     'drift': table.Column('drift', '+.1%', margin=0.01),
+    'coverage': table.Column('coverage', '.0%'),
     'undone': table.Column('rolled_back', '.1f'),
     'tokens': table.Column('night_tokens', ',.0f'),
     'seconds': table.Column('night_seconds', ',.0f'),
