@@ -157,7 +157,7 @@ class Bed:
   def _write(self, cell):
     """The words, and what they cost."""
     task = self.task(cell.item, self.settings)
-    day = task.day(0, {'source': 'file', 'sleeps': []})
+    day = task.day(0, {'questions': [], 'source': 'file', 'sleeps': []})
     with Display(after_phase=self.place.after_phase) as display:
       words = cycle.write_ahead(
           Life(self._fresh(task)), day, self.settings,

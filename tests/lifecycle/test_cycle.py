@@ -241,7 +241,7 @@ def test_a_night_learns_the_same_from_words_that_were_written_before():
   """And something else from half of them."""
   model = load_pretrained(str(TINY))
   task, own = task_of(model), settings(dreaming=None)[1]
-  day = task.day(0, {'source': 'file', 'sleeps': []})
+  day = task.day(0, {'questions': [], 'source': 'file', 'sleeps': []})
   start, key = cycle.Life(task.prepare(model)), jax.random.key(7)
   words = Words.from_json(json.loads(json.dumps(report_lib.plain(
       cycle.write_ahead(start, day, own, key=key)._asdict()))))
