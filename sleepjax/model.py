@@ -84,13 +84,21 @@ class Model:
     """The nights that a canonical model has slept, in order.
 
     Those that were forgotten are not among them.
+
+    Raises:
+      UserError: what was written down of them is damaged.
     """
     c, opened = self.config, np.zeros((self.config.num_layers, 0), bool)
     if c.num_slots:
       opened = to_host(self.params['layers']['slots']['open'])
     units = len(SLOT_MATRICES[c.slot_form]) * c.slot_rank
-    return records(self.lineage, opened, c.embed_dim * (
-        units + (c.slot_routing != 'none')))
+    try:
+      return records(self.lineage, opened, c.embed_dim * (
+          units + (c.slot_routing != 'none')))
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+      raise UserError(
+          f'what was written down of the nights of {self.name} is damaged '
+          f'({error}). Restore the model from a copy.') from error
 
   def for_compute(self, matmul_dtype: str = 'auto',
                   unroll: bool | None = None,

@@ -30,8 +30,10 @@ from sleepjax.data import documents
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
+from sleepjax.growth import night_files
 from sleepjax.models import export, transformer
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.night_records import NightRecord
 from sleepjax.training import checkpoints
 from tests import gguf_files
 
@@ -93,6 +95,13 @@ def write_originals(folder: pathlib.Path) -> None:
     path = folder / name
     contents = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps({**contents, **more}))
+  (folder / 'night').mkdir()
+  slot = {name: np.ones((1, *shape), np.float32) for name, shape in (
+      ('gate', (8, 2)), ('up', (8, 2)), ('down', (2, 8)))}
+  night_files.write_night(night_files.SavedNight(NightRecord(
+      1, 0, layers=(1,), questions=(('Who?', 'Ann'),), learnt_on=('a',),
+      sha256=night_files.slot_sha256(slot, (1,))), slot, 'base'),
+                          folder / 'night/night.safetensors')
   (folder / 'questions').mkdir()
   (folder / 'questions/questions.json').write_text(json.dumps(
       [{'question': f'Who built tower {i}?', 'answer': 'Ann'}
@@ -115,6 +124,8 @@ READERS = {
     'checkpoint': (('model.json', 'tokenizer_config.json'),
                    lambda folder: (checkpoints.describe(folder),
                                    Tokenizer.from_folder(folder))),
+    'night': (('night.safetensors',), lambda folder: night_files.read_night(
+        folder / 'night.safetensors')),
     'questions': (('questions.json',), lambda folder: documents.read_questions(
         folder / 'questions.json')),
 }
@@ -180,7 +191,7 @@ def run_case(originals: pathlib.Path, scratch: pathlib.Path, seed: int,
   """'read' or 'refused'; anything else is raised."""
   chance = random.Random(f'{seed} {case}')
   kind = chance.choice(('gguf', 'gguf', 'hf', 'hf', 'hf', 'checkpoint',
-                        'questions'))
+                        'night', 'questions'))
   files, read = READERS[kind]
   name = chance.choice(files)
   folder = scratch / kind

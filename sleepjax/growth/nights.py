@@ -120,8 +120,7 @@ def add_nights(model: Model, nights: Iterable[SavedNight]) -> Model:
     used += missing * [False]
   params = _with_slots(params, lambda leaf: leaf)
   lineage, written = dict(model.lineage), list(model.nights())
-  last = max(next_number(lineage) - 1, *(night.number for night in written), 0)
-  for number, night in enumerate(nights, last + 1):
+  for number, night in enumerate(nights, next_number(lineage, written)):
     index = used.index(False)
     used[index] = True
     layers = np.array(night.record.layers)

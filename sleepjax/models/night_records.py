@@ -87,10 +87,24 @@ _FORMS = {
     'base_sha256': _text, 'learnt_on': _all(_text)}
 
 
-def next_number(lineage: Mapping[str, Any]) -> int:
-  """The number of the next night of a model with this lineage."""
-  return 1 + max((night['number'] for night in (
-      *lineage.get('nights', ()), *lineage.get('forgotten', ()))), default=0)
+def next_number(lineage: Mapping[str, Any],
+                nights: Sequence[NightRecord] = ()) -> int:
+  """The number of the next night of a model.
+
+  Args:
+    lineage: of the model, with the nights that were forgotten.
+    nights: all others.
+  """
+  return 1 + max(
+      (*(entries['number'] for name in ('nights', 'forgotten')
+         for entries in _entries(lineage, name)),
+       *(night.number for night in nights)), default=0)
+
+
+def _entries(lineage, name):
+  """A list in the lineage; what other programs call so is none."""
+  found = lineage.get(name)
+  return found if isinstance(found, list | tuple) else []
 
 
 def records(lineage: Mapping[str, Any], opened, slot_parameters: int
@@ -106,7 +120,7 @@ def records(lineage: Mapping[str, Any], opened, slot_parameters: int
     slot_parameters: of one slot in one layer.
   """
   written = [NightRecord.from_json(entries)
-             for entries in lineage.get('nights', ())]
+             for entries in _entries(lineage, 'nights')]
   opened, number = np.asarray(opened), next_number(lineage)
   known = {night.slot for night in written}
   for slot in np.flatnonzero(opened.any(axis=0)).tolist():

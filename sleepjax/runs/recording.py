@@ -44,7 +44,7 @@ class NightBook:
       report: of the sleep.
     """
     record = NightRecord(
-        next_number(before.lineage), title=day.document.title,
+        next_number(before.lineage, before.nights()), title=day.document.title,
         document_sha256=hashlib.sha256(day.document.text.encode()).hexdigest(),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         questions=tuple((q.question, q.answer) for q in day.exam),
@@ -60,8 +60,9 @@ class NightBook:
           base_sha256=self._base_of(before), learnt_on=tuple(
               slot_sha256(*slot_of(before, n)) for n in open_before))
     return dataclasses.replace(after, lineage={
-        **before.lineage, 'nights': [*before.lineage.get('nights', ()),
-                                     dataclasses.asdict(record)]})
+        **before.lineage, 'nights': [
+            *map(dataclasses.asdict, before.nights()),
+            dataclasses.asdict(record)]})
 
   def _base_of(self, model):
     """The base's hash, computed anew only if one of its arrays is another."""

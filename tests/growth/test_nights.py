@@ -275,6 +275,28 @@ def test_a_model_of_which_nothing_was_written_down(slotted, byte_tokenizer,
       function(one), function(nights.forget(model, 2)), atol=1e-6)
 
 
+@pytest.mark.parametrize('nights, message', [
+    ([{'number': 1, 'slot': 9}], 'index 9 is out of bounds'),
+    ([{'slot': 0}], 'it has no number'), (['one'], "'one' is no record")])
+def test_a_damaged_lineage(slotted, byte_tokenizer, nights, message):
+  model = Model(*slotted, byte_tokenizer, 'm', {'nights': nights})
+  with pytest.raises(UserError, match=f'of m is damaged .*{message}'):
+    model.nights()
+  other = dataclasses.replace(model, lineage={'nights': 3})
+  assert [night.slot for night in other.nights()] == [0, 1]
+
+
+def test_a_night_after_some_of_which_nothing_was_written_down(
+    talker, byte_tokenizer):
+  config, params = talker
+  for seed in (1, 2):
+    config, params = slots.append_slot(config, params, slots.new_slot(
+        config, jax.random.key(seed), RANK), jnp.ones(2, bool))
+  model = slept(Model(config, params, byte_tokenizer, 'old'), 3)
+  assert [(n.number, n.slot, n.title) for n in model.nights()] == [
+      (1, 0, ''), (2, 1, ''), (3, 2, 'Day 3')]
+
+
 def test_nights_that_are_not_there(base):
   with pytest.raises(UserError, match='night 3: this model has the nights 1.'):
     nights.forget(slept(base, 1), 3)
