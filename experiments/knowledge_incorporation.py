@@ -12,9 +12,9 @@ too. All arms of a passage come before the next passage. What arms share, the
 scores of the untouched model and the words of the night, is made once and kept
 in DIR/shared. After every row DIR/report.json and DIR/table.md are written:
 means with intervals, every arm beside the first one in pairs, after how many
-questions a night has paid for itself, and the verdict on the criterion that the
-configuration states. A list is spent by one look at it; rates are chosen on
-`train`. `--passages=5 --first=5` are the second five of a list.
+questions a night has paid for itself, and the bars and the verdict of the
+criterion that the configuration states. A list is spent by one look at it;
+rates are chosen on `train`. `--passages=5 --first=5` are the second five.
 """
 
 if __name__ == '__main__':
@@ -35,7 +35,7 @@ from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
 from sleepjax.runs import nights, rows, table
-from sleepjax.tasks import incorporation
+from sleepjax.tasks import incorporation, incorporation_table
 from sleepjax.tasks.document import ExamConfig, Reading
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
@@ -133,15 +133,15 @@ def _fill(bed, workdir, cells, settings, same):
       arm: {'config': entries} for arm, entries in same.items()})
   for cell, row in made.fill(cells, make):
     results[cell] = row
-    summary = incorporation.summary(results)
+    summary = incorporation_table.summary(results)
     report_lib.write_report(workdir, {
         **summary, 'list': _LIST.value,
         'lists_sha256': passage_lists.lists_sha256()})
-    text = table.markdown(summary['arms'], incorporation.COLUMNS)
+    text = table.markdown(summary['arms'], incorporation_table.COLUMNS)
     if distributed.is_first():
       files.write(workdir / 'table.md', text)
     if not len(results) % len(settings):
       _main.tell(text)
-      if reason := incorporation.text_does_not_help(results):
+      if reason := incorporation_table.text_does_not_help(results):
         _main.tell(f'Stopped: {reason}.')
         break

@@ -8,19 +8,16 @@ before a night are the same for all passages.
 """
 
 import dataclasses
-import itertools
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from sleepjax import seeds
 from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document
 from sleepjax.errors import UserError
-from sleepjax.evals import cost, knowledge, paired, retrieval, sleep_scores
+from sleepjax.evals import cost, knowledge, retrieval, sleep_scores
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
 from sleepjax.lifecycle.config import SleepConfig
@@ -28,7 +25,7 @@ from sleepjax.lifecycle.cycle import Life
 from sleepjax.lifecycle.written import Day, Words
 from sleepjax.mesh import distributed, sharding
 from sleepjax.model import Model
-from sleepjax.runs import nights, table
+from sleepjax.runs import nights
 from sleepjax.runs.rows import Cell, Rows
 from sleepjax.runs.task import Progress
 from sleepjax.tasks.document import DocumentTask, ExamConfig, Reading
@@ -37,21 +34,6 @@ from sleepjax.training.progress import Display
 
 UNTAUGHT = 'base', 'in_view', 'bm25'
 SHARED = 'elsewhere', 'first', 'words'  # Names of rows that arms share.
-COLUMNS = {
-    'knows': table.Column('right', '.0%'),
-    'choice': table.Column('choice', '.0%'),
-    'margin': table.Column('margin', '.2f'),
-    'controls know': table.Column('controls_knows', '.0%', margin=0.01),
-    'controls': table.Column('control_change', '+.2f', margin=0.05),
-    'theirs in view': table.Column('context_lost', '+.2f', margin=0.05),
-    'drift': table.Column('drift', '+.1%', margin=0.01),
-    'coverage': table.Column('coverage', '.0%'),
-    'undone': table.Column('rolled_back', '.1f'),
-    'tokens': table.Column('night_tokens', ',.0f'),
-    'seconds': table.Column('night_seconds', ',.0f'),
-    'a question': table.Column('question_tokens', ',.0f')}
-_LEAST_PASSAGES, _LEAST_HELP = 5, 0.1  # Of the rule that stops a run.
-_LEVEL, _HARM = 0.05, 0.01  # Of the verdict.
 
 
 class PassageTask(DocumentTask):
@@ -196,10 +178,12 @@ class Bed:
     search, start = retrieval.Retriever(texts), time.perf_counter()
     views = [texts[search.best(row['question'])[0]] for row in viewed]
     seconds = (time.perf_counter() - start) / len(views)
-    ready = s.for_compute(self._fresh(task))
-    others = knowledge.score_beside(
-        ready.config, ready.params, ready.chat, task.sheet(first),
-        task.answers, {n: t for n, t in enumerate(views) if t != own})
+    others = {n: text for n, text in enumerate(views) if text != own}
+    if others:
+      ready = s.for_compute(self._fresh(task))
+      others = knowledge.score_beside(
+          ready.config, ready.params, ready.chat, task.sheet(first),
+          task.answers, others)
     return [others.get(n, row) for n, row in enumerate(viewed)], views, {
         'lookup_seconds': seconds, 'library': len(texts),
         'looked_up_right': sum(t == own for t in views)}
@@ -239,6 +223,7 @@ def row_of(report: Mapping[str, Any],
   same = ('document', 'answers', 'coverage', 'verified', 'sentences',
           'hand_overs', 'params_before', 'params_after', 'peak_memory_bytes',
           'lookup_seconds', 'library', 'looked_up_right',
+          'controls_questions', 'controls_knows_before',
           *(f'{name}_{when}' for name in ('knows', 'choice', 'margin')
             for when in ('before', 'in_view')))
   return {
@@ -255,77 +240,3 @@ def row_of(report: Mapping[str, Any],
       **{f'night_{unit}': sum(spent.get(phase, 0) for phase in cost.NIGHT)
          for unit, spent in totals.items()},
       'question_tokens': r['question_cost']['after']['tokens']}
-
-
-def summary(results: table.Results) -> dict[str, Any]:
-  """The report of all rows that there are.
-
-  Returns:
-    arms and against_ARM, of the first arm, see `runs.table`; break_even, after
-    how many questions an arm's night takes fewer tokens than the text in view
-    for every question, or than the looked-up one; verdict.
-  """
-  first = next(iter(results)).arm
-  arms = table.summary(results, COLUMNS)
-  return {
-      'arms': arms, f'against_{first}': table.against_first(results, COLUMNS),
-      'break_even': {arm: {
-          rival: cost.break_even(
-              *(row[name]['mean'] for name in ('tokens', 'a question')),
-              arms[rival]['a question']['mean'])
-          for rival in ('in_view', 'bm25') if rival in arms}
-                     for arm, row in arms.items() if arm not in UNTAUGHT},
-      'verdict': verdict(results)}
-
-
-def verdict(results: table.Results) -> dict[str, Any]:
-  """Whether `sleep` knows more than the best fine-tuning on the same words.
-
-  Of arms whose name begins with sft_ the one with most right answers is the
-  rival, over the passages that both have.
-
-  Returns:
-    verdict: 'shown' if more answers are right, McNemar p < 0.05, and controls
-    are answered no more than a point worse than before; 'refuted' if fewer are
-    with p < 0.05; else 'not shown', or 'not run'. Besides the rival, answers
-    gained and lost, p, and the controls' change.
-  """
-  rights = {}
-  for arm in dict.fromkeys(cell.arm for cell in results):
-    if arm.startswith('sft_'):
-      cells = [c for c in results
-               if c.arm == arm and c._replace(arm='sleep') in results]
-      if cells:
-        rights[arm] = [list(itertools.chain(*(
-            results[c._replace(arm=name)]['right'] for c in cells)))
-                       for name in (arm, 'sleep')]
-  if not rights:
-    return {'verdict': 'not run'}
-  rival = max(rights, key=lambda arm: np.mean(rights[arm][0]))
-  found = paired.mcnemar(*rights[rival])
-  harm = np.mean([row['controls_knows'] - results[base]['controls_knows']
-                  for cell, row in results.items() if cell.arm == 'sleep'
-                  and (base := cell._replace(arm='base')) in results] or [0.0])
-  more, told = found['gained'] > found['lost'], found['p'] < _LEVEL
-  word = 'not shown' if not told else 'refuted' if not more else (
-      'shown' if harm >= -_HARM else 'not shown')
-  return {'verdict': word, 'rival': rival, **found,
-          'questions': len(rights[rival][0]),
-          'controls_knows_change': float(harm)}
-
-
-def text_does_not_help(results: table.Results) -> str:
-  """Why a run ends early, or ''.
-
-  With the text in view an arm can learn no more than it says: where that brings
-  less than ten points more right answers, over five passages or more, the model
-  cannot read these questions and arms cannot be told apart.
-  """
-  right = {arm: [row['right'] for cell, row in results.items()
-                 if cell.arm == arm] for arm in ('base', 'in_view')}
-  if min(map(len, right.values())) < _LEAST_PASSAGES:
-    return ''
-  base, viewed = (np.mean(sum(rows, [])) for rows in right.values())
-  return '' if viewed - base >= _LEAST_HELP else (
-      f'{viewed:.0%} right with the text in view, {base:.0%} without it: less '
-      f'than {_LEAST_HELP:.0%} apart over {len(right["base"])} passages')
