@@ -11,13 +11,11 @@ import numpy as np
 
 from sleepjax import seeds
 from sleepjax.data import benchmarks, documents, sources
-from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError, check_least
 from sleepjax.evals import cost, knowledge, outside, sleep_scores
 from sleepjax.evals import report as report_lib
 from sleepjax.evals.questions import AnswerConfig, check_scorable
-from sleepjax.growth import slots
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.cycle import SleepReport
 from sleepjax.lifecycle.written import Day
@@ -26,15 +24,14 @@ from sleepjax.runs import nights
 from sleepjax.runs.nights import remembered
 from sleepjax.runs.task import Progress
 from sleepjax.sampling import context
+from sleepjax.tasks.reading import chunks_of, with_room
 from sleepjax.training.observer import Observer
-from sleepjax.writing import dreams, verification
-from sleepjax.writing.coverage import check_askable
+from sleepjax.writing import dreams
 from sleepjax.writing.dreamer import Dreamer
 
 _GENERATED_QUESTIONS = 12  # Written per chunk where the user gives none.
 _REMEMBERED = 64  # Prompts about earlier chunks that each sleep retains.
 _BEGINNING = 1000  # Characters of a text, of which one has a token.
-_BLOCK = 8  # Slots that a pool gains at once, at least.
 _QUESTIONS_KEY = 2 ** 20  # Folded in: no cycle has so high a number.
 
 
@@ -170,21 +167,7 @@ class DocumentTask:
     return self.with_room(model, 0)
 
   def with_room(self, model: Model, night: int) -> Model:
-    """Slots are added in blocks of at least as many as there are.
-
-    So that programs are compiled anew a few times in a long life, and half of
-    the pool at most is empty.
-    """
-    s, left = self.settings, self.nights - night
-    used = np.asarray(slots.is_open(model.config, model.params))
-    if s.trained == 'slot':
-      room = 0 if not used.all() else min(left, max(_BLOCK, len(used)))
-    else:
-      room = int(s.trained == 'static_slot' and not len(used))
-    if not room:
-      return model
-    return model.with_params(*slots.allocate_pool(
-        model.config, model.params, room, s.slot_rank))
+    return with_room(model, self.settings, self.nights - night)
 
   def before(self, model: Model, ready: Model, observer: Observer) -> Progress:
     if self.first is not None:
@@ -313,19 +296,8 @@ class DocumentTask:
 
   def _checked(self, model):
     """(the document's chunks, tokens of the unrelated text)."""
-    s, r, chat = self.settings, self.reading, model.chat
-    slots.layer_mask(model.config, s.slot_layers)  # Refused at once.
-    chunks = wake_chunks(
-        chat, r.document, s.context_tokens,
-        model.config.max_context - s.reply_tokens)
-    if s.source == 'dreams':
-      check_askable(
-          Dreamer(None, None, chat, s.dreams),
-          [chunk.text for chunk in chunks])
-    for chunk in chunks if s.source == 'facts' else ():
-      verification.check_fits(
-          Dreamer(model.config, None, chat, s.dreams),
-          s.writing.ask.examples, chunk.title, chunk.text)
+    r, chat = self.reading, model.chat
+    chunks = chunks_of(model, r.document, self.settings)
     exams = [(r.document, r.questions or (), r.where), *(
         (control, asked, f'control questions on {control.title!r}')
         for control, asked in r.controls)]
