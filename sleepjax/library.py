@@ -1,18 +1,18 @@
 """What a notebook needs: a model, a document, a sleep, an answer.
 
-  import sleepjax as sj
+    import sleepjax as sj
 
-  model = sj.load('smollm2-135m-instruct')
-  slept, report = sj.sleep(model, sj.Document.read('notes.txt'), key=0)
-  print(report)                                # before, after, text in view
-  print(slept.ask('Who designed the lighthouse?'))
-  sj.export_hf(slept, 'notes-hf')
+    model = sj.load('smollm2-135m-instruct')
+    slept, report = sj.sleep(model, sj.Document.read('notes.txt'), key=0)
+    print(report)                                # before, after, text in view
+    print(slept.ask('Who designed the lighthouse?'))
+    sj.export_hf(slept, 'notes-hf')
 
 A night can leave its model, and enter another copy of what it was learnt on:
 
-  sj.save_night(slept, 1, 'notes.safetensors')
-  both, report = sj.combine(model, 'notes.safetensors', 'diary.safetensors')
-  again, report = sj.forget(both, 2)
+    sj.save_night(slept, 1, 'notes.safetensors')
+    both, report = sj.combine(model, 'notes.safetensors', 'diary.safetensors')
+    again, report = sj.forget(both, 2)
 
 Everything here is silent unless an observer is given (`sj.shown()`), and writes
 no file that it is not told to write.
