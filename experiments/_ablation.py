@@ -80,28 +80,19 @@ DREAMING_COLUMNS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class AblationConfig:
-  """What is compared.
+class AblationConfig(rows.Comparison):
+  """What is compared, and where.
 
   scale: 'world' or 'squad'.
-  arms: names of the configuration's arms.
-  seeds: one run of every arm for each.
   """
 
   scale: str
-  arms: tuple[str, ...]
-  seeds: tuple[int, ...]
 
   def __post_init__(self):
     if self.scale not in _RUNS:
       raise ValueError(f'scale={self.scale!r} must be one of '
                        f'{", ".join(_RUNS)}.')
-    for name in ('arms', 'seeds'):
-      values = getattr(self, name)
-      if not values or len(set(values)) < len(values):
-        raise ValueError(f'{name}={values} must be different, at least one.')
-    if min(self.seeds) < 0:
-      raise ValueError(f'seeds={self.seeds} must not be negative.')
+    super().__post_init__()
 
 
 def run_world(model, settings, cell, place):

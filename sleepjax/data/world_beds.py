@@ -7,7 +7,7 @@ what is long known between them.
 >>> bed = relational(seed=0, days=4, pairs=2)
 >>> bed.days[0].text
 'Bokar has Lobor as a mentor. The mentor of Dodor is Mador.'
->>> bed.exam['0-Bokar'].question
+>>> bed.exams['composite']['0-Bokar'].question.question
 'Which city does the mentor of Bokar live in?'
 """
 
@@ -26,22 +26,35 @@ from sleepjax.errors import UserError
 _FACTS_A_PERSON = 20 / 3
 
 
-class Bed(NamedTuple):
-  """Days, and an exam that no day tells or asks.
+class Asked(NamedTuple):
+  """A question of an exam, in its wording.
 
-  exam: questions in the wording of exams by an id of their own, which is the
+  question: with its answer.
+  day: number of the day from whose night on it can be answered.
+  """
+
+  question: Question
+  day: int
+
+
+class Bed(NamedTuple):
+  """Days, and exams that no day tells or asks.
+
+  exams: what is asked by what it tests, and by an id of its own, which is the
     same in every run of the seed.
   """
 
   days: tuple[Day, ...]
-  exam: dict[str, Question]
+  exams: dict[str, dict[str, Asked]]
 
 
 def relational(seed: int, days: int = 8, pairs: int = 4) -> Bed:
   """Who is whose mentor on one day, and where mentors live on the next.
 
   The first day tells only of mentors, and the last only of homes. Each day's
-  pairs are other people, and the exam asks where the mentor of each lives.
+  pairs are other people. The exam 'composite' asks where the mentor of each
+  lives, 'stepwise' asks the same step by step, and 'one hop' asks for what was
+  told.
 
   Args:
     seed: of the people and cities.
@@ -69,16 +82,25 @@ def relational(seed: int, days: int = 8, pairs: int = 4) -> Bed:
   told = [_told(number, [*links[number * pairs:(number + 1) * pairs],
                          *homes[max(number - 1, 0) * pairs:number * pairs]],
                 rng) for number in range(days)]
-  exam = world.composites([*links, *homes])
+  every = [*links, *homes]
+  exams = {'composite': world.composites(every)}
+  exams['stepwise'] = [
+      Question(world.STEPWISE.format(question=asked.question), asked.answer)
+      for asked in exams['composite']]
+  exams['one hop'] = world.questions(every, 'direct')
+  first = [*(i // pairs for i in range(chains)),
+           *(i // pairs + 1 for i in range(chains))]
+  names = [f'{seed}-{fact.person}' for fact in every]
   return Bed(tuple(told), {
-      f'{seed}-{link.person}': question
-      for link, question in zip(links, exam, strict=True)})
+      exam: {name: Asked(question, day) for name, question, day in zip(
+          names, questions, first if exam == 'one hop' else first[chains:])}
+      for exam, questions in exams.items()})
 
 
 def capacity(seed: int, facts: int, facts_a_day: int = 10) -> Bed:
   """So many facts, as many a day, whoever they are about.
 
-  The exam asks for the value of each, directly and in other words; names cannot
+  The exams ask for the value of each, directly and in other words; names cannot
   be asked for, as many people share a value.
 
   Args:
@@ -103,11 +125,12 @@ def capacity(seed: int, facts: int, facts_a_day: int = 10) -> Bed:
                                   rng.permutation(len(every))[:facts])]
   days = [_told(number, told[start:start + facts_a_day], rng)
           for number, start in enumerate(range(0, facts, facts_a_day))]
-  return Bed(tuple(days), {
-      f'{seed}-{fact.person}-{fact.attribute}-{form}': question
-      for form in ('direct', 'paraphrase')
-      for fact, question in zip(
-          told, world.questions(told, form), strict=True)})
+  return Bed(tuple(days), {form: {
+      f'{seed}-{fact.person}-{fact.attribute}': Asked(
+          question, number // facts_a_day)
+      for number, (fact, question) in enumerate(zip(
+          told, world.questions(told, form), strict=True))}
+                           for form in ('direct', 'paraphrase')})
 
 
 def stretch(seed: int, number: int, sentences: int) -> Day:

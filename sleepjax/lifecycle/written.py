@@ -37,6 +37,7 @@ class Day(NamedTuple):
     with the night, and nothing learns from them.
   words: what was written about it before, by `cycle.write_ahead`; None has the
     night write.
+  given: questions with their answers that are dreamt besides, for upper bounds.
   """
 
   document: Document
@@ -46,6 +47,7 @@ class Day(NamedTuple):
   earlier: Sequence[Document] = ()
   exam: Sequence[Question] = ()
   words: 'Words | None' = None
+  given: Sequence[Question] = ()
 
 
 class Words(NamedTuple):
@@ -168,6 +170,8 @@ def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
         reader, document, segments, write_key, settings.answer_prompt,
         day.avoid)
     coverage = coverage._asdict()
+  dreams = dreams + _exam(settings, previous.chat, [
+      (q.question, q.answer) for q in day.given])
   held_in, agreements = _held_in(
       settings, reader, _exam(settings, previous.chat, held_out), dreams,
       segments, jax.random.fold_in(write_key, 3))
@@ -203,7 +207,7 @@ def read_words(settings: SleepConfig, words: Words, teachers: Teachers,
       reading.model.config, reading.model.params, reading.chat, some,
       reading.segments, tokens, shared_prefix, taught
   ) if some else None for some, taught in (
-      (words.dreams, settings.seeding.target == 'teacher'), (exam, True)))
+      (words.dreams, settings.seeding.target != 'tokens'), (exam, True)))
   rehearsal, retention = (
       [loop.paired_examples(writer.model.config, writer.model.params, pairs,
                             tokens, shared_prefix)

@@ -1,5 +1,6 @@
 """Rows of a table: one for each arm, seed and item, found or made."""
 
+import dataclasses
 import itertools
 import json
 import pathlib
@@ -18,6 +19,26 @@ class Cell(NamedTuple):
   arm: str
   seed: int
   item: str = 'all'
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+  """What is compared.
+
+  arms: their names; the others are compared with the first.
+  seeds: one run of every arm for each.
+  """
+
+  arms: tuple[str, ...]
+  seeds: tuple[int, ...]
+
+  def __post_init__(self):
+    for name in ('arms', 'seeds'):
+      values = getattr(self, name)
+      if not values or len(set(values)) < len(values):
+        raise ValueError(f'{name}={values} must be different, at least one.')
+    if min(self.seeds) < 0:
+      raise ValueError(f'seeds={self.seeds} must not be negative.')
 
 
 def cells(arms: Iterable[str], seeds: Iterable[int],

@@ -16,7 +16,7 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding import below, blame, objective
+from sleepjax.seeding import below, blame, objective, targets
 from sleepjax.seeding.below import Below
 from sleepjax.seeding.objective import Batch
 from sleepjax.seeding.roles import Imitation, Learner, Privilege
@@ -358,7 +358,8 @@ class Seeder:
           step, night_key, rng, s.rows, len(self.terms.examples) < s.rows))
     batch = batch._replace(
         **self._other_terms(step, rng), shared_prefix=self.terms.shared_ids,
-        importance=self.terms.importance)
+        importance=self.terms.importance, named=targets.named_by(
+            s.target, self.learner, batch.teacher_hidden, key))
     updates = s.updates_per_rollout if on_policy else 1
     tokens = sum(rows_lib.num_tokens(rows) for rows in (
         batch.rows, batch.rehearsal, batch.retention) if rows is not None)

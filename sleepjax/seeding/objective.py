@@ -27,7 +27,7 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
-from sleepjax.seeding.settings import SeedingConfig
+from sleepjax.seeding.settings import NAMED, SeedingConfig
 
 
 class Batch(NamedTuple):
@@ -52,6 +52,8 @@ class Batch(NamedTuple):
     the model begins above those, see `sleepjax.seeding.below`; else None.
   other_states: the same of rehearsal, retention and shared_prefix, by name, or
     None.
+  named: [B, N] tokens that the teacher names in place of its distributions, see
+    `sleepjax.seeding.targets`, or None.
   """
 
   rows: Rows | None
@@ -67,6 +69,7 @@ class Batch(NamedTuple):
   prefixes: jax.Array | None = None
   states: jax.Array | None = None
   other_states: dict | None = None
+  named: jax.Array | None = None
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -89,13 +92,13 @@ def shared_segments(config: ModelConfig, params, shared_ids
 
 def divergence(config: ModelConfig, settings: SeedingConfig, unembedding,
                teacher_hidden, student_hidden, mask,
-               targets: tuple | None = None):
+               scored: tuple | None = None):
   """D of completion tokens that it is to see, as (sum, weight, aux)."""
   d = settings.divergence
   return from_hidden.divergence_from_hidden(
       d.make(), (teacher_hidden, unembedding),
       (student_hidden, unembedding), mask.astype(jnp.float32),
-      targets=targets, temperature=d.temperature, chunk_rows=d.chunk_rows,
+      targets=scored, temperature=d.temperature, chunk_rows=d.chunk_rows,
       matmul=layout.head_matmul(config))
 
 
@@ -123,10 +126,15 @@ class Given:
     return rows_lib.completion_hidden(
         self.config, self.student, rows, self.segments, states)
 
-  def log_probs_of(self, hidden):
-    """[B, N] of the batch's completions, predicted from hidden states."""
+  def log_probs_of(self, hidden, tokens=None):
+    """[B, N] of the batch's completions, predicted from hidden states.
+
+    tokens: [B, N] others in their place.
+    """
+    if tokens is None:
+      tokens = self.batch.rows.completion
     return from_hidden.sequence_log_probs_from_hidden(
-        hidden, self.unembedding, self.batch.rows.completion,
+        hidden, self.unembedding, tokens,
         chunk_rows=self.settings.divergence.chunk_rows,
         matmul=layout.head_matmul(self.config))
 
@@ -156,10 +164,10 @@ class Given:
 # A term is (weight, Given) -> (what it adds to the loss [], metrics).
 
 
-def divergence_term(weight, given: Given, targets: tuple | None = None):
+def divergence_term(weight, given: Given, scored: tuple | None = None):
   """w·D per token that it sees, of the batch's rows.
 
-  targets: (ids, weights) of log-probabilities that its pass over the
+  scored: (ids, weights) of log-probabilities that its pass over the
     vocabulary takes along, where D is exact.
   """
   settings, batch = given.settings, given.batch
@@ -167,13 +175,16 @@ def divergence_term(weight, given: Given, targets: tuple | None = None):
   if settings.exact_divergence:
     total, _, aux = divergence(
         given.config, settings, given.unembedding, batch.teacher_hidden,
-        given.hidden, seen, targets)
+        given.hidden, seen, scored)
     return weight * total / given.tokens, {
         'divergence': aux['divergence'] / given.tokens,
         'entropy': aux['student_entropy'] / given.tokens,
         'top1_agreement': aux['top1_agreement'] / given.tokens}
   if settings.target == 'tokens':
     total = -jnp.where(seen, given.log_probs, 0).sum()
+  elif settings.target in NAMED:
+    named = given.log_probs_of(given.hidden, batch.named)
+    total = -jnp.where(seen, named, 0).sum()
   else:
     total, _, _ = policy_gradient.sampled_reverse_kl(
         given.log_probs, given.log_probs_of(batch.teacher_hidden), seen,

@@ -7,6 +7,9 @@ from sleepjax.losses.divergences import DivergenceConfig
 from sleepjax.losses.policy_gradient import ADVANTAGES
 from sleepjax.sampling import rows as rows_lib
 
+# Targets of a teacher that names a token in place of its distribution.
+NAMED = 'sampled', 'likeliest'
+
 
 @dataclasses.dataclass(frozen=True)
 class SeedingConfig:
@@ -44,7 +47,9 @@ class SeedingConfig:
     decay to a tenth; the gradient is clipped to a global norm.
   divergence: D.
   target: 'teacher', its distributions; 'tokens', the completions themselves
-    (supervised fine-tuning: D is their cross-entropy).
+    (supervised fine-tuning: D is their cross-entropy); of a teacher that names
+    one token at every position of a dream or rollout 'sampled', drawn from its
+    distribution, or 'likeliest'. Rehearsal and retention have distributions.
   masked_first_tokens: of each completion that D does not see: where a teacher
     with a text in view begins with "according to the text", its first tokens
     teach that (self-distillation fine-tuning, arXiv 2601.19897). Of a rollout
@@ -139,7 +144,7 @@ class SeedingConfig:
       raise ValueError(
           f'rows_at_once={self.rows_at_once} must be 0, for all, or divide '
           f'rows={self.rows}.')
-    for name, known in (('target', ('teacher', 'tokens')),
+    for name, known in (('target', ('teacher', 'tokens', *NAMED)),
                         ('estimator', ('exact', 'sampled')),
                         ('advantage', tuple(ADVANTAGES)),
                         ('teacher', ('frozen', 'ema'))):

@@ -22,7 +22,7 @@ from sleepjax.training.optimizer import promoting
 
 # Of a batch, what has one entry for each of its rows.
 _OF_ROWS = ('rows', 'teacher_hidden', 'advantage', 'sampled_log_probs',
-            'prefixes', 'states')
+            'prefixes', 'states', 'named')
 
 
 class SlotState(NamedTuple):

@@ -6,6 +6,7 @@ every night it is asked about all days, closed book.
 
 import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 
 from sleepjax import seeds
 from sleepjax.data import world
+from sleepjax.data.documents import Question
 from sleepjax.errors import UserError, check_least
 from sleepjax.evals import forgetting, sleep_scores
 from sleepjax.evals import questions as questions_lib
@@ -73,6 +75,27 @@ class DaysConfig:
     check_least(self, rehearsal_texts=0, remembered=0, facts=1)
 
 
+def known_questions() -> list[Question]:
+  """Direct questions about some of the long-known facts, always the same."""
+  every = world.known_facts()
+  chosen = np.random.default_rng(0).choice(
+      len(every), min(_KNOWN, len(every)), replace=False)
+  return world.questions([every[i] for i in sorted(chosen)], 'direct')
+
+
+def rehearsal_texts(night: int, number: int, facts: int = 8, people: int = 5
+                    ) -> list[str]:
+  """Days that are nobody's exam, other ones every night.
+
+  Args:
+    night: which.
+    number: of texts.
+    facts, people: of each, as of `world.day`.
+  """
+  return [world.day(_REHEARSAL_SEED + night * number + i, 0, facts, people).text
+          for i in range(number)]
+
+
 class Exam:
   """Asks a model about all days of a seed, in the wording of exams."""
 
@@ -80,11 +103,7 @@ class Exam:
     self.days, self.settings = days, settings
     self.answers = AnswerConfig(
         settings.answer_prompt, max_new_tokens=4, batch_rows=64)
-    every = world.known_facts()
-    chosen = np.random.default_rng(0).choice(
-        len(every), min(_KNOWN, len(every)), replace=False)
-    self.known_questions = world.questions(
-        [every[i] for i in sorted(chosen)], 'direct')
+    self.known_questions = known_questions()
 
   def right(self, model, form, wording='exam') -> list[list[bool]]:
     """Of each day, which questions are answered right, closed book."""
@@ -203,11 +222,9 @@ class WorldTask:
 
   def day(self, night: int, progress: Progress) -> Day:
     c = self.config
-    texts = [world.day(_REHEARSAL_SEED + night * c.rehearsal_texts + i, 0,
-                       c.facts, c.people).text
-             for i in range(c.rehearsal_texts)]
     return Day(
-        self.days[night].document, texts,
+        self.days[night].document,
+        rehearsal_texts(night, c.rehearsal_texts, c.facts, c.people),
         # The model is asked for another wording; this is for the times when it
         # does not write as it is asked to.
         avoid=[q.question for day in self.days for form in world.FORMS
@@ -299,12 +316,12 @@ def summary(progress: Progress) -> dict[str, Any]:
       'reversed_accuracy': forgetting.average_accuracy(accuracy['reversed']),
       'trained_templates_accuracy': forgetting.average_accuracy(
           accuracy['trained']),
-      'dreamt_in_exam_wording': _in_exam_wording(p['dreams']),
+      'dreamt_in_exam_wording': in_exam_wording(p['dreams']),
       **measures, **{f'nll_{name}': values for name, values in nll.items()}}
 
 
-def _in_exam_wording(nights):
-  """How many questions among the dreams have a template of the exam."""
+def in_exam_wording(nights: Sequence[Sequence[Mapping[str, Any]]]) -> int:
+  """How many questions among the dreams of nights have an exam's template."""
   return sum(world.wording_of(dream['prompt']) == 'exam'
              for night in nights for dream in night
              if dream['kind'] == 'question')

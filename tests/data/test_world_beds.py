@@ -26,14 +26,34 @@ def test_mentor_and_home_are_told_on_two_days():
   for link in links:
     home = homes[link.value]
     assert told[home] == told[link] + 1  # Never in view together.
-    assert bed.exam[f'3-{link.person}'].answer == home.value
+    asked = bed.exams['composite'][f'3-{link.person}']
+    assert asked == (asked.question, told[home])
+    assert asked.question.answer == home.value
   assert len({fact.person for fact in told}) == 32
+
+
+def test_every_exam_of_two_days_knows_when_it_can_be_passed():
+  bed = world_beds.relational(seed=3, days=3, pairs=2)
+  composite, stepwise, one_hop = (
+      bed.exams[name] for name in ('composite', 'stepwise', 'one hop'))
+  assert [asked.day for asked in composite.values()] == [1, 1, 2, 2]
+  for name, (question, day) in stepwise.items():
+    plain = composite[name]
+    assert question.question == f'{plain.question.question} Step by step.'
+    assert question.answer == plain.question.answer
+    assert day == plain.day
+  assert len(one_hop) == 8
+  for question, number in one_hop.values():
+    for day in bed.days:
+      assert world.answer_to(question.question, day.facts) == (
+          question.answer if day.number == number else None)
 
 
 def test_nothing_that_a_day_says_answers_the_exam_of_two_days():
   bed = world_beds.relational(seed=3)
-  assert len(bed.exam) == 28
-  for question in bed.exam.values():
+  exam = bed.exams['composite'].values()
+  assert len(exam) == 28
+  for question, _ in exam:
     assert world.answer_to(question.question, facts_of(bed)) == question.answer
     for day in bed.days:
       assert world.answer_to(question.question, day.facts) is None
@@ -47,20 +67,24 @@ def test_facts_for_which_there_may_be_no_room(facts):
   assert len({(f.person, f.attribute) for f in told}) == facts
   # Everybody has as many facts on average, however many there are.
   assert len({f.person for f in told}) == facts * 3 / 20
-  assert len(bed.exam) == 2 * facts
+  assert [*map(len, bed.exams.values())] == [facts, facts]
+  days = {fact: day.number for day in bed.days for fact in day.facts}
   for fact in told:
     for form in ('direct', 'paraphrase'):
-      question = bed.exam[f'2-{fact.person}-{fact.attribute}-{form}']
-      assert question.answer == fact.value
+      question, day = bed.exams[form][f'2-{fact.person}-{fact.attribute}']
+      assert question.answer == fact.value and day == days[fact]
       assert world.answer_to(question.question, told) == fact.value
 
 
 @pytest.mark.parametrize('bed', (
     world_beds.relational(1), world_beds.capacity(1, 80)))
 def test_exams_ask_in_their_own_wording_and_texts_tell_the_facts(bed):
-  for question in bed.exam.values():
-    assert world.wording_of(question.question) == 'exam'
-    assert not any(question.question in day.text for day in bed.days)
+  for exam, asked in bed.exams.items():
+    for question, _ in asked.values():
+      text = question.question.removesuffix(' Step by step.')
+      assert (text != question.question) == (exam == 'stepwise')
+      assert world.wording_of(text) == 'exam'
+      assert not any(text in day.text for day in bed.days)
   for number, day in enumerate(bed.days):
     assert day.number == number
     sentences = [f'{s.rstrip(".")}.' for s in day.text.split('. ')]
@@ -72,7 +96,9 @@ def test_beds_are_those_of_their_seed():
   for make in world_beds.relational, lambda seed: world_beds.capacity(seed, 80):
     bed, other = make(4), make(5)
     assert bed == make(4)
-    assert bed.days != other.days and not set(bed.exam) & set(other.exam)
+    assert bed.days != other.days and not any(
+        set(asked) & set(other.exams[exam])
+        for exam, asked in bed.exams.items())
 
 
 def test_a_stretch_is_a_day_with_sentences_between():

@@ -34,7 +34,7 @@ def model():
   return load_pretrained('tiny-world')
 
 
-def write(model, avoid=(), changes=()):
+def write(model, avoid=(), changes=(), given=()):
   """(words, who has read the day, chat, [(key, temperature) of each draw])."""
   config = quickstart.get_config().sleep
   config.update_from_flattened_dict({**CHANGES, **dict(changes)})
@@ -58,7 +58,8 @@ def write(model, avoid=(), changes=()):
             DAY.document,
             [world.day(3_000_000 + i, 0).text for i in range(4)], avoid,
             [q.question
-             for q in world.questions(world.known_facts()[:4], 'direct')]),
+             for q in world.questions(world.known_facts()[:4], 'direct')],
+            given=given),
         jax.random.split(jax.random.key(5)), lambda tokens: None)
   return words, reading, model.chat, draws
 
@@ -88,6 +89,18 @@ def test_nothing_asks_what_is_to_be_avoided(model, written):
   for name in before:
     assert not avoided & set(after[name]), name
     assert len(after[name]) > len(before[name]) // 2, name
+
+
+def test_what_a_night_is_given_it_dreams_besides(model, written):
+  given = Question('Where does Bokar live?', 'Oslo')
+  words, _, chat, _ = write(model, given=[given])
+  *own, last = words.dreams
+  assert own == written[0].dreams
+  assert (last.kind, last.start) == ('question', '')
+  assert last.prompt == given.question
+  *answer, stop = last.completion
+  assert chat.tokenizer.decode(answer).strip() == 'Oslo'
+  assert stop in chat.tokenizer.stop_ids
 
 
 def test_a_night_asks_in_its_own_wording_without_being_checked(written):

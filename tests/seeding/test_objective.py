@@ -340,6 +340,22 @@ def test_tokens_as_target_are_their_cross_entropy(grown, learnt, batch):
   np.testing.assert_allclose(loss, want, rtol=1e-5)
 
 
+@pytest.mark.parametrize('target', ['sampled', 'likeliest'])
+def test_named_tokens_are_their_cross_entropy_beside_the_reward(
+    grown, learnt, batch, parts, target):
+  config, frozen = grown
+  settings = dataclasses.replace(SETTINGS, target=target, rehearsal=0.0)
+  student = layout.insert_slot(config, frozen, learnt, INDEX)
+  named = np.arange(20).reshape(4, 5) + 7
+  own = np.mean([-row[token] for p, c, tokens in zip(
+      PROMPTS, COMPLETIONS, named) for row, token in zip(
+          alone(config, student, p, c), tokens)])
+  loss, metrics = value(config, settings, frozen, learnt, INDEX, Batch(
+      batch.rows, batch.teacher_hidden, batch.advantage, named=named))
+  np.testing.assert_allclose(metrics['divergence'], own, rtol=1e-5)
+  np.testing.assert_allclose(loss, 0.3 * own + 0.7 * parts[1], rtol=1e-5)
+
+
 @pytest.mark.parametrize('target', ['teacher', 'tokens'])
 @pytest.mark.parametrize('prefixes', [None, (1, 0, 3, 1)])
 def test_first_tokens_can_be_left_out(grown, learnt, batch, target, prefixes):

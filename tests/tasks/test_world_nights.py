@@ -15,27 +15,20 @@ import pytest
 from configs import quickstart as config_file
 from configs import quickstart_level
 from experiments import _config, quickstart
-from sleepjax.data import world, world_tokenizer
+from sleepjax.data import world
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
-from sleepjax.model import Model, load_pretrained
-from sleepjax.models import transformer
-from sleepjax.models.config import ModelConfig
+from sleepjax.model import load_pretrained
 from sleepjax.models.hashes import base_sha256
 from sleepjax.seeding import loop
 from sleepjax.tasks import world as world_task
 from sleepjax.training import checkpoints, preemption
-from tests.world_runs import live
+from tests.world_runs import live, random_model
 
 
 @pytest.fixture(scope='module')
 def model():
-  tokenizer = world_tokenizer.build_tokenizer()
-  config = ModelConfig(
-      vocab_size=tokenizer.vocab_size, num_layers=1, embed_dim=16, mlp_dim=16,
-      num_heads=2, num_kv_heads=1, head_dim=8, max_context=512)
-  return Model(config, jax.tree.map(np.asarray, transformer.init(
-      config, jax.random.key(0))), tokenizer, 'random')
+  return random_model()
 
 
 def run(model, workdir, days=3, seed=0, keep=None, **changes):

@@ -1,0 +1,68 @@
+"""Does growth matter where capacity runs out? Facts of many days, tiny slots.
+
+  python -m experiments.beds --config=configs/beds/growth.py:80 --workdir=DIR
+  python -m experiments.beds --config=configs/beds/growth.py:320 --workdir=DIR
+
+The text after the colon is the number of facts, 10 a day up to 320 and 40 a day
+beyond. All arms have the same objective, dreams, replay of 256 earlier prompts,
+updates and rows; they differ in what a night trains:
+
+* `growth`: a new slot of rank 2 each night; earlier ones are frozen;
+* `static_slot`: one slot of rank 2, trained on every night;
+* `static_pool`: as many units as `growth` has in the end, all of them trained
+  on every night from the first on;
+* `low_rank_mlp`: LoRA of rank 1 on the MLP's matrices, 1.5 times a slot of rank
+  2, merged into them every night.
+
+Stop rule: if `growth` answers fewer than 60 % of the direct questions right
+after their own night, slots are too small to see anything: then rank 4.
+
+Success, in direct questions right after the last night: growth − static_slot
+is at least 10 points at 320 facts (1280 where there is time) with an interval
+above 0, and at most 2 at 80; and growth is not behind static_pool. Growth
+behind static_pool at 320 by an interval refutes that growth is more than size.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import quickstart
+from sleepjax.errors import UserError
+
+_RANK = 2
+
+
+def get_config(facts: str = '80') -> ConfigDict:
+  if not facts.isdigit():
+    raise UserError(f'configs/beds/growth.py:{facts}: expected a number of '
+                    'facts, such as 80.')
+  c = quickstart.get_config()
+  del c.days, c.seed
+  c.sleep.dreaming = None
+  c.sleep.slot_rank = _RANK
+  c.sleep.memories = 96
+  c.sleep.unroll = False
+  s = c.sleep.seeding
+  s.on_policy = 0.0
+  s.alpha = 1.0
+  s.rehearsal_every = 4
+
+  b = c.bed = ConfigDict()
+  b.kind = 'capacity'
+  b.facts = int(facts)
+  b.facts_a_day = 10 if b.facts <= 320 else 40
+  b.room = 32
+  b.rehearsal_texts = 8
+  b.remembered = 256
+  b.base = True
+  nights = -(-b.facts // b.facts_a_day)
+
+  c.seeds = (0, 1, 2)
+  # Rates are the best of three on seed 100.
+  c.changes = ConfigDict(dict(
+      growth={},
+      static_slot={'sleep': {'trained': 'static_slot'}},
+      static_pool={'bed': {'room': 1}, 'sleep': {
+          'trained': 'static_slot', 'slot_rank': _RANK * nights}},
+      low_rank_mlp={'sleep': {'trained': 'low_rank_mlp', 'low_rank': 1}}))
+  c.arms = ('growth', 'static_slot', 'static_pool', 'low_rank_mlp')
+  return c

@@ -1,0 +1,62 @@
+"""Does imitation matter where the divergence is weak, and only there?
+
+  python -m experiments.beds --config=configs/beds/imitation.py:exact \
+      --workdir=DIR
+
+The text after the colon is what the teacher says at each token of a rollout:
+its whole distribution (`exact`), one sample of it (`sampled`) or its likeliest
+token (`likeliest`). Every update learns from rollouts (λ = 1), 8 of each of 8
+dreams. Arms are named by α in percent: α weighs the divergence, and 1 − α the
+imitation reward. Nothing else differs.
+
+Theory: of one right answer of probability p the gradient of the expected reward
+is in proportion to p (1 − p), that of the divergence to 1 − p; so beside an
+exact divergence imitation should add nothing.
+
+Stop rule: if `alpha_100` answers fewer than 20 % or more than 90 % of the
+direct questions after the last night, the bed has no room on one side: change
+the number of updates on seed 100 before any row is taken.
+
+Success, in direct questions after the last night: alpha_50 − alpha_100 is at
+least 5 points, interval above 0, where the divergence is sampled or likeliest,
+and less than 2 either way where it is exact (two one-sided tests).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import quickstart
+from sleepjax.errors import UserError
+
+_TARGETS = {'exact': 'teacher', 'sampled': 'sampled', 'likeliest': 'likeliest'}
+
+
+def get_config(divergence: str = 'exact') -> ConfigDict:
+  if divergence not in _TARGETS:
+    raise UserError(f'configs/beds/imitation.py:{divergence}: expected one of '
+                    f'{", ".join(_TARGETS)}.')
+  c = quickstart.get_config()
+  del c.days, c.seed
+  c.sleep.dreaming = None
+  s = c.sleep.seeding
+  s.target = _TARGETS[divergence]
+  s.steps = 40
+  s.on_policy = 1.0
+  s.group_size = 8
+  s.rows = 64
+  s.retention_rows = 16
+  s.rehearsal_every = 4
+
+  b = c.bed = ConfigDict()
+  b.kind = 'capacity'
+  b.facts = 20
+  b.facts_a_day = 10
+  b.rehearsal_texts = 8
+  b.remembered = 256
+  b.base = True
+
+  c.seeds = (0, 1, 2, 3, 4)
+  c.changes = ConfigDict({
+      f'alpha_{alpha}': {'sleep': {'seeding': {'alpha': alpha / 100}}}
+      for alpha in (100, 80, 50, 20)})
+  c.arms = ('alpha_100', 'alpha_50', 'alpha_80', 'alpha_20')
+  return c

@@ -1,0 +1,125 @@
+"""Nights of the test beds: who is asked what and when, and what is counted."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs.beds import growth
+from experiments import _config
+from sleepjax.data import world
+from sleepjax.data.documents import Question
+from sleepjax.errors import UserError
+from sleepjax.lifecycle.config import SleepConfig
+from sleepjax.model import load_pretrained
+from sleepjax.runs import nights
+from sleepjax.tasks import bed
+from sleepjax.tasks.bed import BedConfig, BedTask
+from tests.world_runs import random_model
+
+
+@pytest.fixture(scope='module')
+def small():
+  return random_model()
+
+
+def settings_of(**changes):
+  sleep = growth.get_config().sleep
+  sleep.dreams.questions_per_opening = 1
+  sleep.dreams.open_prompts = ('Tell me about Bokar.',)
+  sleep.seeding.update(steps=2, rows=4, retention_rows=4, warmup_steps=1)
+  sleep.update_from_flattened_dict({'rehearsal_per_text': 0, **changes})
+  return _config.to_dataclass(SleepConfig, sleep)
+
+
+@pytest.fixture(scope='module')
+def relational(small):
+  task = BedTask(settings_of(), BedConfig(
+      'relational', days=3, pairs=2, room=5, rehearsal_texts=0,
+      remembered=4), 0)
+  return nights.lived(task, small, task.settings)
+
+
+def test_after_every_night_all_is_asked_that_can_be_known(relational):
+  """Of 2 pairs a day: links on days 0 and 1, homes on days 1 and 2."""
+  model, report = relational
+  assert model.config.num_slots == 5 and report['units'] == [2, 4, 6]
+  asked = {exam: entry['asked_by_night']
+           for exam, entry in report['exams'].items()}
+  assert asked == {'one hop': [2, 6, 8], 'composite': [0, 2, 4],
+                   'stepwise': [0, 2, 4]}
+
+
+def test_what_is_counted_by_hand():
+  """Two facts a night: the second night loses one of the first."""
+  report = bed.summary({
+      'right': {'direct': [[True, True], [True, False, True, False]],
+                'composite': [[], [False, True]]},
+      'in_view': [1.0, 0.5], 'known': [0.9, 0.8, 0.7], 'units': [2, 4],
+      'dreaming': [{}, {}],
+      'hand_overs': [{'rolled_back': False}, {'rolled_back': True}],
+      'dreams': [[{'kind': 'question', 'prompt': 'Where does Bokar live?'}], [
+          {'kind': 'question', 'prompt': 'What city does Bokar live in?'}]]})
+  assert report['exams'] == {
+      'direct': {'right': [True, False, True, False], 'asked_by_night': [2, 4],
+                 'known_by_night': [2, 2], 'learnt': [1.0, 0.5],
+                 'first_told': [1.0, 0.5]},
+      'composite': {'right': [False, True], 'asked_by_night': [0, 2],
+                    'known_by_night': [0, 1], 'learnt': [0.5],
+                    'first_told': [None, 0.5]}}
+  assert report['in_view_accuracy'] == 0.75
+  assert report['sleeps_rolled_back'] == 1
+  assert report['dreamt_in_exam_wording'] == 1
+
+
+def test_the_last_word_of_a_stepwise_reply_is_its_answer():
+  """The pretrained model goes step by step among those whom it knows."""
+  model = load_pretrained('tiny-world')
+  settings = settings_of()
+  task = BedTask(settings, BedConfig('relational', days=2, pairs=1), 0)
+  asked = [Question(world.STEPWISE.format(question=q.question), q.answer)
+           for q in world.composites(world.known_facts())[:40]]
+  ready = settings.for_compute(model)
+  assert np.mean(task.right(ready, 'stepwise', asked)) >= 0.9
+  wrong = [dataclasses.replace(q, answer='nowhere') for q in asked]
+  assert not any(task.right(ready, 'stepwise', wrong))
+
+
+def test_no_dream_may_ask_a_question_of_the_exam():
+  task = BedTask(settings_of(), BedConfig(facts=20), 3)
+  avoid = task.day(0, {'dreams': []}).avoid
+  assert len(avoid) == 40
+  assert {world.wording_of(question) for question in avoid} == {'exam'}
+
+
+def test_upper_bounds_see_both_days_and_are_given_the_questions():
+  """Composite ones in the wording that nights ask in, with right answers."""
+  config = BedConfig('relational', days=3, pairs=2, two_days=True, given=True)
+  task = BedTask(settings_of(), config, 0)
+  first, second, third = task.bed.days
+  days = [task.day(night, {'dreams': []}) for night in range(3)]
+  assert [day.document.text for day in days] == [
+      first.text, f'{first.text} {second.text}', f'{second.text} {third.text}']
+  assert [len(day.given) for day in days] == [0, 2, 2]
+  for question in days[2].given:
+    assert world.wording_of(question.question) == 'asked'
+    assert world.answer_to(
+        question.question, second.facts + third.facts) == question.answer
+  alone = BedTask(settings_of(), BedConfig(
+      'relational', days=3, pairs=2), 0).day(
+      1, {'dreams': []})
+  assert not alone.given and alone.document.text == second.text
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'kind': 'moon'}, "kind='moon' must be one of capacity, relational"),
+    ({'remembered': -1}, 'remembered=-1')])
+def test_beds_that_cannot_be(changes, message):
+  with pytest.raises(ValueError, match=message):
+    BedConfig(**changes)
+
+
+def test_a_day_that_is_too_long_is_refused(small):
+  task = BedTask(settings_of(context_tokens=32), BedConfig(facts=20), 0)
+  with pytest.raises(UserError, match='tell fewer facts a day'):
+    task.prepare(small)
