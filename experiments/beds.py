@@ -1,6 +1,6 @@
 r"""Test beds: worlds in which one part of sleep can matter, and its arms.
 
-  python -m experiments.beds --config=configs/beds/growth.py:80 --workdir=DIR
+  python -m experiments.beds --config=configs/beds/growth.py:160 --workdir=DIR
   python -m experiments.beds --config=configs/beds/imitation.py --workdir=DIR
 
 The first lines of a configuration say what would be a success and when its bed
@@ -40,6 +40,7 @@ _FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
 
+_EARLY = 80  # Questions: of a longer life, what it was at this size is shown.
 # Of the exam after the last night; `answers` are paired question by question,
 # shares run by run.
 _EXAMS = {'capacity': ('direct', 'paraphrase'),
@@ -52,6 +53,9 @@ def columns_of(kind: str) -> dict[str, Column]:
   for exam in _EXAMS[kind]:
     columns[exam] = Column(f'{exam}_share', '.0%', margin=0.02)
     columns[f'{exam}, answers'] = Column(f'{exam}_right', '.0%')
+  if kind == 'capacity':
+    columns[f'direct, at {_EARLY}'] = Column(
+        f'direct_at_{_EARLY}', '.0%', margin=0.02)
   first = _EXAMS[kind][0]
   return {
       **columns,
@@ -95,6 +99,10 @@ def row_of(report: dict) -> dict:
             f'{name}_first_told': exam['first_told'][-1],
             f'{name}_by_night': exam['known_by_night'],
             f'{name}_first_told_by_night': exam['first_told']}
+    for asked, known in zip(exam['asked_by_night'], exam['known_by_night'],
+                            strict=True):
+      if asked == _EARLY:
+        row[f'{name}_at_{_EARLY}'] = known / asked
   return row
 
 

@@ -13,7 +13,7 @@ from sleepjax.tasks.bed import BedConfig
 from tests.world_runs import random_model
 
 CONFIGS = [
-    *(growth.get_config(facts) for facts in ('80', '320', '1280')),
+    *(growth.get_config(facts) for facts in ('160', '320', '1280')),
     *(imitation.get_config(name) for name in (
         'exact', 'sampled', 'likeliest')),
     relational.get_config()]
@@ -57,7 +57,7 @@ def test_arms_differ_in_what_they_are_called_after_alone(config, what):
 
 
 def test_static_and_growing_pools_have_the_same_units_in_the_end():
-  for facts, count in (('80', 8), ('320', 32), ('1280', 32)):
+  for facts, count in (('160', 16), ('320', 32), ('1280', 32)):
     config = growth.get_config(facts)
     nights_ = len(_config.to_dataclass(BedConfig, config.bed).make(0).days)
     pool = beds.with_arm(config, 'static_pool')
@@ -77,6 +77,22 @@ def test_bad_comparisons_are_refused_before_any_run(
   with pytest.raises(UserError, match=message):
     beds.main(['x', f'--workdir={tmp_path}/out', *arguments])
   assert not (tmp_path / 'out').exists()
+
+
+def test_a_row_by_hand():
+  """Eight nights of ten facts and a ninth; the ninth loses ten."""
+  known = [10, 19, 28, 36, 44, 52, 58, 64, 54]
+  row = beds.row_of({
+      'in_view_accuracy': 0.9, 'sleeps_rolled_back': 0, 'params_before': 1,
+      'dreamt_in_exam_wording': 0, 'units': [2, 4], 'known_accuracy': [1, 0.8],
+      'tokens': {'write': 5, 'seed': 7, 'ask before': 9}, 'exams': {'direct': {
+          'right': [True] * 54 + [False] * 36, 'learnt': [1.0, 0.5],
+          'known_by_night': known, 'first_told': [1.0, 0.7],
+          'asked_by_night': [10 * n for n in range(1, 10)]}}})
+  assert row['direct_share'] == 0.6 and row['direct_at_80'] == 0.8
+  assert (row['units'], row['known_after'], row['sleep_tokens']) == (4, 0.8, 12)
+  assert row['direct_learnt'] == 0.75 and row['direct_first_told'] == 0.7
+  assert row['direct_by_night'] == known
 
 
 @pytest.mark.slow
