@@ -59,7 +59,7 @@ def bars(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     only asked where 32 % are right in view; choice and margin, changes from
     before; coverage; and what must not be above its bar: loss of controls and
     of theirs with their own texts in view, right answers to controls lost,
-    drift.
+    drift. None of what no row has.
   """
   if not rows:
     return {}
@@ -81,13 +81,20 @@ def bars(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
       'coverage': (mean(lambda row: row.get('coverage')), 0.8)}
   most = {
       'controls': (mean(lambda row: row['control_change']), 0.05),
-      'controls_lost': (mean(lambda row: row['controls_questions'] * (
-          row['controls_knows_before'] - row['controls_knows'])), 1.0),
+      'controls_lost': (mean(_controls_lost), 1.0),
       'theirs_in_view': (mean(lambda row: row['context_lost']), 0.05),
       'drift': (mean(lambda row: row['drift']), 0.01)}
   return {name: {'value': value, 'bar': bar, 'met': value is not None and (
       value >= bar if name in least else value <= bar)}
           for name, (value, bar) in {**least, **most}.items()}
+
+
+def _controls_lost(row):
+  """How many right answers to controls a night has cost, if it is known."""
+  number, before = (row.get(f'controls_{name}')
+                    for name in ('questions', 'knows_before'))
+  return None if before is None or number is None else (
+      number * (before - row['controls_knows']))
 
 
 def verdict(results: table.Results) -> dict[str, Any]:
@@ -117,9 +124,11 @@ def verdict(results: table.Results) -> dict[str, Any]:
       [theirs for _, theirs, _ in rights[arm]]))
   items, theirs, ours = zip(*rights[rival], strict=True)
   found = paired.mcnemar(theirs, ours)
-  slept = [row for cell, row in results.items() if cell.arm == 'sleep']
-  harm = float(np.mean([(row['controls_knows'] or 0.0) - (
-      row['controls_knows_before'] or 0.0) for row in slept]))
+  changes = [row['controls_knows'] - results[base]['controls_knows']
+             for cell, row in results.items() if cell.arm == 'sleep'
+             and (base := cell._replace(arm='base')) in results
+             and row['controls_knows'] is not None]
+  harm = float(np.mean(changes or [0.0]))
   told = found['p'] < _LEVEL
   more = found['gained'] > found['lost']
   return {

@@ -63,6 +63,10 @@ def test_the_bars_of_a_night():
   assert {name for name, entry in found.items() if entry['met']} == {
       'knows', 'choice', 'controls', 'drift'}
   assert incorporation_table.bars([]) == {}
+  (row,) = rows.values()
+  del row['controls_questions']
+  lost = incorporation_table.bars([row])['controls_lost']
+  assert lost == {'value': None, 'bar': 1.0, 'met': False}
 
 
 def test_a_text_that_does_not_help_ends_a_run():
