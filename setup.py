@@ -50,6 +50,7 @@ setuptools.setup(
         'jinja2>=3.1.6',  # Older ones let templates out of the sandbox.
         'matplotlib',
         'ml-collections',
+        'ml-dtypes',
         'numpy',
         'optax',
         'orbax-checkpoint',

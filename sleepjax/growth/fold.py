@@ -1,4 +1,4 @@
-"""Folding slots into the dense MLP, exactly.
+"""Folding slots into the dense MLP, and padding that, exactly.
 
 A SwiGLU slot of rank R is R more hidden units of its block's MLP, so N slots
 turn a model of MLP width F into a plain one of width F + N·R with the same
@@ -10,6 +10,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
+from sleepjax.errors import UserError
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.export import check_foldable
 
@@ -54,3 +55,32 @@ def fold_slots(config: ModelConfig, params):
       config, num_slots=0, mlp_dim=config.mlp_dim + len(kept) * R,
       slot_rank=config.slot_rank if any(config.level_slots) else 0)
   return folded, {**params, 'layers': layers}
+
+
+def pad_units(config: ModelConfig, params, multiple: int):
+  """The same function with a width that kernels of servers divide evenly.
+
+  Hidden units whose weights are zero are added to every layer's own MLP: their
+  activation is zero, and so is what they add.
+
+  Args:
+    config, params: canonical, without slots in that MLP.
+    multiple: of which `mlp_dim` becomes one; 1 changes nothing.
+
+  Returns:
+    (config, params).
+
+  Raises:
+    UserError: the multiple is less than 1.
+  """
+  if multiple < 1:
+    raise UserError(f'a multiple of {multiple}: it must be at least 1.')
+  more = -config.mlp_dim % multiple
+  if not more:
+    return config, params
+  layers = params['layers']
+  padded = {name: jnp.pad(jnp.asarray(w), [
+      (0, more if axis == (1 if name == 'down' else 2) else 0)
+      for axis in range(3)]) for name, w in layers['mlp'].items()}
+  return (dataclasses.replace(config, mlp_dim=config.mlp_dim + more),
+          {**params, 'layers': {**layers, 'mlp': padded}})

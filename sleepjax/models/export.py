@@ -6,12 +6,12 @@ import os
 import pathlib
 import shutil
 
-import safetensors.numpy
+import safetensors
 
 from sleepjax.data import files
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
-from sleepjax.models import hf, hf_config
+from sleepjax.models import hf, hf_config, tensor_files
 from sleepjax.models.config import ModelConfig
 
 # Classes whose special tokens, where config.json is silent, are those of one
@@ -159,7 +159,8 @@ def check_new_folder(folder: str | os.PathLike) -> pathlib.Path:
 
 
 def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,
-              folder: str | os.PathLike) -> None:
+              folder: str | os.PathLike, *, dtype: str = 'float32',
+              most_bytes: int | None = None) -> None:
   """Writes config.json, model.safetensors and the tokenizer files.
 
   The folder appears only when all of it is written.
@@ -169,22 +170,24 @@ def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,
     params: canonical parameters.
     tokenizer: saved beside them.
     folder: must not exist, or be empty.
+    dtype: of the weights: 'float32', 'bfloat16' or 'float16', rounded.
+    most_bytes: of one file of weights; more are several. None for one file.
 
   Raises:
-    UserError: the folder is in use or cannot be written, or no family has this
-      architecture.
+    UserError: the folder is in use or cannot be written, no family has this
+      architecture, or a weight does not fit into the type.
   """
+  tensor_files.check_dtype(dtype)
   folder = check_new_folder(folder)
-  settings = config_json(config)
-  tensors = hf.to_hf_tensors(config, params)
+  settings = config_json(config) | {'torch_dtype': dtype}
+  tensors = tensor_files.rounded(hf.to_hf_tensors(config, params), dtype)
   part = folder.with_name(folder.name + '.part')
   shutil.rmtree(part, ignore_errors=True)
   try:
     part.mkdir(parents=True)
     tokenizer.save(part)
     (part / 'config.json').write_text(json.dumps(settings, indent=2) + '\n')
-    safetensors.numpy.save_file(
-        tensors, part / 'model.safetensors', metadata={'format': 'pt'})
+    tensor_files.write(part, tensors, most_bytes)
     if folder.exists():
       folder.rmdir()
     os.replace(part, folder)

@@ -1,6 +1,7 @@
 """Folding is exact, and what is exported comes back the same."""
 
 import dataclasses
+import json
 import pathlib
 
 import jax
@@ -87,6 +88,38 @@ def test_import_of_export_is_the_same_model(family, tmp_path):
   assert back.config == config
   jax.tree.map(np.testing.assert_array_equal, back.params, dict(params))
   assert back.tokenizer.encode('a b') == model.tokenizer.encode('a b')
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_weights_of_two_bytes_in_several_files(dtype, tmp_path):
+  model, config, params = grown('qwen2')
+  config, params = fold.fold_slots(config, params)
+  export.export_hf(config, params, model.tokenizer, tmp_path / 'out',
+                   dtype=dtype, most_bytes=20_000)
+  settings = json.loads((tmp_path / 'out/config.json').read_text())
+  assert settings['torch_dtype'] == dtype
+  files = [*(tmp_path / 'out').glob('model-*.safetensors')]
+  assert len(files) > 2
+  back = load_pretrained(str(tmp_path / 'out'))
+  assert back.config == config
+  jax.tree.map(lambda have, want: np.testing.assert_array_equal(
+      have, np.asarray(jnp.asarray(want, dtype), np.float32)),
+               back.params, dict(params))
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_padding_keeps_the_function(family):
+  _, config, params = grown(family)
+  config, params = fold.fold_slots(config, params)
+  wide, padded = fold.pad_units(config, params, 128)
+  assert wide.mlp_dim == -(-config.mlp_dim // 128) * 128 > config.mlp_dim
+  assert jax.tree.map(jnp.shape, padded) == jax.tree.map(
+      jnp.shape, transformer.abstract_params(wide))
+  np.testing.assert_allclose(
+      logits(wide, padded), logits(config, params), atol=1e-6, rtol=1e-6)
+  assert fold.pad_units(wide, padded, 64) == (wide, padded)
+  with pytest.raises(UserError, match='must be at least 1'):
+    fold.pad_units(config, params, 0)
 
 
 @pytest.mark.parametrize('family', ['smollm3', 'gemma3'])
@@ -225,3 +258,19 @@ def test_export_is_refused_before_arrays_are_read(byte_tokenizer, tmp_path,
     command(tmp_path / 'out')
   with pytest.raises(UserError, match='not empty'):
     command(tmp_path)
+
+
+def test_the_command_takes_type_size_and_width(tmp_path):
+  model, config, params = grown('llama')
+  checkpoints.save_model(
+      tmp_path / 'model', config, params, model.tokenizer, {})
+  export_command.main([
+      'export', f'--checkpoint={tmp_path}', f'--out={tmp_path / "out"}',
+      '--dtype=bfloat16', '--pad-to=256', '--shard-gib=0.00002'])
+  back = load_pretrained(str(tmp_path / 'out'))
+  assert back.config.mlp_dim == 256
+  assert (tmp_path / 'out/model.safetensors.index.json').is_file()
+  for flag in '--pad-to=0', '--shard-gib=0':
+    with pytest.raises(UserError, match=flag):
+      export_command.main(['export', f'--checkpoint={tmp_path}',
+                           f'--out={tmp_path / "other"}', flag])
