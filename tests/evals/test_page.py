@@ -150,12 +150,17 @@ def test_several_runs_have_a_table(folder):
 
 def test_nights_that_were_combined_or_forgotten():
   nights = [{'night': 1, 'title': 'A', 'questions': 4, 'gained': 0, 'lost': 2,
-             'knows': {'before': 0.25, 'after': 0.75}, 'answers': []},
+             'knows': {'before': 0.25, 'after': 0.75}, 'answers': [
+                 {'question': EVIL, 'gold': 'g', 'before': EVIL, 'after': '',
+                  'knows_before': True, 'knows_after': False}]},
             {'night': 2, 'title': '', 'questions': 0, 'gained': 0, 'lost': 0,
              'forgotten': True, 'answers': [],
              'knows': {'before': None, 'after': None}}]
-  shown = words(page.render([page.Run(
-      page.pathlib.Path('less'), {'nights': nights})]))
+  source = page.render([page.Run(
+      page.pathlib.Path('less'), {'nights': nights})])
+  shown = words(source)
+  assert 'Night 1, A: every answer' in shown and 'after ✗ wrong (noth' in shown
+  assert shown.count(EVIL) == 2 and 'script' not in Tags(source).names
   assert '1 A 4 25 % 75 % 0 2' in shown and '2 forgotten 0 – – 0 0' in shown
 
 
