@@ -9,7 +9,7 @@ import optax
 
 from sleepjax.dreaming import loss
 from sleepjax.dreaming.sleeper import Sleeper
-from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
+from sleepjax.growth.adapters import OWN_MLP_SLOT, Adapter
 from sleepjax.mesh import activations
 from sleepjax.sampling.rows import Rows
 from sleepjax.training.optimizer import promoting
@@ -65,7 +65,7 @@ def descended(loss_fn, value, descent: Descent):
 
 def dream_trials(start: Sleeper, dreams: Rows, held_in: Rows, task_n,
                  descent: Descent, *, copies_at_once: int = 0,
-                 part: Trainable = OWN_MLP_SLOT) -> Trials:
+                 part: Adapter = OWN_MLP_SLOT) -> Trials:
   """Isolated inner updates θ'^(i) = SFT(θ, dream_i), scored by τ.
 
   Copies of what is trained with their optimiser states are stacked and train at

@@ -8,7 +8,7 @@ else is in its context.
 import jax
 import jax.numpy as jnp
 
-from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
+from sleepjax.growth.adapters import OWN_MLP_SLOT, Adapter
 from sleepjax.losses import from_hidden
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
@@ -17,7 +17,7 @@ from sleepjax.sampling.rows import Rows
 
 
 def student_hidden_states(config: ModelConfig, frozen, value, index,
-                          rows: Rows, part: Trainable = OWN_MLP_SLOT
+                          rows: Rows, part: Adapter = OWN_MLP_SLOT
                           ) -> jax.Array:
   """Hidden states [B, N, D] from which the student predicts completions."""
   student = part.insert(config, frozen, value, index)
@@ -25,7 +25,7 @@ def student_hidden_states(config: ModelConfig, frozen, value, index,
 
 
 def completion_nll(config: ModelConfig, frozen, value, index, rows: Rows,
-                   part: Trainable = OWN_MLP_SLOT) -> jax.Array:
+                   part: Adapter = OWN_MLP_SLOT) -> jax.Array:
   """−log p of every completion token [B, N] in nats; 0 where masked.
 
   Args:
@@ -46,7 +46,7 @@ def completion_nll(config: ModelConfig, frozen, value, index, rows: Rows,
 
 
 def sft_losses(config: ModelConfig, frozen, value, index, rows: Rows,
-               part: Trainable = OWN_MLP_SLOT) -> jax.Array:
+               part: Adapter = OWN_MLP_SLOT) -> jax.Array:
   """L_SFT of every row [B]: mean nats per completion token; 0 without any."""
   nll_BxN = completion_nll(config, frozen, value, index, rows, part)
   tokens_B = rows.completion_mask.sum(-1, dtype=jnp.float32)
@@ -54,7 +54,7 @@ def sft_losses(config: ModelConfig, frozen, value, index, rows: Rows,
 
 
 def held_in_loss(config: ModelConfig, frozen, value, index, held_in: Rows,
-                 part: Trainable = OWN_MLP_SLOT) -> jax.Array:
+                 part: Adapter = OWN_MLP_SLOT) -> jax.Array:
   """τ: mean nats per answer token, pooled over questions; lower is better."""
   nll_QxN = completion_nll(config, frozen, value, index, held_in, part)
   tokens = held_in.completion_mask.sum(dtype=jnp.float32)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from sleepjax.dreaming import inner, loss
 from sleepjax.dreaming.inner import Descent
-from sleepjax.growth.adapters import Trainable
+from sleepjax.growth.adapters import Adapter
 from sleepjax.losses import policy_gradient
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
@@ -49,7 +49,7 @@ def dream_weights(outer: str, rewards_Txk) -> jax.Array:
 
 
 def weighted_dream_loss(config: ModelConfig, frozen, value, dreams: Rows,
-                        weights_n, outer: str, part: Trainable) -> jax.Array:
+                        weights_n, outer: str, part: Adapter) -> jax.Array:
   """Σ_i w_i L_SFT(dream_i) / Σ_i w_i, or the policy gradient's surrogate.
 
   Zero, and with zero gradient, if all weights are zero.
@@ -66,7 +66,7 @@ def weighted_dream_loss(config: ModelConfig, frozen, value, dreams: Rows,
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=('outer', 'part'))
 def outer_update(config: ModelConfig, frozen, generator, dreams: Rows,
-                 weights_n, descent: Descent, *, outer: str, part: Trainable
+                 weights_n, descent: Descent, *, outer: str, part: Adapter
                  ) -> Outcome:
   """Adam updates of the generator from a fresh state.
 

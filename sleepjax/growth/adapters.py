@@ -1,22 +1,29 @@
 """What a sleep may change: a slot, low-rank deltas, or every layer.
 
 Sleep trains a newly grown slot. Its baselines keep the model's size: LoRA, or
-all weights of the layers. Each is a tree that a pure function puts into frozen
-parameters, so one train step serves them all. Deltas are zero at birth; put
-into canonical parameters they have become the model's own weights.
+all weights of the layers. Each is an `Adapter`: a tree that a pure function
+puts into frozen parameters, so one train step serves them all. Deltas are zero
+at birth; put into canonical parameters they are the model's own weights.
 """
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from sleepjax.growth import slots
+from sleepjax.growth.grow import Operator, validate
+from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 
-MATRICES = ('q', 'k', 'v', 'o', 'gate', 'up', 'down')
 _ATTENTION = ('q', 'k', 'v', 'o')
+MLP_MATRICES = ('gate', 'up', 'down')
+MATRICES = _ATTENTION + MLP_MATRICES
 
 
 def _shapes(config: ModelConfig):
@@ -37,22 +44,133 @@ def _by_module(deltas):
   return {module: leaves for module, leaves in parts.items() if leaves}
 
 
+class Adapter:
+  """What a sleep trains, and what that asks of the model.
+
+  Subclasses are frozen dataclasses, since train steps take them as static
+  arguments. `init` and `insert` are enough for one that changes weights.
+
+  changes_weights: whether it adds to weights that the model has. They are then
+    stored in float32, and elastic weight consolidation can protect them.
+  can_dream: whether its value is a slot, of which dreaming trains copies.
+  """
+
+  changes_weights: ClassVar[bool] = True
+  can_dream: ClassVar[bool] = False
+
+  def init(self, config: ModelConfig, key):
+    """A value, a tree of float32 arrays, that changes no output."""
+    raise NotImplementedError
+
+  def insert(self, config: ModelConfig, params, value, index=None):
+    """`params`, in either layout, with a value put in.
+
+    Args:
+      config: names the layout of `params`.
+      params: frozen; nothing of them is changed in place.
+      value: as `init` makes it, or trained.
+      index: place of a slot in its pool; may be traced.
+    """
+    raise NotImplementedError
+
+  def growth(self, config: ModelConfig, opened: Sequence[bool]
+             ) -> tuple[Sequence[Operator], int]:
+    """How the model grows before a sleep: (plan, place of a slot in its pool).
+
+    Args:
+      config: of the model before.
+      opened: [N], which entries of the pool are in use.
+    """
+    del config, opened
+    return (), 0
+
+  def slots_in(self, nights: int, have: int) -> int:
+    """How many slots so many nights open in a model that has some."""
+    del nights, have
+    return 0
+
+  def newborn(self, config: ModelConfig, params, key, index: int
+              ) -> tuple[Any, int]:
+    """(value in a model that has just grown, first layer that it is in)."""
+    del params, index
+    return self.init(config, key), 0
+
+  def first_layer(self, num_layers: int) -> int:
+    """The first of a model's layers in which a sleep changes something."""
+    del num_layers
+    return 0
+
+
 @dataclasses.dataclass(frozen=True)
-class Slot:
-  """A slot of the pool of an MLP level, see `sleepjax.growth.slots`.
+class Slot(Adapter):
+  """A slot more for every sleep, see `sleepjax.growth.slots`.
 
   level: whose pool, see `transformer.level_name`.
+  rank: R.
+  layers: where it is open; empty for all from `start` on.
+  start: share of the layers, from the lowest, in which it stays closed.
   """
 
   level: int = -1
+  rank: int = 64
+  layers: tuple[int, ...] = ()
+  start: float = 0.0
+  changes_weights: ClassVar[bool] = False
+  can_dream: ClassVar[bool] = True
 
-  def insert(self, config: ModelConfig, params, slot, index):
-    """`params` in either layout, with `slot` as entry `index` of its pool."""
-    return layout.insert_slot(config, params, slot, index, self.level)
+  def __post_init__(self):
+    if not 0 <= self.start < 1:
+      raise ValueError(
+          f'slot_from={self.start} must be at least 0 and below 1: it is the '
+          'share of the layers in which a slot stays closed.')
+
+  def init(self, config: ModelConfig, key):
+    return slots.new_slot(config, key, self.rank)
+
+  def insert(self, config: ModelConfig, params, value, index=None):
+    return layout.insert_slot(config, params, value, index, self.level)
+
+  def open_layers(self, num_layers: int) -> tuple[int, ...]:
+    """In which of a model's layers a new slot is open; () for all."""
+    first = int(self.start * num_layers)
+    return self.layers or (tuple(range(first, num_layers)) if first else ())
+
+  def first_layer(self, num_layers: int) -> int:
+    return min(self.open_layers(num_layers), default=0)
+
+  def growth(self, config, opened):
+    """A closed entry is opened and nothing compiled anew, or the pool grows."""
+    layers, index = self.open_layers(config.num_layers), int(
+        np.argmin([*opened, False]))
+    if index < len(opened):
+      return [OpenSlot(index, layers, self.level)], index
+    return [AppendSlot(self.rank, layers, self.level)], index
+
+  def slots_in(self, nights: int, have: int) -> int:
+    return nights
+
+  def newborn(self, config, params, key, index):
+    opened = slots.opened_layers(config, params, self.level)[:, index]
+    first = int(np.argmax(np.asarray(opened)))
+    return slots.read_slot(config, params, index, self.level, first), first
 
 
 @dataclasses.dataclass(frozen=True)
-class LowRank:
+class StaticSlot(Slot):
+  """A slot that is grown in the first sleep and trained on in later ones.
+
+  As wide as all slots of a life together, it is a static pool of their size.
+  """
+
+  def growth(self, config, opened):
+    return ((), 0) if any(opened) else super().growth(config, opened)
+
+  def slots_in(self, nights: int, have: int) -> int:
+    return int(not have)
+
+
+@dataclasses.dataclass(frozen=True)
+class LowRank(Adapter):
   """LoRA (Hu et al. 2021, arXiv 2106.09685): W + (alpha / rank) A B.
 
   A ~ N(0, 1 / in), B = 0 at birth.
@@ -102,7 +220,7 @@ class LowRank:
 
 
 @dataclasses.dataclass(frozen=True)
-class AllLayers:
+class AllLayers(Adapter):
   """All matrices of the layers, as deltas; embeddings and head stay.
 
   The head is frozen in every arm because divergences share it between teacher
@@ -134,8 +252,17 @@ class AllLayers:
     return layout.add_to_layers(config, params, self.deltas(config, tree))
 
 
-Trainable = Slot | LowRank | AllLayers
 OWN_MLP_SLOT = Slot()
+
+
+def check_growth(adapter: Adapter, config: ModelConfig, params) -> None:
+  """Refuses a model that cannot grow as the adapter wants, before any work.
+
+  Raises:
+    UserError: see `sleepjax.growth.grow.validate`.
+  """
+  validate(adapter.growth(
+      config, np.asarray(slots.is_open(config, params)))[0], config)
 
 
 def _check_matrices(names):

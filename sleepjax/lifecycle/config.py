@@ -1,9 +1,18 @@
 """How a model wakes and sleeps: the settings of one cycle."""
 
 import dataclasses
+from collections.abc import Callable
 
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.evals import judge_by_name
+from sleepjax.growth.adapters import (
+    MLP_MATRICES,
+    Adapter,
+    AllLayers,
+    LowRank,
+    Slot,
+    StaticSlot,
+)
 from sleepjax.memory.day import LevelMemory
 from sleepjax.model import Model
 from sleepjax.seeding.settings import SeedingConfig
@@ -40,9 +49,10 @@ class SleepConfig:
   answer_prompt: how questions are put, with {question}.
   judge: of the semantic reward: 'stand_in', which compares content tokens
     inside the jitted step, or a name of `judge_by_name.KINDS`.
-  trained: 'slot', one more for every sleep; for baselines 'static_slot', grown
-    in the first sleep and trained on in later ones, or what leaves the model's
-    size alone, 'low_rank' or 'all_layers' (`sleepjax.growth.adapters`).
+  trained: what learns, a name in `ADAPTERS` or an adapter: 'slot', one more for
+    every sleep; for baselines 'static_slot', grown in the first sleep and
+    trained on in later ones, or what leaves the model's size alone, 'low_rank',
+    'low_rank_mlp' (LoRA on the MLP's matrices alone) or 'all_layers'.
   low_rank: rank of LoRA. 11 on all matrices of SmolLM2-135M has as many
     parameters as a slot of rank 64.
   low_rank_scale: by which its product is multiplied, alpha / rank.
@@ -72,7 +82,7 @@ class SleepConfig:
   matmul_dtype: str = 'auto'
   unroll: bool | None = None
   judge: str = 'stand_in'
-  trained: str = 'slot'
+  trained: str | Adapter = 'slot'
   low_rank: int = 11
   low_rank_scale: float = 1.0
   level: LevelMemory | None = None
@@ -84,16 +94,15 @@ class SleepConfig:
   seeding_budget: Budget = Budget()
   dreaming_budget: Budget = Budget()
 
-  def open_layers(self, num_layers: int) -> tuple[int, ...]:
-    """In which of a model's layers a new slot is open; () for all."""
-    first = int(self.slot_from * num_layers)
-    return self.slot_layers or (
-        tuple(range(first, num_layers)) if first else ())
-
-  def first_layer(self, num_layers: int) -> int:
-    """The first of a model's layers in which a sleep changes something."""
-    return min(self.open_layers(num_layers), default=0) if (
-        self.trained.endswith('slot')) else 0
+  @property
+  def adapter(self) -> Adapter:
+    """What a sleep trains, with the ranks and layers that stand here."""
+    if isinstance(self.trained, Adapter):
+      return self.trained
+    if self.trained not in ADAPTERS:
+      raise ValueError(f'trained={self.trained!r} must be one of '
+                       f'{", ".join(ADAPTERS)}.')
+    return ADAPTERS[self.trained](self)
 
   @property
   def reply_tokens(self) -> int:
@@ -102,7 +111,7 @@ class SleepConfig:
 
   def for_compute(self, model: Model) -> Model:
     """A canonical model in the layout of `matmul_dtype` and `unroll`."""
-    adds_to_layers = not self.trained.endswith('slot') or self.dreaming
+    adds_to_layers = self.adapter.changes_weights or self.dreaming
     return model.for_compute(self.matmul_dtype, self.unroll,
                              'float32' if adds_to_layers else None)
 
@@ -116,16 +125,17 @@ class SleepConfig:
     if self.judge not in ('stand_in', *judge_by_name.KINDS):
       raise ValueError(f'judge={self.judge!r} must be one of stand_in, '
                        f'{", ".join(judge_by_name.KINDS)}.')
-    for name, known in (('trained', (
-        'slot', 'static_slot', 'low_rank', 'all_layers')),
-                        ('source', ('dreams', 'facts', 'text'))):
-      if getattr(self, name) not in known:
-        raise ValueError(f'{name}={getattr(self, name)!r} must be one of '
-                         f'{", ".join(known)}.')
-    if not self.trained.endswith('slot') and self.dreaming is not None:
+    if self.source not in ('dreams', 'facts', 'text'):
+      raise ValueError(f'source={self.source!r} must be one of dreams, facts, '
+                       'text.')
+    for name in ('slot_rank', 'low_rank'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')
+    adapter = self.adapter
+    if self.dreaming is not None and not adapter.can_dream:
       raise ValueError(f'trained={self.trained!r} has no slot for the second '
                        'stage to work on: set dreaming=None.')
-    if self.seeding.ewc and self.trained.endswith('slot'):
+    if self.seeding.ewc and not adapter.changes_weights:
       raise ValueError(f'seeding.ewc={self.seeding.ewc} protects weights that '
                        "the model has: set trained='all_layers' or 'low_rank'.")
     if self.level is not None and self.seeding.teacher == 'ema':
@@ -135,14 +145,19 @@ class SleepConfig:
       raise ValueError(
           f'max_retention_divergence={self.max_retention_divergence} must not '
           'be negative: it is a limit in nats per token.')
-    if not 0 <= self.slot_from < 1:
-      raise ValueError(f'slot_from={self.slot_from} must be at least 0 and '
-                       'below 1: it is a share of the layers.')
-    for name in ('slot_rank', 'low_rank'):
-      if getattr(self, name) < 1:
-        raise ValueError(f'{name}={getattr(self, name)} must be at least 1.')
     if not self.low_rank_scale > 0:
       raise ValueError(
           f'low_rank_scale={self.low_rank_scale} must be positive.')
     if self.replay and self.source != 'text':
       raise ValueError("replay=True replays texts: set source='text'.")
+
+
+# What a sleep may train, by name.
+ADAPTERS: dict[str, Callable[[SleepConfig], Adapter]] = {
+    'slot': lambda s: Slot(-1, s.slot_rank, s.slot_layers, s.slot_from),
+    'static_slot': lambda s: StaticSlot(
+        -1, s.slot_rank, s.slot_layers, s.slot_from),
+    'low_rank': lambda s: LowRank(s.low_rank, s.low_rank_scale * s.low_rank),
+    'low_rank_mlp': lambda s: LowRank(
+        s.low_rank, s.low_rank_scale * s.low_rank, MLP_MATRICES),
+    'all_layers': lambda s: AllLayers()}

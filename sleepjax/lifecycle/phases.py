@@ -21,9 +21,8 @@ from sleepjax.evals import judge_by_name
 from sleepjax.evals.judges import Judge
 from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
-from sleepjax.growth.adapters import OWN_MLP_SLOT, AllLayers, LowRank, Trainable
+from sleepjax.growth.adapters import Adapter
 from sleepjax.growth.expansion import shape_table
-from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.written import (
     Day,
@@ -77,7 +76,7 @@ class Student:
 
   growth: Growth
   ready: Model
-  part: Trainable
+  part: Adapter
   newborn: Any
   first_layer: int
   judge: Judge | None
@@ -89,30 +88,25 @@ class Student:
         model.config, model.params, value, index))
 
 
-def grow(model: Model, settings: SleepConfig, key, probe: Sequence[int]
-         ) -> Growth:
-  """A model with a newborn slot.
-
-  Where the pool has a closed one (`slots.allocate_pool`), that is opened and
-  nothing is compiled anew; otherwise the pool gains one.
+def grow(model: Model, adapter: Adapter, key, probe: Sequence[int]) -> Growth:
+  """A model with room for what it is about to learn.
 
   Args:
     model: canonical.
-    settings: which slot.
-    key: typed PRNG key of its input weights.
+    adapter: says what grows, which may be nothing.
+    key: typed PRNG key of new input weights.
     probe: token ids [T] on which both models are compared.
 
   Returns:
     The grown model; it computes exactly what it did, in float32.
   """
   config, params = model.config, model.params
+  plan, index = adapter.growth(
+      config, np.asarray(slots.is_open(config, params)))
+  if not plan:
+    return Growth(model, index)
   before = growth.ModelState(params, None, config)
-  used = np.asarray(slots.is_open(config, params))
-  layers = settings.open_layers(config.num_layers)
-  index = int(np.argmin([*used, False]))
-  after = growth.grow([
-      OpenSlot(index, layers) if index < len(used) else
-      AppendSlot(settings.slot_rank, layers)])(before, key)
+  after = growth.grow(plan)(before, key)
   return Growth(model.with_params(after.config, after.params), index,
                 growth.max_logit_change(before, after, probe),
                 shape_table(params, after.params))
@@ -122,19 +116,18 @@ def new_student(model: Model, document: str, settings: SleepConfig, key,
                 observer: Observer) -> Student:
   """Phase grow: the model with room for what it is about to learn."""
   with observer.phase('grow', total=1) as phase:
-    probe, grown = model.chat.document(document)[:_PROBE_TOKENS], Growth(model)
-    if settings.trained == 'slot' or (
-        settings.trained == 'static_slot'
-        and not slots.is_open(model.config, model.params).any()):
-      grown = grow(model, settings, key, probe)
-    part, newborn, first = _trained_part(grown, settings, key)
+    probe = model.chat.document(document)[:_PROBE_TOKENS]
+    adapter = settings.adapter
+    grown = grow(model, adapter, key, probe)
+    newborn, first = adapter.newborn(
+        grown.model.config, grown.model.params, key, grown.index)
     ready = settings.for_compute(grown.model)
     # Before anything is written: it may need what is not installed.
     judge = None if settings.judge == 'stand_in' else judge_by_name.make_judge(
         settings.judge, ready.config, ready.params, model.chat)
     phase.advance(max_abs_logit_change=grown.max_abs_logit_change,
                   tokens=2 * len(probe))
-  return Student(grown, ready, part, newborn, first, judge)
+  return Student(grown, ready, adapter, newborn, first, judge)
 
 
 def wake(student: Student, document: str, settings: SleepConfig,
@@ -316,20 +309,6 @@ def task_of(memory: Memory, model: Model, settings: SleepConfig
   """What a memory asks for as token ids; None if nothing of it fits."""
   d = settings.dreaming
   return make_task(memory, model.chat, d.prompt_tokens, d.dream_tokens)
-
-
-def _trained_part(grown, settings, key):
-  """(what is trained, its values before, the first layer that has some)."""
-  config, params = grown.model.config, grown.model.params
-  if settings.trained.endswith('slot'):
-    opened = np.asarray(slots.opened_layers(config, params)[:, grown.index])
-    first = int(np.argmax(opened))
-    return OWN_MLP_SLOT, slots.read_slot(
-        config, params, grown.index, first_layer=first), first
-  part = (LowRank(settings.low_rank,
-                  settings.low_rank_scale * settings.low_rank)
-          if settings.trained == 'low_rank' else AllLayers())
-  return part, part.init(config, key), 0
 
 
 def _retention_rows(words):

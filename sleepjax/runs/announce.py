@@ -27,7 +27,7 @@ def seconds_of_a_sleep(config: ModelConfig, settings: SleepConfig) -> float:
       s.rehearsal_rows * bool(s.rehearsal) // s.rehearsal_every)
   tokens = rows * (d.prompt_tokens // 2 + d.completion_tokens)
   learning = config.of_layers(
-      settings.first_layer(config.num_layers), config.num_layers)
+      settings.adapter.first_layer(config.num_layers), config.num_layers)
   forward = sum(product.flops for product in flops.forward_products(
       learning, tokens, tokens))
   # The gradient goes back through those layers, and into none of their weights.
@@ -70,8 +70,8 @@ def announcement(what: str, sleeps: int, config: ModelConfig,
     settings: of each.
     together: how many of them one model goes through; None for all.
   """
-  slots = (sleeps if together is None else together) * (
-      settings.trained == 'slot')
+  slots = settings.adapter.slots_in(
+      sleeps if together is None else together, config.num_slots)
   now, then = parameter_bytes(config, settings.slot_rank, slots)
   least = sleeps * seconds_of_a_sleep(config, settings)
   text = (f'{what}: {sleeps} {"sleep" if sleeps == 1 else "sleeps"}, at least '

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sleepjax.growth.adapters import Trainable
+from sleepjax.growth.adapters import Adapter
 from sleepjax.losses import from_hidden
 from sleepjax.models import finite, layout, transformer
 from sleepjax.models.config import ModelConfig
@@ -32,7 +32,7 @@ def _squared_gradient(config, part, frozen, tree, index, row, segments):
   return jax.tree.map(jnp.square, jax.grad(log_prob)(tree))
 
 
-def fisher_diagonal(config: ModelConfig, part: Trainable, frozen, tree,
+def fisher_diagonal(config: ModelConfig, part: Adapter, frozen, tree,
                     rows: Rows, index=0, segments: tuple[Segment, ...] = ()):
   """F_i = mean over rows of (∂ log p(completion | prompt) / ∂θ_i)².
 

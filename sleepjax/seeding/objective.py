@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
+from sleepjax.growth.adapters import OWN_MLP_SLOT, Adapter
 from sleepjax.losses import from_hidden, imitation, policy_gradient
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
@@ -262,7 +262,7 @@ def terms_of(settings: SeedingConfig, batch: Batch) -> dict:
 
 
 def objective(config: ModelConfig, settings: SeedingConfig, frozen, slot, index,
-              batch: Batch, part: Trainable = OWN_MLP_SLOT,
+              batch: Batch, part: Adapter = OWN_MLP_SLOT,
               whole: Batch | None = None):
   """Loss of one batch, the sum of its terms.
 

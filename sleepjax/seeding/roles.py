@@ -7,7 +7,7 @@ import numpy as np
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.evals import judges
 from sleepjax.evals.judges import Judge
-from sleepjax.growth.adapters import Slot, Trainable
+from sleepjax.growth.adapters import Adapter, Slot
 from sleepjax.mesh.sharding import to_host
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
@@ -25,7 +25,7 @@ class Learner:
 
   config: ModelConfig
   frozen: dict
-  part: Trainable = Slot()
+  part: Adapter = Slot()
   index: int = 0
   first_layer: int = 0
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from sleepjax.errors import UserError
-from sleepjax.growth.adapters import OWN_MLP_SLOT, Trainable
+from sleepjax.growth.adapters import OWN_MLP_SLOT, Adapter
 from sleepjax.mesh import sharding
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding.objective import Batch, objective
@@ -59,7 +59,7 @@ def init_state(settings: SeedingConfig, slot) -> SlotState:
 @functools.partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=3)
 def seeding_step(config: ModelConfig, settings: SeedingConfig, frozen,
                  state: SlotState, index, batch: Batch,
-                 part: Trainable = OWN_MLP_SLOT):
+                 part: Adapter = OWN_MLP_SLOT):
   """One AdamW update of the slot, or what else `part` names; no other moves.
 
   Returns:

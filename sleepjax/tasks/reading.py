@@ -5,6 +5,7 @@ import numpy as np
 from sleepjax.data.chunks import wake_chunks
 from sleepjax.data.documents import Document
 from sleepjax.growth import slots
+from sleepjax.growth.adapters import check_growth
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.model import Model
 from sleepjax.writing import verification
@@ -22,7 +23,7 @@ def chunks_of(model: Model, document: Document, settings: SleepConfig
     UserError: they cannot be read, or nothing can be asked about them.
   """
   s, chat = settings, model.chat
-  slots.layer_mask(model.config, s.slot_layers)  # Refused at once.
+  check_growth(s.adapter, model.config, model.params)
   chunks = wake_chunks(chat, document, s.context_tokens,
                        model.config.max_context - s.reply_tokens)
   if s.source == 'dreams':
@@ -48,11 +49,9 @@ def with_room(model: Model, settings: SleepConfig, left: int) -> Model:
     left: nights that are to come.
   """
   used = np.asarray(slots.is_open(model.config, model.params))
-  if settings.trained == 'slot':
-    room = 0 if not used.all() else min(left, max(_BLOCK, len(used)))
-  else:
-    room = int(settings.trained == 'static_slot' and not len(used))
-  if not room:
+  room = min(settings.adapter.slots_in(left, len(used)),
+             max(_BLOCK, len(used)))
+  if not room or not used.all():
     return model
   return model.with_params(*slots.allocate_pool(
       model.config, model.params, room, settings.slot_rank))

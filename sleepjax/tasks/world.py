@@ -20,6 +20,7 @@ from sleepjax.evals import forgetting, sleep_scores
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
+from sleepjax.growth.adapters import check_growth
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.cycle import SleepReport
 from sleepjax.lifecycle.written import Day
@@ -194,9 +195,10 @@ class WorldTask:
         export.check_exportable(config)
       except UserError as error:
         _log.warning('note: the slept model cannot be exported. %s', error)
-    if s.trained == 'slot':
-      config, params = slots.allocate_pool(config, params, c.days, s.slot_rank)
-    slots.layer_mask(config, s.slot_layers)  # Refused before any night.
+    config, params = slots.allocate_pool(
+        config, params, s.adapter.slots_in(c.days, config.num_slots),
+        s.slot_rank)
+    check_growth(s.adapter, config, params)
     _check_levels(s, config, c)
     return model.with_params(config, params)
 

@@ -8,8 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sleepjax.errors import UserError
 from sleepjax.growth import slots
-from sleepjax.growth.adapters import AllLayers, LowRank, Slot
+from sleepjax.growth.adapters import (
+  AllLayers,
+  LowRank,
+  Slot,
+  StaticSlot,
+  check_growth,
+)
+from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
@@ -95,9 +103,37 @@ def test_low_rank_is_the_scaled_product(plain):
         new['attn'][name], params['layers']['attn'][name])
 
 
+@pytest.mark.parametrize('adapter, opened, plan, index', [
+    (Slot(-1, 5, (1,)), [], [AppendSlot(5, (1,))], 0),
+    (Slot(-1, 5, (1,)), [True, True], [AppendSlot(5, (1,))], 2),
+    (Slot(-1, 5, (1,)), [True, False], [OpenSlot(1, (1,))], 1),
+    (Slot(0, 5), [True, False], [OpenSlot(1, (), 0)], 1),
+    (StaticSlot(-1, 5), [], [AppendSlot(5)], 0),
+    (StaticSlot(-1, 5), [False, False], [OpenSlot(0)], 0),
+    (StaticSlot(-1, 5), [True, False], [], 0),
+    (LowRank(2), [True, False], [], 0), (AllLayers(), [], [], 0)], ids=repr)
+def test_how_a_model_grows_for_it(plain, adapter, opened, plan, index):
+  found, place = adapter.growth(plain[0], opened)
+  assert (list(found), place) == (plan, index)
+
+
+def test_how_many_slots_a_life_opens():
+  for adapter, first, later in (
+      (Slot(), 7, 7), (StaticSlot(), 1, 0), (LowRank(), 0, 0)):
+    assert adapter.slots_in(7, have=0) == first
+    assert adapter.slots_in(7, have=3) == later
+
+
+def test_a_model_that_cannot_grow_is_refused_before_any_work(slotted):
+  check_growth(LowRank(2), *slotted)
+  with pytest.raises(UserError, match='layers=.99,'):
+    check_growth(Slot(-1, 4, (99,)), *slotted)
+
+
 @pytest.mark.parametrize('make, message', [
     (lambda: LowRank(0), 'rank=0 must be at least 1'),
     (lambda: LowRank(2, 2.0, ('q', 'w')), "'q', 'w'.*all of q, k, v"),
+    (lambda: Slot(start=1.0), 'slot_from=1.0'),
     (lambda: AllLayers(()), 'at least one')])
 def test_unknown_parts_are_refused(make, message):
   with pytest.raises(ValueError, match=message):
