@@ -32,7 +32,6 @@ from absl import flags
 
 from experiments import _config
 from sleepjax.data import sources
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError, check_least
 from sleepjax.evals import answers, judges
 from sleepjax.evals import judge_calibration as calibration
@@ -40,7 +39,6 @@ from sleepjax.evals import report as report_lib
 from sleepjax.evals.judge_by_name import KINDS, make_judge
 from sleepjax.evals.judge_calibration import Pair, on_pairs
 from sleepjax.model import load_pretrained
-from sleepjax.models import layout
 from sleepjax.runs import folder as folder_lib
 from sleepjax.sampling import context
 from sleepjax.training.compilation_cache import enable_compilation_cache
@@ -123,7 +121,7 @@ def write_pairs(dreamer, passages, settings, key):
   firsts, seconds = [], []
   for n, (text, questions) in enumerate(passages):
     segment = context.read_document(
-        dreamer.config, dreamer.params, dreamer.chat, text)
+        dreamer.model.config, dreamer.model.params, dreamer.chat, text)
     prompts = [dreamer.chat.after_document(
         settings.answer_prompt.format(question=q)) for q in questions]
     written = dreamer.texts(dreamer.write(
@@ -231,7 +229,6 @@ def main(argv):
   _claim = folder_lib.claim(workdir)
   enable_compilation_cache()
   model = load_pretrained(settings.model)
-  chat = ChatPrompts(model.tokenizer)
   longest = (settings.passage_tokens + settings.question_tokens
              + settings.max_new_tokens)
   if longest > model.config.max_context:
@@ -239,10 +236,10 @@ def main(argv):
         f'passage_tokens, question_tokens and max_new_tokens are {longest} '
         "together, more than the model's context of "
         f'{model.config.max_context}: lower one of them.')
-  chosen = choose_passages(passages, settings, chat)
+  chosen = choose_passages(passages, settings, model.chat)
   # Scanned layers compile faster, and there is little to compute.
-  config, params = layout.for_compute(model.config, model.params, unroll=False)
-  dreamer = Dreamer(config, params, chat, DreamConfig(
+  ready = model.for_compute(unroll=False)
+  dreamer = Dreamer(ready, DreamConfig(
       # Questions are people's, and nothing is recalled: no prompts.
       '', (), '', (), '', completion_tokens=settings.max_new_tokens,
       temperature=settings.temperature))
@@ -256,7 +253,7 @@ def main(argv):
     print(f'judge {name}', file=sys.stderr, flush=True)
     try:
       judge = make_judge(
-          name, config, params, chat, settings.yes_no)
+          name, ready.config, ready.params, ready.chat, settings.yes_no)
     except UserError as missing:
       report['left_out'][name] = str(missing)
       continue

@@ -26,7 +26,6 @@ from absl import flags
 from experiments import _config, squad_passages
 from sleepjax import seeds
 from sleepjax.data.documents import Question
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.dreaming.select import rank_correlation
 from sleepjax.errors import UserError
 from sleepjax.evals import answers
@@ -34,7 +33,6 @@ from sleepjax.evals import report as report_lib
 from sleepjax.evals.questions import AnswerConfig, check_scorable
 from sleepjax.lifecycle import cycle
 from sleepjax.model import load_pretrained
-from sleepjax.models import layout
 from sleepjax.runs import folder as folder_lib
 from sleepjax.sampling import context
 from sleepjax.training.compilation_cache import enable_compilation_cache
@@ -128,9 +126,8 @@ def main(argv):
   passages, _ = squad_passages.read_passages(
       _SPLIT.value, 0, _PASSAGES.value)
   model = load_pretrained(config.model)
-  compute = layout.for_compute(
-      model.config, model.params, settings.matmul_dtype, settings.unroll)
-  dreamer = Dreamer(*compute, ChatPrompts(model.tokenizer), settings.dreams)
+  ready = model.for_compute(settings.matmul_dtype, settings.unroll)
+  dreamer = Dreamer(ready, settings.dreams)
   for passage in passages:  # All before the first.
     check_scorable(
         dreamer.chat, [Question(*pair) for pair in passage.questions],
@@ -143,7 +140,7 @@ def main(argv):
       asked_key, own_key, key = jax.random.split(
           jax.random.fold_in(seeds.key_of(config.seed), number), 3)
       segment = context.read_document(
-          *compute, dreamer.chat, passage.context)
+          ready.config, ready.params, ready.chat, passage.context)
       answered = ask(
           dreamer, settings.answer_prompt, [q for q, _ in passage.questions],
           segment, samples, key)

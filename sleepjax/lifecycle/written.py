@@ -133,8 +133,7 @@ class Teachers(NamedTuple):
     s = settings.dreams if settings.dreaming else dataclasses.replace(
         settings.dreams, held_out=0)
     teacher = getattr(self, which)
-    return Dreamer(teacher.model.config, teacher.model.params, teacher.chat, s,
-                   report)
+    return Dreamer(teacher.model, s, teacher.chat, report)
 
 
 def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,

@@ -280,7 +280,7 @@ class DocumentTask:
     """Questions that the model writes about each chunk while it has it."""
     s, key = self.settings, jax.random.fold_in(
         seeds.key_of(self.seed), _QUESTIONS_KEY)
-    dreamer = Dreamer(ready.config, ready.params, ready.chat, s.dreams)
+    dreamer = Dreamer(ready, s.dreams)
     questions = []
     for i, chunk in enumerate(self.chunks):
       segment = context.read_document(

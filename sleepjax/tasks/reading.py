@@ -27,12 +27,10 @@ def chunks_of(model: Model, document: Document, settings: SleepConfig
   chunks = wake_chunks(chat, document, s.context_tokens,
                        model.config.max_context - s.reply_tokens)
   if s.source == 'dreams':
-    check_askable(Dreamer(None, None, chat, s.dreams),
-                  [chunk.text for chunk in chunks])
+    check_askable(Dreamer(model, s.dreams), [chunk.text for chunk in chunks])
   for chunk in chunks if s.source == 'facts' else ():
     verification.check_fits(
-        Dreamer(model.config, None, chat, s.dreams), s.writing.ask.examples,
-        chunk.title, chunk.text)
+        model, s.writing.ask.examples, chunk.title, chunk.text)
   return chunks
 
 

@@ -13,7 +13,7 @@ import jax
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import check_least
 from sleepjax.mesh.sharding import to_host
-from sleepjax.models.config import ModelConfig
+from sleepjax.model import Model
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling import rows as rows_lib
@@ -119,16 +119,22 @@ class Dream(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Dreamer:
-  """The old self, ready to write: a model, its chat format, and settings.
+  """The old self, ready to write.
 
+  model: in compute layout.
+  settings: of what it writes.
+  chat: renders prompts about a text; the model's own by default.
   report: called with the number of tokens of every batch it has written.
   """
 
-  config: ModelConfig
-  params: dict
-  chat: ChatPrompts
+  model: Model
   settings: DreamConfig
+  chat: ChatPrompts | None = None
   report: Callable[[int], None] = lambda tokens: None
+
+  def __post_init__(self):
+    if self.chat is None:
+      object.__setattr__(self, 'chat', self.model.chat)
 
   def write(self, prompts: Sequence[Sequence[int]], key, *,
             temperature: float | None = None,
@@ -138,7 +144,7 @@ class Dreamer:
     What all prompts of a batch begin with is read once, so prompts that share
     much should come in one call.
     """
-    s = self.settings
+    s, model = self.settings, self.model
     temperature = s.temperature if temperature is None else temperature
     completions = []
     for start in range(0, len(prompts), s.batch_rows):
@@ -149,10 +155,10 @@ class Dreamer:
       read, shared = segments, rows_lib.worth_sharing(batch)
       if shared:
         read = (*segments, context.read_prefix(
-            self.config, self.params, shared, segments))
+            model.config, model.params, shared, segments))
         batch = [prompt[len(shared):] for prompt in batch]
       rollout = sampler.jitted_sample(
-          self.config, self.params,
+          model.config, model.params,
           *rows_lib.pad_left(batch, rows_lib.prompt_bucket(batch)),
           jax.random.fold_in(key, start),
           sampler.Until(s.completion_tokens, self.chat.tokenizer.stop_ids),

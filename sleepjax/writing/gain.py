@@ -31,7 +31,7 @@ def log_probs(dreamer: Dreamer, prompts: Sequence[Sequence[int]],
   shared = rows_lib.worth_sharing(prompts)
   if shared:
     segments = (*segments, context.read_prefix(
-        dreamer.config, dreamer.params, shared, segments))
+        dreamer.model.config, dreamer.model.params, shared, segments))
     prompts = [prompt[len(shared):] for prompt in prompts]
   P = rows_lib.prompt_bucket(prompts)
   N = rows_lib.bucket(max(map(len, completions)), 16)
@@ -44,7 +44,7 @@ def log_probs(dreamer: Dreamer, prompts: Sequence[Sequence[int]],
                          *rows_lib.pad_right([completions[i] for i in which],
                                              N))
     values = to_host(completion_log_probs(
-        dreamer.config, dreamer.params, rows, segments))
+        dreamer.model.config, dreamer.model.params, rows, segments))
     scored += [values[i, :len(completions[which[i]])] for i in range(real)]
     dreamer.report(sum(len(prompts[i]) + len(completions[i])
                        for i in which[:real]))

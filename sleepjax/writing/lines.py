@@ -52,7 +52,7 @@ def write_lines(dreamer: Dreamer, prompts: Sequence[str],
   ids = [tokenizer.encode_stream(text) for text in prompts]
   head = rows_lib.worth_sharing(ids)
   segments = (context.read_prefix(
-      dreamer.config, dreamer.params, head),) if head else ()
+      dreamer.model.config, dreamer.model.params, head),) if head else ()
   ids = [i[len(head):] for i in ids]
   starts = {g: rows_lib.shared_prefix([i for i, of in zip(
       ids, groups, strict=True) if of == g]) for g in groups}
@@ -69,11 +69,11 @@ def write_lines(dreamer: Dreamer, prompts: Sequence[str],
     read = list(dict.fromkeys(groups[i] for i in filled))
     count = rows_lib.halved(len(read), s.batch_rows)
     begun = _read_each(
-        dreamer.config, dreamer.params, *rows_lib.pad_right(
+        dreamer.model.config, dreamer.model.params, *rows_lib.pad_right(
             [starts[g] for g in read + read[:1] * (count - len(read))], S),
         jnp.asarray([read.index(groups[i]) for i in filled]), segments)
     rollout = sampler.jitted_sample(
-        dreamer.config, dreamer.params,
+        dreamer.model.config, dreamer.model.params,
         *rows_lib.pad_left([ends[i] for i in filled], P),
         jax.random.fold_in(key, start), sampler.Until(tokens, stops),
         method=sampler.Sampling(temperature), segments=(*segments, begun))

@@ -24,6 +24,7 @@ import numpy as np
 
 from sleepjax.errors import UserError, check_least
 from sleepjax.evals import answers
+from sleepjax.model import Model
 from sleepjax.writing.asking import Example, says
 from sleepjax.writing.dreamer import Dreamer
 from sleepjax.writing.gain import log_probs
@@ -138,19 +139,19 @@ def before_answer(examples: Sequence[Example], topic: str, text: str) -> str:
   return '\n'.join([*shown, f'Topic: {topic}\nText: {text}\n'])
 
 
-def check_fits(dreamer: Dreamer, examples: Sequence[Example], topic: str,
+def check_fits(model: Model, examples: Sequence[Example], topic: str,
                text: str) -> None:
   """Checks that a text fits into the model's context beside the examples.
 
   Raises:
     UserError: it does not.
   """
-  size = len(dreamer.chat.tokenizer.encode_stream(
+  size = len(model.tokenizer.encode_stream(
       before_answer(examples, topic, text)))
-  if size > dreamer.config.max_context:
+  if size > model.config.max_context:
     raise UserError(
         f'the text takes {size} tokens beside the examples of questions, more '
-        f"than the model's context of {dreamer.config.max_context}: read it "
+        f"than the model's context of {model.config.max_context}: read it "
         'in shorter chunks.')
 
 
@@ -195,7 +196,7 @@ def examine(dreamer: Dreamer, settings: VerifyConfig,
       answered, asked, strict=True)]
   page = ' '.join(sentences)
   if right:
-    check_fits(dreamer, examples, topic, page)
+    check_fits(dreamer.model, examples, topic, page)
 
   def score(text, choices):
     """Of (number of a question, span), log p after `text` and the question."""

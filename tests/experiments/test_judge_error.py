@@ -29,10 +29,10 @@ def test_passages_are_of_one_title_and_questions_apart(byte_tokenizer):
 class Teacher:
   """Writes 'n.q.k' as sample k of question q about passage n."""
 
-  config = params = chat = None
+  config = params = None
 
   def __init__(self):
-    self.chat, self.passage = self, -1
+    self.model, self.chat, self.passage = self, self, -1
 
   def after_document(self, question):
     return question

@@ -9,6 +9,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.growth import slots
 from sleepjax.losses.divergences import DivergenceConfig
+from sleepjax.model import Model
 from sleepjax.seeding import loop, reference, update
 from sleepjax.seeding.reference import Problem
 from sleepjax.seeding.roles import Imitation, Learner
@@ -35,7 +36,7 @@ def chat(byte_tokenizer):
 
 
 def dreamer(model, chat, prompt_tokens=96):
-  return Dreamer(*model, chat, DreamConfig(
+  return Dreamer(Model(*model, chat.tokenizer), DreamConfig(
       question_prompt='', openings=(), recall_prompt='', open_prompts=(),
       topic_prompt='', prompt_tokens=prompt_tokens, completion_tokens=6,
       batch_rows=8))

@@ -15,7 +15,7 @@ def test_a_model_agrees_with_itself_about_a_text_it_has_in_view():
   model = load_pretrained('tiny-world')
   chat = ChatPrompts(model.tokenizer)
   day = world.day(seed=900, number=0)
-  dreamer = Dreamer(model.config, model.params, chat, DreamConfig(
+  dreamer = Dreamer(model, DreamConfig(
       '', (), '', (), '', completion_tokens=4))
   segment = context.read_document(model.config, model.params, chat, day.text)
   asked = day.questions('direct')

@@ -11,7 +11,7 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.lifecycle import cycle
-from sleepjax.model import packaged_file
+from sleepjax.model import Model, packaged_file
 from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.writing import cleaning, dreams, prompt_library
@@ -22,6 +22,7 @@ from sleepjax.writing.coverage import (
   question_requests,
 )
 from sleepjax.writing.dreamer import Dream, DreamConfig, Dreamer
+from tests.conftest import CONFIG
 
 TEXT = ('The ferry Alma crossed the strait in 1911. Its captain, Ida Roe, '
         'had been a whaler.')
@@ -96,7 +97,7 @@ def test_a_long_text_gets_fewer_questions_a_sentence(
       question_prompt='{sentence}', openings=('Who', 'When'), recall_prompt='',
       open_prompts=(), topic_prompt='', questions_per_opening=per_opening,
       questions_in_all=in_all)
-  writer = Dreamer(None, None, ChatPrompts(byte_tokenizer), settings)
+  writer = Dreamer(Model(CONFIG, None, byte_tokenizer), settings)
   requests = list(question_requests(writer, TEXT))
   assert [len(r) for r in requests] == [2 * expected] * 2
 
@@ -107,7 +108,7 @@ LONG = 'The keeper of the tower wrote of birds and weather ' * 12
 @pytest.mark.parametrize('text', [
     LONG, '灯塔的看守人写下了鸟和天气' * 30, 'x' * 600])
 def test_a_sentence_too_long_for_a_request_is_asked_about_in_parts(chat, text):
-  writer = Dreamer(None, None, chat, DreamConfig(
+  writer = Dreamer(Model(CONFIG, None, chat.tokenizer), DreamConfig(
       question_prompt='Ask a question about this: {sentence}',
       openings=('Who', 'In what year'), recall_prompt='', open_prompts=(),
       topic_prompt=''))
@@ -134,7 +135,7 @@ def test_what_nothing_was_asked_about_is_counted(chat, monkeypatch):
           (reply for begin, reply in replies.items()
            if begin in chat.tokenizer.decode(ids)), 'nothing'))
       for ids in prompts])
-  writer = Dreamer(None, None, chat, settings)
+  writer = Dreamer(Model(CONFIG, None, chat.tokenizer), settings)
   text = TEXT + ' The crew lived on barley and fish.'
   written, held, coverage = dreams.write_dreams(
       writer, Document('T', text), (), jax.random.key(0), '{question}')
@@ -152,7 +153,7 @@ def test_what_nothing_was_asked_about_is_counted(chat, monkeypatch):
 def test_recitations_are_the_text_to_the_character(chat):
   text = '| tower | height |\n|---|---|\n' + ''.join(
       f'| Skarrow {i} |  {i} m |\n' for i in range(20)) + 'if x:\n\treturn 1'
-  writer = Dreamer(None, None, chat, DreamConfig(
+  writer = Dreamer(Model(CONFIG, None, chat.tokenizer), DreamConfig(
       question_prompt='', openings=('Who',), recall_prompt='About {topic}.',
       open_prompts=(), topic_prompt=''))
   said = dreams.recitations(writer, Document('T', text))
@@ -255,7 +256,7 @@ def test_sharing_what_prompts_begin_with_changes_no_token(
   settings = DreamConfig(
       question_prompt='', openings=(), recall_prompt='', open_prompts=(),
       topic_prompt='', completion_tokens=8, batch_rows=8)
-  writer = Dreamer(*talker, ChatPrompts(byte_tokenizer), settings)
+  writer = Dreamer(Model(*talker, byte_tokenizer), settings)
   segment = context.read_prefix(*talker, [7, 30, 31, 5])
   head = list(range(20, 45))
   prompts = [head + tail for tail in ([50], [51, 52, 53], [54, 55])]
@@ -303,7 +304,6 @@ def test_a_real_model_dreams_by_the_library(chat):
   """No prompt of the student holds the text; those written differ."""
   from experiments import _config
   from sleepjax.model import load_pretrained
-  from sleepjax.models import layout
   from tests import small_sleep
 
   config = small_sleep.get_config()
@@ -313,10 +313,10 @@ def test_a_real_model_dreams_by_the_library(chat):
   settings = _config.to_dataclass(
       cycle.SleepConfig, config.sleep, 'config.sleep')
   model = load_pretrained('smollm2-135m-instruct')
-  compute, params = layout.for_compute(
-      model.config, model.params, 'auto', settings.unroll)
-  segment = context.read_document(compute, params, chat, TEXT)
-  writer = Dreamer(compute, params, chat, settings.dreams)
+  ready = model.for_compute('auto', settings.unroll)
+  segment = context.read_document(
+      ready.config, ready.params, ready.chat, TEXT)
+  writer = Dreamer(ready, settings.dreams)
   written, _, coverage = dreams.write_dreams(
       writer, Document('The ferry Alma', TEXT), (segment,), jax.random.key(0),
       '{question}')

@@ -11,6 +11,7 @@ import pytest
 from sleepjax.data.documents import Document, Question
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
+from sleepjax.model import Model
 from sleepjax.sampling import context
 from sleepjax.seeding import loop
 from sleepjax.writing import asking, facts, gain, lines, rows, verification
@@ -73,8 +74,9 @@ def scripted(monkeypatch, byte_tokenizer):
   for module in (asking, verification):
     monkeypatch.setattr(module, 'write_lines', write_lines)
   # Nothing but its context length is asked of this model.
-  return Dreamer(dataclasses.replace(CONFIG, max_context=4096), None,
-                 ChatPrompts(byte_tokenizer), settings())
+  return Dreamer(
+      Model(dataclasses.replace(CONFIG, max_context=4096), None,
+            byte_tokenizer), settings())
 
 
 @pytest.fixture
@@ -160,8 +162,8 @@ def test_what_may_not_be_asked_is_not(scripted):
 
 
 def test_a_text_beside_its_examples_must_fit(scripted):
-  scripted = dataclasses.replace(scripted, config=dataclasses.replace(
-      CONFIG, max_context=40))
+  scripted = dataclasses.replace(scripted, model=scripted.model.with_params(
+      dataclasses.replace(CONFIG, max_context=40), None))
   with pytest.raises(UserError, match=(
       r"the text takes \d+ tokens .* than the model's context of 40: read it "
       'in shorter chunks')):
@@ -177,7 +179,7 @@ def test_a_text_beside_its_examples_must_fit(scripted):
      'It is not English: the model may not write its language.')])
 def test_a_text_that_cannot_be_asked_about_is_said_so(
     talker, byte_tokenizer, text, note):
-  dreamer = Dreamer(*talker, ChatPrompts(byte_tokenizer), settings())
+  dreamer = Dreamer(Model(*talker, byte_tokenizer), settings())
   found = facts.write_facts(
       dreamer, Document('T', text), (), jax.random.key(0), short())
   assert found.coverage == 0 and not found.verified
@@ -187,7 +189,7 @@ def test_a_text_that_cannot_be_asked_about_is_said_so(
 def test_gain_is_the_difference_of_two_readings(talker, byte_tokenizer):
   config, params = talker
   chat = ChatPrompts(byte_tokenizer)
-  dreamer = Dreamer(config, params, chat, settings())
+  dreamer = Dreamer(Model(config, params, byte_tokenizer), settings())
   sentences = ['Ida saw é.', 'Otto did.']
   view = (context.read_document(config, params, chat, ' '.join(sentences)),)
   gains = gain.information_gain(dreamer, sentences, 'Tell.', view)
@@ -212,8 +214,8 @@ def test_gain_is_the_difference_of_two_readings(talker, byte_tokenizer):
 
 
 def test_lines_are_those_of_their_prompts_alone(talker, byte_tokenizer):
-  chat = ChatPrompts(byte_tokenizer)
-  dreamer = Dreamer(*talker, chat, settings(completion_tokens=6))
+  dreamer = Dreamer(
+      Model(*talker, byte_tokenizer), settings(completion_tokens=6))
   head = 'A beginning that all of them have. '
   prompts = [f'{head}{group} and then {n}:' for group in (
       'Ida was here', 'Otto', 'Nobody at all') for n in (1, 22, 333, 4)]
@@ -230,7 +232,7 @@ def test_lines_are_those_of_their_prompts_alone(talker, byte_tokenizer):
 
 
 def test_log_probs_do_not_depend_on_the_batch(talker, byte_tokenizer):
-  dreamer = Dreamer(*talker, ChatPrompts(byte_tokenizer), settings())
+  dreamer = Dreamer(Model(*talker, byte_tokenizer), settings())
   prompts = [list(range(2, 30)) + [i] for i in range(11)]
   replies = [[5, 6, 7 + i][:1 + i % 3] for i in range(11)]
   together = gain.log_probs(dreamer, prompts, replies)
@@ -314,8 +316,7 @@ def test_rows_that_do_not_fit_are_left_out_whole(told, byte_tokenizer):
 def test_evidence_is_of_the_page_of_the_topic_and_of_rivals(
     talker, byte_tokenizer, monkeypatch):
   monkeypatch.setattr(verification, 'is_answer', lambda *_: True)
-  chat = ChatPrompts(byte_tokenizer)
-  dreamer = Dreamer(*talker, chat, settings())
+  dreamer = Dreamer(Model(*talker, byte_tokenizer), settings())
   sentences = ['Ida saw it.', 'Otto did not.']
   spans = [Span('Ida', 'name', 0, 0), Span('Otto', 'name', 1, 0)]
   (span, evidence), = verification.examine(

@@ -7,10 +7,8 @@ import pytest
 from configs import quickstart
 from experiments import _config
 from sleepjax.data import world
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.model import load_pretrained
-from sleepjax.models import layout
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import loop
 from sleepjax.writing import rehearsal
@@ -25,8 +23,7 @@ def dreamer():
   model = load_pretrained('tiny-world')
   settings = _config.to_dataclass(
       DreamConfig, quickstart.get_config().sleep.dreams)
-  return Dreamer(*layout.for_compute(model.config, model.params, 'float32'),
-                 ChatPrompts(model.tokenizer), settings)
+  return Dreamer(model.for_compute('float32'), settings)
 
 
 def texts(dreamer, pairs):
@@ -80,7 +77,7 @@ def test_closed_book_answers_leave_out_what_is_too_long(dreamer):
 def test_examples_of_two_teachers_join(dreamer):
   pair = lambda *lengths: [([5] * n, [6, 7, 8] * (n // 3)) for n in lengths]
   short, long = (loop.paired_examples(
-      dreamer.config, dreamer.params, pairs, 24)
+      dreamer.model.config, dreamer.model.params, pairs, 24)
                  for pairs in (pair(3, 5), pair(20,)))
   both = loop.joined(short, long)
   assert len(both) == 3
