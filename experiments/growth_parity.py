@@ -38,6 +38,7 @@ from sleepjax.growth.expansion import NEW, Expansion, Gather
 from sleepjax.growth.fold import fold_slots
 from sleepjax.growth.grow import ModelState
 from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
+from sleepjax.leaves import leaf_of
 from sleepjax.model import Model, load_pretrained
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
@@ -99,7 +100,7 @@ def random_params(config: ModelConfig, seed: int):
 
   def filled(path, leaf):
     name, noise = path[-1].key, random.normal(size=leaf.shape)
-    if name in ('scale', 'q_norm', 'k_norm'):
+    if leaf_of('/'.join(key.key for key in path)).kind == 'norm':
       noise = 1 + 0.3 * noise
     elif name == 'table' or name.endswith('_bias'):
       noise *= 0.3

@@ -8,10 +8,10 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 # From the ground floor up: a room imports itself and those before it.
-ROOMS = ('errors', 'seeds', 'mesh', 'data', 'models', 'losses', 'sampling',
-         'model', 'growth', 'training', 'roofline', 'evals', 'writing',
-         'seeding', 'memory', 'dreaming', 'lifecycle', 'pretraining', 'runs',
-         'tasks', 'library')
+ROOMS = ('errors', 'seeds', 'leaves', 'mesh', 'data', 'models', 'losses',
+         'sampling', 'model', 'growth', 'training', 'roofline', 'evals',
+         'writing', 'seeding', 'memory', 'dreaming', 'lifecycle', 'pretraining',
+         'runs', 'tasks', 'library')
 
 
 def imported(path):

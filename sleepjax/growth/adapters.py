@@ -15,33 +15,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sleepjax import leaves
 from sleepjax.growth import slots
 from sleepjax.growth.grow import Operator, validate
 from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
-from sleepjax.models import layout
+from sleepjax.models import layout, weight_map
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.named_leaves import nested
 
-_ATTENTION = ('q', 'k', 'v', 'o')
-MLP_MATRICES = ('gate', 'up', 'down')
-MATRICES = _ATTENTION + MLP_MATRICES
+MATRICES = tuple(leaves.MATRICES)  # From 'q' to 'down'.
+MLP_MATRICES = tuple(name for name, leaf in leaves.MATRICES.items()
+                     if leaf.path.startswith('layers/mlp/'))
 
 
 def _shapes(config: ModelConfig):
   """matrix -> (its shape [in…], [out…]) in one layer."""
-  c = config
-  D, F, H, G = c.embed_dim, c.mlp_dim, c.num_heads, c.num_kv_heads
-  K, C = c.head_dim, c.value_dim or c.head_dim
-  return {'q': ((D,), (H, K)), 'k': ((D,), (G, K)), 'v': ((D,), (G, C)),
-          'o': ((H, C), (D,)), 'gate': ((D,), (F,)), 'up': ((D,), (F,)),
-          'down': ((F,), (D,))}
+  sizes = weight_map.axis_sizes(config)
+  return {name: (leaves.sized(leaf.inputs, sizes),
+                 leaves.sized(leaf.outputs, sizes))
+          for name, leaf in leaves.MATRICES.items()}
 
 
 def _by_module(deltas):
   """{matrix: leaf} as the part of params['layers'] that it belongs to."""
-  parts = {'attn': {}, 'mlp': {}}
-  for name, leaf in deltas.items():
-    parts['attn' if name in _ATTENTION else 'mlp'][name] = leaf
-  return {module: leaves for module, leaves in parts.items() if leaves}
+  return nested({leaves.MATRICES[name].path: delta
+                 for name, delta in deltas.items()}).get('layers', {})
 
 
 class Adapter:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sleepjax.errors import UserError
 from sleepjax.growth.expansion import NEW, Expansion, Gather
+from sleepjax.leaves import leaf_of
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 
@@ -199,12 +200,10 @@ class Layers:
     leaves = transformer.abstract_params(config)['layers']
     changes = []
     for path in _paths(leaves, 'layers'):
-      name = path.split('/')[-1]
-      random = name in ('q', 'k', 'v', 'gate', 'up')
-      ones = name in ('scale', 'q_norm', 'k_norm')
+      kind = leaf_of(path).kind
       changes.append(Gather(
-          path, 0, tuple(source), std=config.embed_dim ** -0.5 * random,
-          value=float(ones)))
+          path, 0, tuple(source), value=float(kind == 'norm'),
+          std=config.embed_dim ** -0.5 * (kind == 'reads')))
     kinds = config.layer_kinds and tuple(
         'full' if i == NEW else config.layer_kinds[i] for i in source)
     return Expansion(dataclasses.replace(
@@ -221,28 +220,13 @@ def _paths(tree: Any, prefix: str):
       yield path
 
 
-# Which axis of a leaf is the residual stream's, and whether it reads or writes.
-_READS = {'q': 1, 'k': 1, 'v': 1, 'gate': 1, 'up': 1}
-_SLOT_READS = {'gate': 2, 'up': 2, 'router': 2}
-_WRITES = {'o': 3, 'down': 2}
-
-
 def _residual_axes(config):
-  """(path, axis, 'reads' | 'writes' | 'norm') of each leaf on the stream."""
-  yield 'embed/table', 1, 'writes'
+  """(path, axis, kind) of each leaf on the stream, see `Leaf.kind`."""
+  yield 'embed/table', 1, 'table'
   for path in _paths(transformer.abstract_params(config)['layers'], 'layers'):
-    owner, name = path.split('/')[-2:]
-    if owner == 'slots':
-      if name in _SLOT_READS:
-        yield path, _SLOT_READS[name], 'reads'
-      elif name == 'down':
-        yield path, 3, 'writes'
-    elif name == 'scale':
-      yield path, 1, 'norm'
-    elif name in _READS:
-      yield path, _READS[name], 'reads'
-    elif name in _WRITES:
-      yield path, _WRITES[name], 'writes'
+    leaf = leaf_of(path)
+    if 'D' in leaf.axes:  # The layers' axis stands before.
+      yield path, 1 + leaf.axes.index('D'), leaf.kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,8 +254,7 @@ class HiddenWidth:
     norm = dict(scale=gain, gradient_scale=1 / gain, value=gain)
     changes = [
         Gather(path, axis, source, **{
-            'reads': dict(std=0.0 if path.endswith('router') else std),
-            'writes': {}, 'norm': norm}[kind])
+            'reads': dict(std=std), 'norm': norm}.get(kind, {}))
         for path, axis, kind in _residual_axes(config)]
     changes.append(Gather('final_norm/scale', 0, source, **norm))
     if not config.tie_embeddings:
@@ -293,7 +276,7 @@ class HiddenWidth:
     # its size and each copy gets half of the gradient.
     halved = lambda path, axis: Gather(path, axis, source, scale=0.5)
     shared = lambda path, axis: Gather(path, axis, source, gradient_scale=0.5)
-    changes = [(halved if kind == 'reads' else shared)(path, axis)
+    changes = [(halved if kind in ('reads', 'router') else shared)(path, axis)
                for path, axis, kind in _residual_axes(config)]
     changes.append(halved('final_norm/scale', 0))
     if not config.tie_embeddings:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from sleepjax.errors import UserError
 from sleepjax.growth import slots
 from sleepjax.growth.expansion import NEW, Create, Expansion, Gather
+from sleepjax.leaves import leaf_of
 from sleepjax.models import transformer
 from sleepjax.models.config import SLOT_MATRICES, ModelConfig
 
@@ -77,15 +78,15 @@ class AppendSlot:
     after = transformer.with_slots(config, N + 1, self.rank, level)
     prefix = _pool_path(config, level)
     opened = slots.layer_mask(config, self.layers) & self.opened
-    L, D, R = config.num_layers, config.embed_dim, self.rank
-    shapes = {'gate': (L, 1, D, R), 'up': (L, 1, D, R), 'down': (L, 1, R, D),
-              'open': (L, 1), 'router': (L, 1, D)}
+    R, sizes = self.rank, {'L': config.num_layers, 'N': 1,
+                           'D': config.embed_dim, 'R': self.rank}
 
     def change(leaf):
       init = _newborn(config, leaf, N, R, opened)
       if N:
         return Gather(f'{prefix}/{leaf}', 1, (*range(N), NEW), init=init)
-      return Create(f'{prefix}/{leaf}', shapes[leaf],
+      return Create(f'{prefix}/{leaf}',
+                    leaf_of(f'layers/slots/{leaf}').shape(sizes),
                     'bool' if leaf == 'open' else 'float32', init)
 
     return Expansion(after, tuple(map(change, _leaves(config))))

@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sleepjax.errors import UserError
+from sleepjax.leaves import CPU_LEAVES, LEAVES, MATRICES
 
 DATA, FSDP, TENSOR = AXES = 'data', 'fsdp', 'tensor'
 _ROWS = (DATA, FSDP)  # The axes that the rows of a batch are split over.
@@ -29,27 +30,25 @@ P = PartitionSpec
 # slots of a pool) are never split: the layers' loop slices one, and growth
 # lengthens the other. So one rule serves stacked and unrolled layers, a pool
 # and the one slot that is trained, parameters and their moments.
+_SPLIT = {'D': FSDP, **dict.fromkeys('VHGFRA', TENSOR)}
+_SMALL = ('norm', 'open', 'router')  # Kinds of leaves that stay whole.
+
+
+def _split(axes: str) -> list[str | None]:
+  return [_SPLIT.get(letter) for letter in axes]
+
+
 PARAM_RULES: Rules = (
-    (r'(^|/)embed/table$', P(TENSOR, FSDP)),  # [V, D]
-    (r'(^|/)head/kernel$', P(FSDP, TENSOR)),  # [D, V]
-    (r'(^|/)(q|k|v)$', P(FSDP, TENSOR, None)),  # [D, H, K]
-    (r'(^|/)o$', P(TENSOR, None, FSDP)),  # [H, C, D]
-    (r'(^|/)(q|k|v)_bias$', P(TENSOR, None)),  # [H, K]
-    (r'(^|/)(gate|up)$', P(FSDP, TENSOR)),  # [D, F], and slots [D, R]
-    (r'(^|/)down$', P(TENSOR, FSDP)),  # [F, D], and slots [R, D]
-    # The layout of CPUs, outputs first; qkv has parts of unequal width.
-    (r'(^|/)(qkv|gate_up)$', P(None, FSDP)),  # [H·K + 2 G·K, D], [2 F, D]
-    (r'(^|/)out$', P(FSDP, TENSOR)),  # [D, H·C], [D, F]
-    (r'(^|/)head/rows$', P(TENSOR, FSDP)),  # [V, D]
+    # Leaves of layers by their names alone: one rule for those of all levels,
+    # and of a slot [D, R] where the MLP's own [D, F] comes first in the table.
+    *((rf'(^|/){leaf.name if leaf.stacked else leaf.path}$',
+       P() if leaf.kind in _SMALL else P(*_split(leaf.axes)))
+      for leaf in (*LEAVES, *CPU_LEAVES)),
     # Low-rank deltas, a [in…, r] and b [r, out…].
-    (r'(^|/)(q|k|v|gate|up)/a$', P(FSDP, None)),
-    (r'(^|/)o/a$', P(TENSOR, None, None)),
-    (r'(^|/)down/a$', P(TENSOR, None)),
-    (r'(^|/)(q|k|v)/b$', P(None, TENSOR, None)),
-    (r'(^|/)(gate|up)/b$', P(None, TENSOR)),
-    (r'(^|/)(o|down)/b$', P(None, FSDP)),
-    # Small: [D], [K], [N], [N, D].
-    (r'(^|/)(scale|q_norm|k_norm|open|router)$', P()),
+    *((rf'(^|/){name}/a$', P(*_split(leaf.inputs), None))
+      for name, leaf in MATRICES.items()),
+    *((rf'(^|/){name}/b$', P(None, *_split(leaf.outputs)))
+      for name, leaf in MATRICES.items()),
     (r'(^|/)ns_coeffs$', P()),  # Of Muon's polynomial.
 )
 
@@ -180,9 +179,8 @@ def _rule(path: str, rules: Rules) -> PartitionSpec:
     if re.search(pattern, path):
       return spec
   raise UserError(
-      f'no sharding rule for {path}: add one to PARAM_RULES in '
-      'sleepjax/mesh/sharding.py that says what its axes are split over; '
-      'P() keeps it whole.')
+      f'no sharding rule for {path}: add it to the table of '
+      'sleepjax/leaves.py, which says what its axes are.')
 
 
 def param_spec(path: str, shape: Sequence[int], mesh,

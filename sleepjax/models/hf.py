@@ -110,7 +110,7 @@ def to_hf_tensors(
 
 def _is_less_one(config, weight):
   """Gemma, alone in having post-norms, stores the scales of norms less 1."""
-  return weight.is_norm and config.post_norms
+  return weight.kind == 'norm' and config.post_norms
 
 
 def _check_head_is_tied(tensors, shapes, folder):

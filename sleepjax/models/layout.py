@@ -22,11 +22,12 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
+from sleepjax.leaves import CPU_LEAVES, LEAVES, MATRICES, sized
 from sleepjax.mesh import activations, distributed
-from sleepjax.models import ops, transformer
+from sleepjax.models import ops, transformer, weight_map
 from sleepjax.models.config import ModelConfig
 
-_MATRICES = ('q', 'k', 'v', 'o', 'qkv', 'gate', 'up', 'gate_up', 'down', 'out')
+_MATRICES = {leaf.name for leaf in (*LEAVES, *CPU_LEAVES) if leaf.is_matrix}
 
 
 def fastest_matmul_dtype(platform: str | None = None) -> str:
@@ -257,15 +258,13 @@ def _deltas_outputs_first(config, deltas):
   """The same as CPUs use them; of q, k, v and of gate, up, those that are
   missing are zero."""
   L, D = config.num_layers, config.embed_dim
-  K, G = config.head_dim, config.num_kv_heads
-  widths = {'q': config.num_heads * K, 'k': G * K,
-            'v': G * (config.value_dim or K), 'gate': config.mlp_dim,
-            'up': config.mlp_dim}
+  sizes = weight_map.axis_sizes(config)
+  width = lambda name: math.prod(sized(MATRICES[name].outputs, sizes))
 
   def side_by_side(matrices, names):
     return jnp.concatenate(
         [matrices[name].reshape(L, D, -1).swapaxes(1, 2) if name in matrices
-         else jnp.zeros((L, widths[name], D), jnp.float32)
+         else jnp.zeros((L, width(name), D), jnp.float32)
          for name in names], axis=1)
 
   turned = {}

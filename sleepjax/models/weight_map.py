@@ -1,15 +1,13 @@
-"""One table between our parameter tree and the names other programs use.
+"""Our parameter tree filled from the tensors of other programs' files.
 
 A linear map is stored elsewhere as a matrix `[outputs, inputs]`, with the
 heads run together, one tensor per layer. Ours are `[inputs, outputs]`, with
-heads on an axis of their own and the layers stacked. Each row of `WEIGHTS`
-says both spellings in dimension letters (see `sleepjax.models.config`), so
-that reading and writing are the same row taken in two directions.
+heads on an axis of their own and the layers stacked. Each row of
+`sleepjax.leaves` says both spellings in dimension letters, so that reading and
+writing are the same row taken in two directions.
 """
 
-import dataclasses
 import functools
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 
@@ -17,146 +15,36 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from sleepjax import leaves as leaves_lib
 from sleepjax.errors import UserError
+from sleepjax.leaves import Leaf
 from sleepjax.mesh import sharding
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.named_leaves import nested
 
 
-@dataclasses.dataclass(frozen=True)
-class Weight:
-  """A parameter, by our name and by those of other programs.
-
-  Attributes:
-    path: ours, for example 'layers/attn/q'.
-    axes: letters of our axes, without the stacked layer axis.
-    stored: letters of the stored axes; 'HK D' is a matrix whose first axis
-      is H·K.
-    hf: name in Hugging Face files; `{}` stands for the layer.
-    gguf: name in GGUF files.
-    only: the part of the architecture it belongs to, see `weights_of`, or ''
-      for all.
-    rotated: rotary embedding acts on its K axis.
-  """
-
-  path: str
-  axes: str
-  stored: str
-  hf: str
-  gguf: str
-  only: str = ''
-  rotated: bool = False
-
-  @property
-  def is_norm(self) -> bool:
-    return self.path.endswith(('/scale', '_norm'))
-
-  @property
-  def stacked(self) -> bool:
-    return self.path.startswith('layers/')
-
-  def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """Our shape, with the layer axis if there is one."""
-    layers = (sizes['L'],) if self.stacked else ()
-    return layers + tuple(sizes[a] for a in self.axes)
-
-  def stored_shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """Shape of one stored tensor."""
-    return tuple(
-        math.prod(sizes[a] for a in group) for group in self.stored.split())
-
-  def from_stored(self, array: np.ndarray, sizes: Mapping[str, int]):
-    """A view of a stored tensor with our axes (one layer)."""
-    letters = self.stored.replace(' ', '')
-    array = array.reshape([sizes[a] for a in letters])
-    return array.transpose([letters.index(a) for a in self.axes])
-
-  def to_stored(self, array: np.ndarray, sizes: Mapping[str, int]):
-    """The inverse of `from_stored`, contiguous in memory."""
-    letters = self.stored.replace(' ', '')
-    array = array.transpose([self.axes.index(a) for a in letters])
-    return np.ascontiguousarray(array.reshape(self.stored_shape(sizes)))
-
-
-_HF, _GGUF = 'model.layers.{}.', 'blk.{}.'
-
-WEIGHTS = (
-    Weight('embed/table', 'VD', 'V D',
-           'model.embed_tokens.weight', 'token_embd.weight'),
-    Weight('layers/attn_norm/scale', 'D', 'D',
-           _HF + 'input_layernorm.weight', _GGUF + 'attn_norm.weight'),
-    Weight('layers/attn/q', 'DHK', 'HK D',
-           _HF + 'self_attn.q_proj.weight', _GGUF + 'attn_q.weight',
-           rotated=True),
-    Weight('layers/attn/k', 'DGK', 'GK D',
-           _HF + 'self_attn.k_proj.weight', _GGUF + 'attn_k.weight',
-           rotated=True),
-    Weight('layers/attn/v', 'DGK', 'GK D',
-           _HF + 'self_attn.v_proj.weight', _GGUF + 'attn_v.weight'),
-    Weight('layers/attn/o', 'HKD', 'D HK',
-           _HF + 'self_attn.o_proj.weight', _GGUF + 'attn_output.weight'),
-    Weight('layers/attn/q_bias', 'HK', 'HK',
-           _HF + 'self_attn.q_proj.bias', _GGUF + 'attn_q.bias',
-           only='qkv_bias'),
-    Weight('layers/attn/k_bias', 'GK', 'GK',
-           _HF + 'self_attn.k_proj.bias', _GGUF + 'attn_k.bias',
-           only='qkv_bias'),
-    Weight('layers/attn/v_bias', 'GK', 'GK',
-           _HF + 'self_attn.v_proj.bias', _GGUF + 'attn_v.bias',
-           only='qkv_bias'),
-    Weight('layers/attn/q_norm', 'K', 'K',
-           _HF + 'self_attn.q_norm.weight', _GGUF + 'attn_q_norm.weight',
-           only='qk_norm'),
-    Weight('layers/attn/k_norm', 'K', 'K',
-           _HF + 'self_attn.k_norm.weight', _GGUF + 'attn_k_norm.weight',
-           only='qk_norm'),
-    Weight('layers/attn_post_norm/scale', 'D', 'D',
-           _HF + 'post_attention_layernorm.weight',
-           _GGUF + 'post_attention_norm.weight', only='post_norms'),
-    Weight('layers/mlp_norm/scale', 'D', 'D',
-           _HF + 'post_attention_layernorm.weight',
-           _GGUF + 'ffn_norm.weight', only='no post_norms'),
-    Weight('layers/mlp_norm/scale', 'D', 'D',
-           _HF + 'pre_feedforward_layernorm.weight',
-           _GGUF + 'ffn_norm.weight', only='post_norms'),
-    Weight('layers/mlp_post_norm/scale', 'D', 'D',
-           _HF + 'post_feedforward_layernorm.weight',
-           _GGUF + 'post_ffw_norm.weight', only='post_norms'),
-    Weight('layers/mlp/gate', 'DF', 'F D',
-           _HF + 'mlp.gate_proj.weight', _GGUF + 'ffn_gate.weight'),
-    Weight('layers/mlp/up', 'DF', 'F D',
-           _HF + 'mlp.up_proj.weight', _GGUF + 'ffn_up.weight'),
-    Weight('layers/mlp/down', 'FD', 'D F',
-           _HF + 'mlp.down_proj.weight', _GGUF + 'ffn_down.weight'),
-    Weight('final_norm/scale', 'D', 'D',
-           'model.norm.weight', 'output_norm.weight'),
-    Weight('head/kernel', 'DV', 'V D',
-           'lm_head.weight', 'output.weight', only='untied'),
-)
-
-
 def axis_sizes(config: ModelConfig) -> dict[str, int]:
-  """Size of each dimension letter that occurs in `WEIGHTS`."""
+  """Size of each dimension letter of `sleepjax.leaves` but J and A."""
   return {
       'V': config.vocab_size, 'D': config.embed_dim, 'L': config.num_layers,
       'H': config.num_heads, 'G': config.num_kv_heads, 'K': config.head_dim,
-      'F': config.mlp_dim,
+      'C': config.value_dim or config.head_dim, 'F': config.mlp_dim,
   }
 
 
-def weights_of(config: ModelConfig) -> Iterator[Weight]:
-  """The rows of the table that a model of this architecture has."""
+def weights_of(config: ModelConfig) -> Iterator[Leaf]:
+  """The rows that a model of this architecture has in files."""
   has = {'': True, 'untied': not config.tie_embeddings,
          'qkv_bias': config.qkv_bias, 'qk_norm': config.qk_norm,
          'post_norms': config.post_norms,
          'no post_norms': not config.post_norms}
-  return (w for w in WEIGHTS if has[w.only])
+  return (w for w in leaves_lib.STORED if has[w.only])
 
 
 def stacked_params(
     config: ModelConfig,
     stored_shapes: Mapping[str, tuple[int, ...]],
-    read: Callable[[str, Weight], np.ndarray],
+    read: Callable[[str, Leaf], np.ndarray],
     *,
     names: str,
     where: str,
@@ -288,12 +176,12 @@ def _likely_causes(stored_shapes, sizes, names):
       'hf': ('vocab_size', 'num_hidden_layers'),
       'gguf': ('the vocabulary', 'block_count')}[names]
   causes = ''
-  table = tuple(stored_shapes.get(getattr(WEIGHTS[0], names), ()))
+  table = tuple(stored_shapes.get(getattr(leaves_lib.LEAVES[0], names), ()))
   if table[1:] == (sizes['D'],) and table[0] != sizes['V']:
     causes += (f' {vocabulary} is {sizes["V"]}, but the embedding has '
                f'{table[0]} rows.')
-  prefix = {'hf': _HF, 'gguf': _GGUF}[names].format(r'(\d+)').replace(
-      '.', r'\.')
+  layer = {'hf': leaves_lib.HF_LAYER, 'gguf': leaves_lib.GGUF_LAYER}[names]
+  prefix = layer.format(r'(\d+)').replace('.', r'\.')
   layers = [int(found[1]) for name in stored_shapes
             if (found := re.match(prefix, name)) and len(found[1]) < 7]
   if layers and max(layers) + 1 != sizes['L']:
