@@ -18,6 +18,7 @@ from sleepjax.memory import wake
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import loop, update
+from sleepjax.seeding.examples import score_examples
 from sleepjax.seeding.roles import Imitation, Learner
 from sleepjax.seeding.settings import SeedingConfig
 from tests.conftest import random_params
@@ -41,7 +42,7 @@ def small_sleep() -> dict:
   """Numbers of a model that writes, is rewarded, learns, grows and reads."""
   params = random_params(CONFIG)
   compute, frozen = layout.for_compute(CONFIG, params, 'float32')
-  examples = loop.score_examples(
+  examples = score_examples(
       compute, frozen, PROMPTS, PROMPTS, COMPLETIONS, 5)
   # Everything at once: each term of the loss, clipped ratios, a moving teacher.
   settings = SeedingConfig(

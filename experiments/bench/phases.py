@@ -24,6 +24,7 @@ from sleepjax.pretraining import next_token
 from sleepjax.sampling import context, sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import loop, objective, update
+from sleepjax.seeding.examples import Examples
 from sleepjax.seeding.roles import Learner
 from sleepjax.seeding.settings import SeedingConfig
 
@@ -129,7 +130,7 @@ def seeding_step(source: str, dtype: str, sizes: Sizes):
   settings = dataclasses.replace(_SEEDING, rows=sizes.rows)
   rows = _rows(config, sizes, sizes.rows)
   hidden = objective.teacher_hidden_states(config, frozen, rows)
-  examples = loop.Examples(
+  examples = Examples(
       rows, rows.prompt, rows.prompt_mask, np.asarray(hidden))
   seeder = loop.Seeder(
       Learner(config, frozen), settings, loop.Terms(examples))

@@ -24,9 +24,10 @@ from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.errors import UserError
 from sleepjax.sampling.rows import Rows, num_tokens
-from sleepjax.seeding import loop, update
+from sleepjax.seeding import update
 from sleepjax.seeding.consolidation import Guard, retention_divergence
-from sleepjax.seeding.loop import Examples, Seeder
+from sleepjax.seeding.examples import Examples, joined, paired_examples
+from sleepjax.seeding.loop import Seeder
 from sleepjax.training.observer import Watched
 
 _held_in_loss = functools.partial(jax.jit, static_argnums=0)(loss.held_in_loss)
@@ -68,7 +69,7 @@ def dream_examples(teacher: Sleeper, best, shared: Sequence[int],
       raise UserError(
           'a prompt of dreaming begins otherwise than those of seeding: '
           f'expected {len(shared)} tokens that all prompts of the night share.')
-  return loop.paired_examples(
+  return paired_examples(
       teacher.config, teacher.params(), best, completion_tokens, shared)
 
 
@@ -101,7 +102,7 @@ def write_back(seeder: Seeder, before: Sleeper, dreams: Examples | None,
   # As often as seeding has seen each of its own.
   repeats = max(1, round(seeder.settings.steps / s.write_back_steps))
   again = dataclasses.replace(
-      seeder, terms=dataclasses.replace(seeder.terms, examples=loop.joined(
+      seeder, terms=dataclasses.replace(seeder.terms, examples=joined(
           seeder.terms.examples, *examples * repeats)),
       settings=dataclasses.replace(
           seeder.settings, steps=s.write_back_steps, on_policy=0.0,

@@ -11,8 +11,12 @@ import numpy as np
 from sleepjax.data.documents import Document, Question
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.seeding import loop
-from sleepjax.seeding.loop import Examples
+from sleepjax.seeding.examples import (
+  Examples,
+  dream_examples,
+  joined,
+  paired_examples,
+)
 from sleepjax.writing import agreement as agreement_lib
 from sleepjax.writing import dreams as dreams_lib
 from sleepjax.writing import rehearsal as rehearsal_lib
@@ -202,14 +206,13 @@ def read_words(settings: SleepConfig, words: Words, teachers: Teachers,
   shared_prefix = rows_lib.worth_sharing(
       [d.student_ids(chat) for d in (*words.dreams, *exam)] + list(later)
       + [prompt for prompt, _ in (*words.rehearsed, *words.retained)])
-  examples, questions = (loop.dream_examples(
-      reading.model.config, reading.model.params, reading.chat, some,
-      reading.segments, tokens, shared_prefix, taught
+  examples, questions = (dream_examples(
+      reading, some, tokens, shared_prefix, taught
   ) if some else None for some, taught in (
       (words.dreams, settings.seeding.target != 'tokens'), (exam, True)))
   rehearsal, retention = (
-      [loop.paired_examples(writer.model.config, writer.model.params, pairs,
-                            tokens, shared_prefix)
+      [paired_examples(writer.model.config, writer.model.params, pairs,
+                       tokens, shared_prefix)
        for writer, pairs in parts if pairs]
       for parts in ([(teachers.base, words.rehearsed)],
                     [(teachers.base, words.memories),
@@ -218,7 +221,7 @@ def read_words(settings: SleepConfig, words: Words, teachers: Teachers,
     report(rows_lib.num_tokens(part.student))
   return Night(questions, tuple(shared_prefix), examples,
                rehearsal[0] if rehearsal else None,
-               loop.joined(*retention) if retention else None)
+               joined(*retention) if retention else None)
 
 
 def _facts(settings, dreamer, document, segments, key, avoid):

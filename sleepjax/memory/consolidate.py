@@ -29,6 +29,7 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import sampler
 from sleepjax.seeding import consolidation, loop
 from sleepjax.seeding.consolidation import Guard, level_name
+from sleepjax.seeding.examples import Examples, score_examples
 from sleepjax.seeding.roles import Learner, Privilege
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.observer import Observer, silent
@@ -116,7 +117,7 @@ def stretches(tokens: Sequence[int], number: int, length: int,
 def continuations(config: ModelConfig, teacher,
                   prompts: Sequence[Sequence[int]],
                   settings: ConsolidationConfig, key,
-                  segments: tuple[Segment, ...] = ()) -> loop.Examples:
+                  segments: tuple[Segment, ...] = ()) -> Examples:
   """What the teacher writes after each of some prompts, scored by itself.
 
   Args:
@@ -139,7 +140,7 @@ def continuations(config: ModelConfig, teacher,
     written, mask = map(to_host, (rollout.tokens, rollout.mask))
     completions += [w[m] for w, m in zip(written, mask, strict=True)]
   prompts = prompts.tolist()
-  return loop.score_examples(
+  return score_examples(
       config, teacher, prompts, prompts, completions[:len(prompts)],
       settings.dream_tokens, segments)
 

@@ -23,7 +23,8 @@ from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import objective, update
-from sleepjax.seeding.loop import Examples, Seeder
+from sleepjax.seeding.examples import Examples
+from sleepjax.seeding.loop import Seeder
 from sleepjax.training import phase_saves
 from sleepjax.training.budget import Budget
 from sleepjax.training.observer import Observer

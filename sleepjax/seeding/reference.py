@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
-from sleepjax.models.config import ModelConfig
-from sleepjax.seeding import loop
+from sleepjax.seeding.examples import Examples, score_examples
 from sleepjax.writing.dreamer import Dreamer
 
 TEACHER_PROMPT = (
@@ -45,14 +44,13 @@ def prompts_of(chat: ChatPrompts, problems: Sequence[Problem],
            for p in problems])
 
 
-def reference_examples(config: ModelConfig, frozen, dreamer: Dreamer,
-                       problems: Sequence[Problem], key,
-                       teacher_prompt: str = TEACHER_PROMPT) -> loop.Examples:
+def reference_examples(dreamer: Dreamer, problems: Sequence[Problem], key,
+                       teacher_prompt: str = TEACHER_PROMPT) -> Examples:
   """Solutions in the teacher's words, for `seed.Seeder` without segments.
 
   Args:
-    config, frozen: the teacher, which is the old self.
-    dreamer: writes with it; its settings bound prompts and completions.
+    dreamer: the teacher, which is the old self; its settings bound prompts and
+      completions.
     problems: with their solutions.
     key: PRNG key of the samples.
     teacher_prompt: with {problem} and {solution}.
@@ -73,6 +71,7 @@ def reference_examples(config: ModelConfig, frozen, dreamer: Dreamer,
         f'no problem fits with its solution into prompt_tokens={limit}: raise '
         'it, or choose shorter ones.')
   student, teacher = map(list, zip(*pairs, strict=True))
-  return loop.score_examples(
-      config, frozen, student, teacher, dreamer.write(teacher, key),
+  return score_examples(
+      dreamer.model.config, dreamer.model.params, student, teacher,
+      dreamer.write(teacher, key),
       dreamer.settings.completion_tokens)

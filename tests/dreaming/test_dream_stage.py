@@ -14,6 +14,7 @@ from sleepjax.errors import UserError
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import loop
 from sleepjax.seeding.consolidation import Guard
+from sleepjax.seeding.examples import paired_examples
 from sleepjax.seeding.roles import Imitation, Learner
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.budget import Budget, Meter
@@ -35,7 +36,7 @@ def sleeper(slotted):
 
 @pytest.fixture(scope='module')
 def seeder(sleeper):
-  examples = loop.paired_examples(
+  examples = paired_examples(
       sleeper.config, sleeper.params(),
       [([3, 4, 5], [7, 8, 0]), ([6, 7], [1, 0])], 5)
   return loop.Seeder(
@@ -136,7 +137,7 @@ def test_a_memory_without_answers_is_named(sleeper):
 
 def test_write_back_seeds_the_best_dreams_into_the_slot(sleeper, seeder):
   parts = []
-  questions = loop.paired_examples(
+  questions = paired_examples(
       sleeper.config, sleeper.params(), [([3, 4], [5, 6, 0])], 5)
   slot, _, report = night(
       sleeper, seeder, dataclasses.replace(SETTINGS, rounds=2, rehearsed=1),
@@ -199,7 +200,7 @@ def test_seeding_goes_on_where_nothing_else_is_written(
 
 
 def test_a_generator_is_merged_or_gone(sleeper, seeder):
-  questions = loop.paired_examples(
+  questions = paired_examples(
       sleeper.config, sleeper.params(), [([3, 4], [5, 6, 0])], 5)
   settings = dataclasses.replace(SETTINGS, generator='merged')
   _, merged, report = night(sleeper, seeder, settings, questions=questions)

@@ -16,6 +16,7 @@ from sleepjax.losses import imitation
 from sleepjax.models import transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import blame, loop, objective, update
+from sleepjax.seeding.examples import score_examples
 from sleepjax.seeding.roles import Imitation, Learner
 from sleepjax.seeding.settings import SeedingConfig
 from tests.conftest import random_params
@@ -98,7 +99,7 @@ def seeder(talker, byte_tokenizer):
       rows=4, group_size=2, gamma=0.25, prefix=0.5, levenshtein_threshold=1.0)
   encode = byte_tokenizer.encode
   prompts = [encode('who? '), encode('why? '), encode('how')]
-  examples = loop.score_examples(
+  examples = score_examples(
       config, params, prompts, prompts,
       [encode('catsat'), encode('reddog'), encode('on')], 8)
   free = words.content_free_tokens(byte_tokenizer)
@@ -204,7 +205,7 @@ def test_the_teacher_that_cannot_read_is_named(seeder):
       jnp.nan)
   with pytest.raises(NotFiniteError, match=(
       r'the old self reads row 0 of 1: .* final_norm/scale \(1 of 32\)')):
-    loop.score_examples(model.config, broken, [[5, 6]], [[5, 6]], [[7]], 4)
+    score_examples(model.config, broken, [[5, 6]], [[5, 6]], [[7]], 4)
 
 
 @pytest.mark.parametrize('what, message', [

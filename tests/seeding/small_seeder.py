@@ -4,6 +4,7 @@ import numpy as np
 
 from sleepjax.models import transformer
 from sleepjax.seeding import loop
+from sleepjax.seeding.examples import paired_examples, score_examples
 from sleepjax.seeding.roles import Imitation, Learner, Privilege
 from sleepjax.seeding.settings import SeedingConfig
 
@@ -21,10 +22,10 @@ def seeder(config, frozen, settings=SETTINGS, first_layer=0) -> loop.Seeder:
   whole = [[*HEAD, *prompt] for prompt in PROMPTS]
   segment = transformer.hidden_states(
       config, frozen, np.array([DOCUMENT]))[1]
-  examples = loop.score_examples(
+  examples = score_examples(
       config, frozen, PROMPTS, whole, COMPLETIONS, 6, (segment,))
   rehearsal, retention = (
-      loop.paired_examples(config, frozen, pairs, 6, HEAD) for pairs in (
+      paired_examples(config, frozen, pairs, 6, HEAD) for pairs in (
           list(zip(whole[:3], COMPLETIONS[2:])),
           list(zip(whole[2:], COMPLETIONS[:3]))))
   return loop.Seeder(

@@ -45,7 +45,7 @@ def dreamer(model, chat, prompt_tokens=96):
 def test_only_the_teacher_sees_the_solution(model, chat):
   writer = dreamer(model, chat)
   examples = reference.reference_examples(
-      *model, writer, PROBLEMS, jax.random.key(0), PROMPT)
+      writer, PROBLEMS, jax.random.key(0), PROMPT)
   assert len(examples) == 2  # The third does not fit.
   for row, problem in enumerate(PROBLEMS[:2]):
     text = lambda ids, mask: chat.tokenizer.decode(ids[mask].tolist())
@@ -69,7 +69,7 @@ def test_the_student_learns_on_its_own_attempts(model, chat, settings):
   config, params = model
   writer = dreamer(model, chat)
   examples = reference.reference_examples(
-      config, params, writer, PROBLEMS, jax.random.key(0), PROMPT)
+      writer, PROBLEMS, jax.random.key(0), PROMPT)
   seeder = loop.Seeder(
       Learner(config, params), settings, loop.Terms(examples),
       imitation=Imitation(chat.tokenizer.stop_ids))
@@ -91,5 +91,5 @@ def test_the_student_learns_on_its_own_attempts(model, chat, settings):
 def test_problems_that_cannot_be_are_refused(
     model, chat, problems, prompt, message):
   with pytest.raises(UserError, match=message):
-    reference.reference_examples(*model, dreamer(model, chat), problems,
+    reference.reference_examples(dreamer(model, chat), problems,
                                  jax.random.key(0), prompt)

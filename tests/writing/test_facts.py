@@ -13,13 +13,14 @@ from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.model import Model
 from sleepjax.sampling import context
-from sleepjax.seeding import loop
+from sleepjax.seeding.examples import dream_examples
 from sleepjax.writing import asking, facts, gain, lines, rows, verification
 from sleepjax.writing.asking import AskConfig, Openings
 from sleepjax.writing.coverage import Coverage
 from sleepjax.writing.dreamer import Dream, DreamConfig, Dreamer
 from sleepjax.writing.facts import Asked, Fact, Facts, WritingConfig
 from sleepjax.writing.spans import Span
+from sleepjax.writing.teacher import Teacher
 from tests.conftest import CONFIG
 
 TEXT = ('The ferry Alma was built by Ida Roe in 1911. It carried 12 hens '
@@ -294,7 +295,8 @@ def test_rows_stand_where_dreams_do(told, talker, byte_tokenizer):
   chat = ChatPrompts(byte_tokenizer)
   made = rows_of(told, chat)
   view = (context.read_document(*talker, chat, TEXT),)
-  examples = loop.dream_examples(*talker, chat, made, view, 60)
+  examples = dream_examples(
+      Teacher(Model(*talker, byte_tokenizer), view), made, 60)
   assert len(examples) == len(made)
   assert examples.hidden.shape[:2] == (len(made), 60)
 

@@ -10,7 +10,7 @@ from sleepjax.data import world
 from sleepjax.errors import UserError
 from sleepjax.model import load_pretrained
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.seeding import loop
+from sleepjax.seeding.examples import joined, paired_examples
 from sleepjax.writing import rehearsal
 from sleepjax.writing.dreamer import DreamConfig, Dreamer
 
@@ -76,10 +76,10 @@ def test_closed_book_answers_leave_out_what_is_too_long(dreamer):
 
 def test_examples_of_two_teachers_join(dreamer):
   pair = lambda *lengths: [([5] * n, [6, 7, 8] * (n // 3)) for n in lengths]
-  short, long = (loop.paired_examples(
+  short, long = (paired_examples(
       dreamer.model.config, dreamer.model.params, pairs, 24)
                  for pairs in (pair(3, 5), pair(20,)))
-  both = loop.joined(short, long)
+  both = joined(short, long)
   assert len(both) == 3
   assert both.student.prompt_mask.sum(1).tolist() == [3, 5, 20]
   for index, part, own in ((1, short, 1), (2, long, 0)):
