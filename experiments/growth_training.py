@@ -24,8 +24,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import rich.console
-import rich.table
 from absl import flags
 
 from experiments import _config, _scratch
@@ -42,6 +40,8 @@ from sleepjax.models import finite, transformer
 from sleepjax.pretraining import next_token
 from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.runs import folder as folder_lib
+from sleepjax.runs import table
+from sleepjax.runs.rows import Cell
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import MetricsWriter, read_metrics
 from sleepjax.training.progress import Display
@@ -57,6 +57,8 @@ _OPERATORS = {cls.__name__: cls for cls in (
     operators.MlpWidth, operators.QueryHeads, operators.KeyValueGroups,
     operators.SplitGroups, operators.ValueDim, operators.Layers,
     operators.HiddenWidth)}
+_COLUMNS = {name: table.Column(name, '.3f') for name in (
+    'loss_at_growth', 'worst_rise', 'loss_at_the_end', 'held_out_loss')}
 _ZOOM = 40  # Steps of the picture's left half.
 
 
@@ -164,8 +166,18 @@ def train(state: ModelState, settings: PretrainingConfig, stream, key, steps,
 
 
 def run_seed(seed, model, plan, config: TrainingConfig,
-             settings: PretrainingConfig, stream, held_out, folder, display):
-  """Trains all arms of a seed and writes `folder`, its report last."""
+             settings: PretrainingConfig, texts, folder, display):
+  """Trains all arms of a seed and writes `folder`, its report last.
+
+  Args:
+    seed: of everything random.
+    model, plan: config of the model before it grows, and how it does.
+    config, settings: of growth, and of pretraining.
+    texts: token ids that are trained on, and held out.
+    folder: gets the losses of all steps.
+    display: shows the arms.
+  """
+  stream, held_out = texts
   key = seeds.key_of(seed)
   init_key, data_key, grow_key = (jax.random.fold_in(key, i) for i in range(3))
   params = transformer.init(model, init_key)
@@ -204,31 +216,30 @@ def run_seed(seed, model, plan, config: TrainingConfig,
   return report
 
 
-def summarise(seeds, losses, config: TrainingConfig) -> dict:
+def summarise(reports, losses, config: TrainingConfig) -> dict:
   """Numbers of each arm, and their differences from other arms by seed.
 
   Args:
-    seeds: reports of `run_seed`.
+    reports: of `run_seed`, by seed.
     losses: arm -> [seeds, steps after growth].
     config: how long a rise is looked for, and how much is the end.
   """
-  last = config.rise_steps
-  measured = {arm: {
-      'loss_at_growth': values[:, 0],
-      'worst_rise': (values - losses[NONE])[:, 1:last + 1].max(1),
-      'loss_at_the_end': values[:, -last:].mean(1),
-      'held_out_loss': np.array([seed['held_out'][arm] for seed in seeds])}
-      for arm, values in losses.items()}
-  minus = lambda arm, other: {
-      name: interval(measured[arm][name] - measured[other][name])
-      for name in measured[arm]}
+  last, results = config.rise_steps, {}
+  for arm, values in losses.items():
+    rises = (values - losses[NONE])[:, 1:last + 1].max(1)
+    for seed, report, curve, rise in zip(
+        config.seeds, reports, values, rises, strict=True):
+      results[Cell(arm, seed)] = {
+          'loss_at_growth': curve[0], 'worst_rise': rise,
+          'loss_at_the_end': curve[-last:].mean(),
+          'held_out_loss': report['held_out'][arm]}
+  minus = lambda first: table.against_first(
+      {cell: row for cell, row in results.items()
+       if ARMS.index(cell.arm) >= ARMS.index(first)}, _COLUMNS)
   return {
-      'arms': {arm: {name: interval(values) for name, values in of_arm.items()}
-               for arm, of_arm in measured.items()},
-      'minus_no_growth': {arm: minus(arm, NONE) for arm in ARMS[1:]},
-      'minus_moments_grown': {arm: minus(arm, MOMENTS) for arm in ARMS[2:]},
-      'params': seeds[0]['params'],
-      'max_logit_change': max(seed['max_logit_change'] for seed in seeds)}
+      'arms': table.summary(results, _COLUMNS), 'minus_no_growth': minus(NONE),
+      'minus_moments_grown': minus(MOMENTS), 'params': reports[0]['params'],
+      'max_logit_change': max(r['max_logit_change'] for r in reports)}
 
 
 def plot(losses, steps_before, path):
@@ -264,29 +275,16 @@ def _draw(figure, losses, steps_before):
 
 
 def print_summary(summary):
-  table = rich.table.Table(
-      'arm', 'params', 'loss at growth', 'worst rise', 'loss at end',
-      'minus no growth', 'held out')
-  shown = lambda x, form='.3f': f"{x['mean']:{form}} ± {x['half_width']:.3f}"
-  for arm, numbers in summary['arms'].items():
-    change = summary['minus_no_growth'].get(arm)
-    table.add_row(
-        arm, f"{summary['params'][arm] / 1e6:.2f} M",
-        shown(numbers['loss_at_growth']),
-        shown(numbers['worst_rise'], '+.3f') if change else '–',
-        shown(numbers['loss_at_the_end']),
-        shown(change['loss_at_the_end'], '+.3f') if change else '–',
-        shown(numbers['held_out_loss']))
-  console = rich.console.Console()
-  console.print(table)
-  for arm, change in summary['minus_moments_grown'].items():
-    console.print(
-        f'{arm} minus {MOMENTS}: ' + ', '.join(
-            f"{name.replace('_', ' ')} {shown(value, '+.3f')}"
-            for name, value in change.items() if name != 'loss_at_growth'),
-        highlight=False, soft_wrap=True)
-  console.print(f"max |Δlogit| at growth: {summary['max_logit_change']:.1e}",
-                highlight=False)
+  print(table.markdown(summary['arms'], _COLUMNS))
+  for first, differences in ((NONE, summary['minus_no_growth']),
+                             (MOMENTS, summary['minus_moments_grown'])):
+    for arm, change in differences.items():
+      print(f'{arm} minus {first}: ' + ', '.join(
+          f"{name.replace('_', ' ')} {table.cell_text(entry, '+.3f')}"
+          for name, entry in change.items()))
+  for arm, params in summary['params'].items():
+    print(f'{arm}: {params / 1e6:.2f} M parameters')
+  print(f"max |Δlogit| at growth: {summary['max_logit_change']:.1e}")
 
 
 def main(argv):
@@ -322,7 +320,7 @@ def main(argv):
       done = folder / 'report.json'
       if not done.exists():
         report_lib.write_report(folder, {**run_seed(
-            seed, model, plan, training, settings, stream, held_out, folder,
+            seed, model, plan, training, settings, (stream, held_out), folder,
             display), 'config': recipe})
       reports.append(json.loads(done.read_text()))
       folder_lib.check_same(folder, reports[-1], {'config': recipe})
