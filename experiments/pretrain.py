@@ -27,10 +27,10 @@ from absl import flags
 from experiments import _config
 from sleepjax import seeds
 from sleepjax.data import (
-    process_batches,
-    world,
-    world_beds,
-    world_tokenizer,
+  process_batches,
+  world,
+  world_beds,
+  world_tokenizer,
 )
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
@@ -45,8 +45,8 @@ from sleepjax.pretraining import next_token, world_batches
 from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.pretraining.world_batches import WorldRows
 from sleepjax.runs.session import StepSession
+from sleepjax.training.checkpoint_retention import KeepConfig
 from sleepjax.training.compilation_cache import enable_compilation_cache
-from sleepjax.training.kept import KeepConfig
 from sleepjax.training.phase_saves import in_place_of
 
 # Its own flags, so that one process can import several commands.
@@ -206,7 +206,7 @@ def main(argv):
     if session.saved:
       state = in_place_of(state, session.saved, 'the saved state')
     with (session.observer.phase('pretrain', total=settings.steps) as phase,
-          session.held()):
+          session.deferred()):
       if session.step:
         phase.advance(session.step)
       params, _ = train(

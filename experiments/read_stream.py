@@ -205,7 +205,7 @@ def main(argv):
       phase.advance(session.step // window)
       for n in range(session.step // window, len(still)):
         began, heard = time.perf_counter(), []
-        with session.held():
+        with session.deferred():
           state = continuum.read(
               grown, settings, state, tokens[n * window:(n + 1) * window], key,
               heard.append)

@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
   c = ConfigDict()
   c.seed = 0
   c.save_every = 100
-  # Saves that stay beside the newest, see sleepjax.training.kept.
+  # Saves that stay beside the newest, see `KeepConfig`.
   c.keep = ConfigDict({'latest': 0, 'best': False})
   c.exam_days = 64  # Each of 8 facts, asked in every form.
 

@@ -41,7 +41,7 @@ def completion_nll(config: ModelConfig, frozen, value, index, rows: Rows,
   hidden = student_hidden_states(config, frozen, value, index, rows, part)
   log_probs = from_hidden.sequence_log_probs_from_hidden(
       hidden, layout.frozen_unembedding(config, frozen), rows.completion,
-      matmul=layout.head_matmul(config))
+      matmul=layout.unembedding_matmul(config))
   return jnp.where(rows.completion_mask, -log_probs, 0.0)
 
 

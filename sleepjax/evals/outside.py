@@ -173,7 +173,7 @@ def _reply_nats(model, prompts, replies, batch_rows):
 def _greedy_scores(config, params, rows):
   """(log p [B] of the completion, whether each token is the likeliest [B])."""
   hidden = rows_lib.completion_hidden(config, params, rows)
-  log_p_BxNxV = divergences.log_softmax(layout.head_matmul(config)(
+  log_p_BxNxV = divergences.log_softmax(layout.unembedding_matmul(config)(
       hidden, transformer.unembedding(params)))
   log_p = jnp.take_along_axis(
       log_p_BxNxV, rows.completion[..., None], -1)[..., 0]

@@ -81,7 +81,7 @@ def completion_log_probs(config: ModelConfig, params, rows, segments=()):
   hidden = rows_lib.completion_hidden(config, params, rows, segments)
   log_probs = from_hidden.sequence_log_probs_from_hidden(
       hidden, transformer.unembedding(params), rows.completion,
-      matmul=layout.head_matmul(config))
+      matmul=layout.unembedding_matmul(config))
   return jax.numpy.where(rows.completion_mask, log_probs, 0.0)
 
 

@@ -219,10 +219,10 @@ class LowRank(Adapter):
 
 @dataclasses.dataclass(frozen=True)
 class AllLayers(Adapter):
-  """All matrices of the layers, as deltas; embeddings and head stay.
+  """All matrices of the layers, as deltas; embedding and unembedding stay.
 
-  The head is frozen in every arm because divergences share it between teacher
-  and student.
+  The unembedding is frozen in every arm because divergences share it between
+  teacher and student.
 
   matrices: which of a layer's, see `MATRICES`.
   """

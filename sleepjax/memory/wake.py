@@ -150,7 +150,8 @@ def _read_one(config, settings, params, state, tokens, mask):
     hidden, _ = transformer.hidden_states(config, merged, inputs, readable)
     log_probs = from_hidden.sequence_log_probs_from_hidden(
         hidden[0], transformer.unembedding(merged), tokens,
-        chunk_rows=settings.chunk_rows, matmul=layout.head_matmul(config))
+        chunk_rows=settings.chunk_rows,
+        matmul=layout.unembedding_matmul(config))
     return -(log_probs * counted).sum()
 
   loss, gradient = jax.value_and_grad(loss_fn)(state.weights)

@@ -121,13 +121,13 @@ def for_compute(config: ModelConfig, params, matmul_dtype: str = 'auto',
   return config, jax.tree.map(jnp.asarray, params)
 
 
-def head_matmul(config: ModelConfig):
-  """The product (x [..., D], head [D, V]) -> float32 that losses should use."""
+def unembedding_matmul(config: ModelConfig):
+  """(x [..., D], unembedding [D, V]) -> float32 logits, as losses need them."""
   return lambda x, w: ops.matmul(x, w, config.matmul_dtype)
 
 
 def frozen_unembedding(config: ModelConfig, params):
-  """Head [D, V] for losses that loop over chunks of rows; gets no gradient.
+  """[D, V] for losses that loop over chunks of rows; gets no gradient.
 
   In the dtype that it is multiplied in, and brought together on a mesh but for
   the vocabulary, before the loop and not once for every chunk.

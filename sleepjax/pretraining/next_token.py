@@ -124,7 +124,7 @@ def _log_probs(config, params, tokens_BxT, chunk_rows=1024):
   hidden, _ = transformer.hidden_states(config, params, tokens_BxT[:, :-1])
   return from_hidden.sequence_log_probs_from_hidden(
       hidden, transformer.unembedding(params), tokens_BxT[:, 1:],
-      chunk_rows=chunk_rows, matmul=layout.head_matmul(config))
+      chunk_rows=chunk_rows, matmul=layout.unembedding_matmul(config))
 
 
 def packed_loss(config: ModelConfig, params, rows: PackedRows, *,
@@ -144,7 +144,7 @@ def packed_loss(config: ModelConfig, params, rows: PackedRows, *,
       {'params': params}, rows.tokens[:, :-1], positions, seen_BxTxT, ())
   log_probs = from_hidden.sequence_log_probs_from_hidden(
       hidden, transformer.unembedding(params), rows.tokens[:, 1:],
-      chunk_rows=chunk_rows, matmul=layout.head_matmul(config))
+      chunk_rows=chunk_rows, matmul=layout.unembedding_matmul(config))
   weight = rows.weight[:, 1:]
   return -(log_probs * weight).sum(), weight.sum()
 

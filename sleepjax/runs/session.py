@@ -10,7 +10,7 @@
     if session.saved:
       state = in_place_of(state, session.saved, 'the saved state')
     for step in range(session.step, steps):
-      with session.held():
+      with session.deferred():
         ...
         session.done(step + 1, state, (step + 1) % 100 == 0)
   session.report(entries)
@@ -32,8 +32,8 @@ from sleepjax.mesh import sharding
 from sleepjax.model import Model
 from sleepjax.models.hashes import params_sha256
 from sleepjax.runs import folder
-from sleepjax.training import background, checkpoints, kept, preemption
-from sleepjax.training.kept import KeepConfig
+from sleepjax.training import background, checkpoints, preemption
+from sleepjax.training.checkpoint_retention import KeepConfig, retain
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.observer import Observer
 from sleepjax.training.phase_saves import NO_SAVES, PhaseSaves
@@ -106,9 +106,9 @@ class Session:
   def _phase_saves(self) -> PhaseSaves:
     return NO_SAVES
 
-  def held(self) -> contextlib.AbstractContextManager[None]:
+  def deferred(self) -> contextlib.AbstractContextManager[None]:
     """Inside, a notice to end waits for the next save."""
-    return self._notice.held()
+    return self._notice.deferred()
 
   def report(self, entries: Mapping[str, Any]) -> dict[str, Any]:
     """Writes `report.json`, with what every run says of itself."""
@@ -172,10 +172,10 @@ class NightSession(Session):
     saves, keep = self.observer.saves, self.saving.keep
 
     def written():
-      kept.keep(self.workdir / 'model', number, measure, keep)
+      retain(self.workdir / 'model', number, measure, keep)
       saves.clear()
 
-    with self._notice.held(), self.observer.phase('save', total=1) as phase:
+    with self._notice.deferred(), self.observer.phase('save', total=1) as phase:
       checkpoints.save_model(
           self.workdir / 'model', model.config, model.params, model.tokenizer,
           lineage, then=written)
@@ -185,7 +185,7 @@ class NightSession(Session):
 
   def keep_resumed(self, number: int, measure: float | None) -> None:
     """Keeps what a run goes on from, if the earlier one could not."""
-    kept.keep(self.workdir / 'model', number, measure, self.saving.keep)
+    retain(self.workdir / 'model', number, measure, self.saving.keep)
 
   def report_on(self, model: Model, entries: Mapping[str, Any]
                 ) -> dict[str, Any]:
@@ -228,7 +228,7 @@ class StepSession(Session):
     if self.saved:
       self.step, found = int(self.saved.step), self.saved.metadata
       self.notes = found['notes']
-      kept.keep(self._folder, self.step, found['measure'], self._keep)
+      retain(self._folder, self.step, found['measure'], self._keep)
 
   def done(self, step: int, state, due: bool,
            measure: float | None = None) -> None:
@@ -248,6 +248,6 @@ class StepSession(Session):
           self._folder, step, state,
           {**self.run, 'notes': self.notes, 'measure': measure},
           then=functools.partial(
-              kept.keep, self._folder, step, measure, self._keep))
+              retain, self._folder, step, measure, self._keep))
     if told:
       self._notice.check()

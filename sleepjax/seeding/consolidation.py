@@ -113,7 +113,7 @@ def consolidate(seeder: Seeder, newborn, key, *, between: tuple[str, str],
       state = phase_saves.in_place_of(state, saved, 'the unfinished seeding')
       meter.restore(saved.metadata['spent'])
       phase.advance(saved.step)
-    with saves.held():
+    with saves.deferred():
       learnt = seeder.run(
           state, key, report, meter, lambda state: saves.save_if_due(
               'seed', int(state.step), state, {'spent': meter.spent()})).slot
@@ -169,7 +169,7 @@ def _divergence(config, settings, frozen, value, index, rows, teacher_hidden,
     log_probs = from_hidden.sequence_log_probs_from_hidden(
         hidden, layout.frozen_unembedding(config, frozen), rows.completion,
         chunk_rows=settings.divergence.chunk_rows,
-        matmul=layout.head_matmul(config))
+        matmul=layout.unembedding_matmul(config))
     mask = rows.completion_mask
     return jnp.stack([-jnp.where(mask, log_probs, 0).sum(),
                       mask.sum(dtype=jnp.float32)])
@@ -195,5 +195,5 @@ def retention_divergence(config: ModelConfig, before, after,
   total, weight, _ = from_hidden.divergence_from_hidden(
       ForwardKL(), (old, unembedding), (new, unembedding),
       rows.completion_mask.astype(jnp.float32),
-      matmul=layout.head_matmul(config))
+      matmul=layout.unembedding_matmul(config))
   return total / jnp.maximum(weight, 1.0)

@@ -27,7 +27,7 @@ def _squared_gradient(config, part, frozen, tree, index, row, segments):
     hidden = rows_lib.completion_hidden(config, model, row, segments)
     log_probs = from_hidden.sequence_log_probs_from_hidden(
         hidden, transformer.unembedding(frozen), row.completion,
-        matmul=layout.head_matmul(config))
+        matmul=layout.unembedding_matmul(config))
     return jnp.where(row.completion_mask, log_probs, 0).sum()
   return jax.tree.map(jnp.square, jax.grad(log_prob)(tree))
 

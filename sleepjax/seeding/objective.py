@@ -99,7 +99,7 @@ def divergence(config: ModelConfig, settings: SeedingConfig, unembedding,
       d.make(), (teacher_hidden, unembedding),
       (student_hidden, unembedding), mask.astype(jnp.float32),
       targets=scored, temperature=d.temperature, chunk_rows=d.chunk_rows,
-      matmul=layout.head_matmul(config))
+      matmul=layout.unembedding_matmul(config))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Given:
     return from_hidden.sequence_log_probs_from_hidden(
         hidden, self.unembedding, tokens,
         chunk_rows=self.settings.divergence.chunk_rows,
-        matmul=layout.head_matmul(self.config))
+        matmul=layout.unembedding_matmul(self.config))
 
   # Of the batch's own rows, and made once for the terms that share them.
 

@@ -1,7 +1,7 @@
 """Ctrl-C in a command: once ends it where nothing is half done, twice at once.
 
 A command installs `hear` (`experiments._start`). Where nobody has, as in a
-notebook, Python's own handler stays, and `held` holds nothing.
+notebook, Python's own handler stays, and `deferred` holds nothing.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 STATUS = 128 + signal.SIGINT  # As a shell reports an interrupted process.
 
-_held, _came = 0, False
+_deferred, _came = 0, False
 
 
 def hear(*_) -> None:
@@ -21,7 +21,7 @@ def hear(*_) -> None:
   if _came:
     leave()
   _came = True
-  if not _held:
+  if not _deferred:
     raise KeyboardInterrupt
 
 
@@ -32,18 +32,18 @@ def leave(*_) -> NoReturn:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def deferred() -> Iterator[None]:
   """Inside, the first Ctrl-C waits until the end; a second one does not.
 
   For what others do in threads and event loops of their own, which answer an
   exception from outside with tracebacks.
   """
-  global _held
-  _held += 1
+  global _deferred
+  _deferred += 1
   waiting = not _came
   try:
     yield
   finally:
-    _held -= 1
-  if waiting and _came and not _held:
+    _deferred -= 1
+  if waiting and _came and not _deferred:
     raise KeyboardInterrupt

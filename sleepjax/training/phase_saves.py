@@ -57,9 +57,9 @@ class PhaseSaves:
     self._cycle, self._last = cycle, time.monotonic()
     self._first = cycle if self._first is None else self._first
 
-  def held(self):
+  def deferred(self):
     """Inside, a notice waits for the next `save_if_due`."""
-    return self._notice.held() if self._notice else contextlib.nullcontext()
+    return self._notice.deferred() if self._notice else contextlib.nullcontext()
 
   def restored(self, phase: str) -> Progress | None:
     """What this cycle has saved of a phase; the display counts on from there.
@@ -105,7 +105,7 @@ class PhaseSaves:
         start - self._last >= max(
             self._seconds, 20 * self._cost if self._seconds else 0.0))):
       totals = self._display.totals() if self._display is not None else {}
-      with self.held():
+      with self.deferred():
         checkpoints.save_progress(self._path(phase), step, tree, {
             'run': self._run, 'cycle': self._cycle, 'totals': totals,
             **metadata})

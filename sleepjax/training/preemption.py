@@ -2,7 +2,7 @@
 
   with preemption.listen() as notice:
     for step in steps:
-      with notice.held():             # A notice waits until the end.
+      with notice.deferred():             # A notice waits until the end.
         ...
         told = notice.came()
         if told or step % every == 0:
@@ -10,9 +10,9 @@
       if told:
         notice.check()                # Here the run ends.
 
-Outside of `held` a notice ends the run at once: nothing that is not saved is
-lost but what has to be computed again anyway. A command that does not listen is
-ended by the signal as usual.
+Outside of `deferred` a notice ends the run at once: nothing that is not saved
+is lost but what has to be computed again anyway. A command that does not listen
+is ended by the signal as usual.
 """
 
 import contextlib
@@ -42,22 +42,22 @@ class Notice:
   """
 
   def __init__(self):
-    self._came, self._held = False, 0
+    self._came, self._deferred = False, 0
 
   def hear(self, *_) -> None:
     """The signal handler."""
     again, self._came = self._came, True
-    if again or not self._held:
+    if again or not self._deferred:
       raise Preempted
 
   @contextlib.contextmanager
-  def held(self) -> Iterator[None]:
+  def deferred(self) -> Iterator[None]:
     """Inside, the first notice waits for `check`; a second one does not."""
-    self._held += 1
+    self._deferred += 1
     try:
       yield
     finally:
-      self._held -= 1
+      self._deferred -= 1
 
   def came(self) -> bool:
     """True from the notice on; with several hosts, at the same call on all."""

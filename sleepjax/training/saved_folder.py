@@ -71,7 +71,7 @@ def write(folder: str | os.PathLike, manifest_name: str, tree,
   text = json.dumps(manifest, indent=2) + '\n'
   work = lambda: _write(folder, manifest_name, arrays, text, add_files)
   if then is None:
-    with interrupts.held():
+    with interrupts.deferred():
       background.finish()
       work()
   else:

@@ -50,10 +50,10 @@ def write_lines(dreamer: Dreamer, prompts: Sequence[str],
   line_end = tokenizer.encode('\n')
   stops = (*tokenizer.stop_ids, *(line_end if len(line_end) == 1 else ()))
   ids = [tokenizer.encode_stream(text) for text in prompts]
-  head = rows_lib.worth_sharing(ids)
+  shared = rows_lib.worth_sharing(ids)
   segments = (context.read_prefix(
-      dreamer.model.config, dreamer.model.params, head),) if head else ()
-  ids = [i[len(head):] for i in ids]
+      dreamer.model.config, dreamer.model.params, shared),) if shared else ()
+  ids = [i[len(shared):] for i in ids]
   starts = {g: rows_lib.shared_prefix([i for i, of in zip(
       ids, groups, strict=True) if of == g]) for g in groups}
   ends = [i[len(starts[g]):] for i, g in zip(ids, groups, strict=True)]

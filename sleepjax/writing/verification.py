@@ -183,9 +183,9 @@ def examine(dreamer: Dreamer, settings: VerifyConfig,
     return []
   encode = dreamer.chat.tokenizer.encode_stream
   question = lambda q: f'Question: {q}\nAnswer:'
-  head = lambda text: before_answer(examples, topic, text)
+  opening = lambda text: before_answer(examples, topic, text)
   replies = write_lines(
-      dreamer, [head(sentences[span.sentence]) + question(q)
+      dreamer, [opening(sentences[span.sentence]) + question(q)
                 for span, q in asked], [span.sentence for span, _ in asked],
       jax.random.key(0), 0.0, settings.tokens)
   replies = [reply.split('\n')[0].strip() for reply in replies]
@@ -200,7 +200,7 @@ def examine(dreamer: Dreamer, settings: VerifyConfig,
 
   def score(text, choices):
     """Of (number of a question, span), log p after `text` and the question."""
-    before = [encode(head(text) + question(asked[i][1])) for i, _ in choices]
+    before = [encode(opening(text) + question(asked[i][1])) for i, _ in choices]
     ends = [dreamer.chat.tokenizer.encode(f' {c}\n') for _, c in choices]
     return [float(np.sum(p)) for p in log_probs(dreamer, before, ends)]
 

@@ -28,7 +28,7 @@ start = checkpoints.load_progress(folder / 'p').step if checkpoints.is_saved(
 try:
   with preemption.listen() as notice:
     for n in range(start + 1, last + 1):
-      with notice.held():
+      with notice.deferred():
         checkpoints.save_progress(folder / 'p', n, {'n': np.full(9, n)}, {})
         with (folder / 'metrics.jsonl').open('a') as file:
           file.write(f'{start} {n}\\n')

@@ -95,13 +95,14 @@ def test_defaults_suit_this_machine(plain):
   assert layout.fastest_matmul_dtype('cpu') in ('float32', 'bfloat16')
 
 
-def test_head_matmul_rounds_as_the_model_does(every_part):
+def test_unembedding_matmul_rounds_as_the_model_does(every_part):
   config, params = layout.for_compute(*every_part, 'bfloat16', True)
   tokens = jnp.arange(4)[None]
   hidden, _ = jax.jit(transformer.hidden_states, static_argnums=0)(
       config, params, tokens)
   np.testing.assert_array_equal(
-      layout.head_matmul(config)(hidden, transformer.unembedding(params)),
+      layout.unembedding_matmul(config)(
+          hidden, transformer.unembedding(params)),
       jax.jit(transformer.logits, static_argnums=0)(config, params, tokens))
 
 

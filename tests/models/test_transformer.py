@@ -228,7 +228,8 @@ def test_bfloat16_is_close(every_part, unroll):
   exact = np.asarray(logits(*every_part, TOKENS))
   config, params = layout.for_compute(*every_part, 'bfloat16', unroll)
   hidden, segment = read(config, params, TOKENS)
-  have = layout.head_matmul(config)(hidden, transformer.unembedding(params))
+  have = layout.unembedding_matmul(config)(
+      hidden, transformer.unembedding(params))
   assert hidden.dtype == have.dtype == jnp.float32
   error = np.sqrt(np.square(have - exact).mean() / np.square(exact).mean())
   assert 1e-4 < error < 0.03

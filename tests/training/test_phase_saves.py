@@ -93,7 +93,7 @@ def test_only_what_took_long_is_saved(tmp_path):
   NO_SAVES.save_if_due('seed', 3, TREE, {})
   assert NO_SAVES.restored('seed') is None
   NO_SAVES.clear()
-  with NO_SAVES.held():
+  with NO_SAVES.deferred():
     pass
 
 
@@ -116,7 +116,7 @@ def test_slow_saves_are_rare(tmp_path, monkeypatch):
 def test_a_notice_saves_at_once_and_ends_the_run(tmp_path):
   with preemption.listen() as notice:
     saves = PhaseSaves(tmp_path, RUN, notice=notice, seconds=1000)
-    with pytest.raises(preemption.Preempted), saves.held():
+    with pytest.raises(preemption.Preempted), saves.deferred():
       os.kill(os.getpid(), signal.SIGTERM)
       saves.save_if_due('seed', 3, TREE, {})
   assert checkpoints.load_progress(tmp_path / 'unfinished_seed').step == 3

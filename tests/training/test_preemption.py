@@ -26,7 +26,7 @@ def test_a_notice_ends_the_run_at_once():
 
 def test_a_notice_waits_while_it_is_held():
   with preemption.listen() as notice:
-    with notice.held():
+    with notice.deferred():
       term()
       finished = True
       assert notice.came()
@@ -36,7 +36,7 @@ def test_a_notice_waits_while_it_is_held():
 
 
 def test_a_second_notice_does_not_wait():
-  with preemption.listen() as notice, notice.held():
+  with preemption.listen() as notice, notice.deferred():
     term()
     with pytest.raises(preemption.Preempted):
       term()

@@ -36,8 +36,8 @@ class KeepConfig:
       raise ValueError(f'latest={self.latest} must not be negative.')
 
 
-def keep(saved: str | os.PathLike, number: int, measure: float | None,
-         settings: KeepConfig) -> None:
+def retain(saved: str | os.PathLike, number: int, measure: float | None,
+           settings: KeepConfig) -> None:
   """Keeps a save, and drops those that no longer are to be kept.
 
   To be called after every save, and by a run that goes on with the save that it
@@ -56,11 +56,11 @@ def keep(saved: str | os.PathLike, number: int, measure: float | None,
   if not (settings.latest or settings.best and measure is not None):
     return
   if distributed.is_first():
-    _keep(saved, number, measure, settings)
+    _retain(saved, number, measure, settings)
   distributed.barrier(f'kept {number}')
 
 
-def _keep(saved, number, measure, settings):
+def _retain(saved, number, measure, settings):
   saved = saved_folder.complete_version(saved)
   kept = saved.parent / 'kept'
   try:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sleepjax.errors import UserError
-from sleepjax.training import checkpoints, kept
-from sleepjax.training.kept import KeepConfig
+from sleepjax.training import checkpoint_retention, checkpoints
+from sleepjax.training.checkpoint_retention import KeepConfig, retain
 
 
 def saved(folder, number):
@@ -20,7 +20,7 @@ def names(folder):
 
 def run(folder, measures, settings, start=0):
   for number, measure in enumerate(measures[start:], start):
-    kept.keep(saved(folder, number), number, measure, settings)
+    retain(saved(folder, number), number, measure, settings)
 
 
 def test_the_latest_and_the_best_stay(tmp_path):
@@ -65,7 +65,8 @@ def test_a_run_that_dies_keeps_the_same_in_the_end(
   died = tmp_path / 'died'
   run(died, measures[:3], settings)
   with monkeypatch.context() as patch:
-    place = kept.os if moment == 'replace' else kept.shutil
+    place = (checkpoint_retention.os if moment == 'replace' else
+             checkpoint_retention.shutil)
 
     def die(*args, **kwargs):
       raise KeyboardInterrupt
@@ -73,8 +74,8 @@ def test_a_run_that_dies_keeps_the_same_in_the_end(
     folder = saved(died, 3)
     patch.setattr(place, moment, die)
     with pytest.raises(KeyboardInterrupt):
-      kept.keep(folder, 3, measures[3], settings)
-  kept.keep(folder, 3, measures[3], settings)
+      retain(folder, 3, measures[3], settings)
+  retain(folder, 3, measures[3], settings)
   assert names(died) == names(tmp_path / 'whole') == ['000001', '000003']
   assert (died / 'kept/kept.json').read_text() == (
       tmp_path / 'whole/kept/kept.json').read_text()
@@ -87,7 +88,7 @@ def test_another_run_in_the_same_folder_starts_anew(tmp_path):
   for number in range(3):
     checkpoints.save_progress(
         tmp_path / 'progress', number, {'x': np.zeros(2)}, {'run': 'new'})
-    kept.keep(tmp_path / 'progress', number, 0.3, settings)
+    retain(tmp_path / 'progress', number, 0.3, settings)
   assert names(tmp_path) == ['000000', '000001', '000002']
   for name in names(tmp_path):
     assert checkpoints.describe(tmp_path / 'kept' / name).metadata == {
@@ -97,7 +98,7 @@ def test_another_run_in_the_same_folder_starts_anew(tmp_path):
 def test_numbers_are_ordered_as_numbers(tmp_path):
   settings = KeepConfig(latest=1)
   for number in 999_999, 1_000_000:
-    kept.keep(saved(tmp_path, number), number, None, settings)
+    retain(saved(tmp_path, number), number, None, settings)
   assert names(tmp_path) == ['1000000']
 
 
