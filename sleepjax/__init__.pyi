@@ -1,19 +1,14 @@
 """What is public, for type checkers; `__init__.py` imports it when asked."""
 
-from sleepjax.data.chunks import wake_chunks as wake_chunks
 from sleepjax.data.documents import Document as Document
 from sleepjax.data.documents import Question as Question
-from sleepjax.dreaming.round import dream_round as dream_round
 from sleepjax.dreaming.settings import DreamingConfig as DreamingConfig
 from sleepjax.errors import UserError as UserError
-from sleepjax.growth.fold import fold_slots as fold_slots
 from sleepjax.growth.grow import ModelState as ModelState
 from sleepjax.growth.grow import grow as grow
 from sleepjax.growth.slot_operators import AppendSlot as AppendSlot
 from sleepjax.growth.slot_operators import CloseSlot as CloseSlot
 from sleepjax.growth.slot_operators import OpenSlot as OpenSlot
-from sleepjax.growth.slots import append_slot as append_slot
-from sleepjax.growth.slots import new_slot as new_slot
 from sleepjax.library import Report as Report
 from sleepjax.library import combine as combine
 from sleepjax.library import export_hf as export_hf
@@ -31,21 +26,13 @@ from sleepjax.lifecycle.written import Day as Day
 from sleepjax.model import Model as Model
 from sleepjax.model import load_pretrained as load_pretrained
 from sleepjax.models.config import ModelConfig as ModelConfig
-from sleepjax.models.export import check_exportable as check_exportable
-from sleepjax.models.layout import for_compute as for_compute
-from sleepjax.models.layout import insert_slot as insert_slot
 from sleepjax.models.night_records import NightRecord as NightRecord
-from sleepjax.models.transformer import hidden_states as hidden_states
-from sleepjax.models.transformer import logits as logits
 from sleepjax.sampling.sampler import Sampling as Sampling
 from sleepjax.sampling.sampler import Until as Until
 from sleepjax.sampling.sampler import sample as sample
 from sleepjax.seeding.settings import SeedingConfig as SeedingConfig
-from sleepjax.seeding.update import seeding_step as seeding_step
 from sleepjax.training.observer import Observer as Observer
 from sleepjax.training.observer import shown as shown
 from sleepjax.writing.dreamer import DreamConfig as DreamConfig
-from sleepjax.writing.dreams import write_dreams as write_dreams
 from sleepjax.writing.facts import WritingConfig as WritingConfig
-from sleepjax.writing.facts import write_facts as write_facts
 from sleepjax.writing.rows import RowConfig as RowConfig

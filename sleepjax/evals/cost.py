@@ -35,9 +35,6 @@ class Cost:
     return Cost(self.read + other.read, self.written + other.written,
                 self.flops + other.flops)
 
-  def times(self, number: int) -> 'Cost':
-    return Cost(self.read * number, self.written * number, self.flops * number)
-
 
 def answering(config: ModelConfig, prompt: int, answer: int, text: int = 0,
               kept: bool = False) -> Cost:
@@ -60,24 +57,6 @@ def answering(config: ModelConfig, prompt: int, answer: int, text: int = 0,
               + flops_lib.attention_flops(config, pairs))
 
 
-def training(config: ModelConfig, rows: int, prompt: int, completion: int,
-             trained: str = 'slot') -> Cost:
-  """Updates that read so many rows in all.
-
-  Args:
-    config: the model, its new slot included.
-    rows: of all updates.
-    prompt, completion: tokens of a row, without and with a loss.
-    trained: 'slot' or 'all', as in `flops.backward_products`.
-  """
-  tokens, scored = rows * (prompt + completion), rows * completion
-  pairs = rows * flops_lib.causal_pairs(prompt + completion)
-  return Cost(tokens, 0, _forward(config, tokens, scored)
-              + flops_lib.total_flops(flops_lib.backward_products(
-                  config, tokens, scored, trained))
-              + 3 * flops_lib.attention_flops(config, pairs))
-
-
 def break_even(night: float, asleep: float, rival: float,
                once: float = 0.0) -> int | None:
   """After how many questions a night is cheaper than a rival, if ever.
@@ -97,13 +76,6 @@ def break_even(night: float, asleep: float, rival: float,
   if saved <= 0:
     return None
   return math.floor((night - once) / saved) + 1
-
-
-def break_evens(night: Cost, asleep: Cost, rivals: dict[str, Cost]) -> dict:
-  """`break_even` against each rival's question: {name: {tokens, flops}}."""
-  return {name: {unit: break_even(*(getattr(cost, unit) for cost in (
-      night, asleep, rival))) for unit in ('tokens', 'flops')}
-          for name, rival in rivals.items()}
 
 
 NIGHT = ('grow', 'wake', 'write', 'seed', 'dream')  # Phases that cost once.

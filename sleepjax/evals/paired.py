@@ -36,30 +36,6 @@ def mcnemar_counts(gained: int, lost: int) -> dict:
   return {'gained': gained, 'lost': lost, 'p': float(p)}
 
 
-def mcnemar_power(gain: float, loss: float, number: int,
-                  level: float = 0.05) -> float:
-  """How likely `mcnemar` finds p < level, exactly.
-
-  Args:
-    gain, loss: chances that one question is gained, and lost.
-    number: of questions, which are independent of one another.
-    level: of the test.
-  """
-  binom, change = scipy.stats.binom, gain + loss
-  if not change:
-    return 0.0
-  power = 0.0
-  for changed in range(1, number + 1):
-    # The most that may be lost, or gained, of those: p = 2 P(X <= most).
-    tail = 2 * binom.cdf(np.arange(changed // 2 + 1), changed, 0.5)
-    most = int((tail < level).sum()) - 1
-    share = gain / change
-    power += binom.pmf(changed, number, change) * (
-        binom.cdf(most, changed, share) + binom.sf(
-            changed - most - 1, changed, share))
-  return float(power)
-
-
 def paired_t(before: Sequence[float], after: Sequence[float]) -> dict:
   """Mean of after − before, its 95 % interval and Student's t test of 0.
 

@@ -6,16 +6,15 @@ everything is kept for the report.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from sleepjax.data import documents
-from sleepjax.data.documents import Document, Question
+from sleepjax.data.documents import Document
 from sleepjax.errors import check_least
-from sleepjax.evals import answers
 from sleepjax.writing import asking, gain, verification
 from sleepjax.writing import spans as spans_lib
 from sleepjax.writing.asking import AskConfig
@@ -142,28 +141,6 @@ class Facts:
       facts[n] = fact._replace(asked=tuple(
           a for a in fact.asked if a.question != question))
     return dataclasses.replace(self, facts=tuple(facts)), held
-
-  def exam_share(self, questions: Sequence[Question]) -> float | None:
-    """Share of exam answers that are verified spans (word F1 at least 1/2).
-
-    None without questions. For scoring only.
-    """
-    spans = [f.span.text for f in self.verified]
-    found = [any(answers.f1(span, q.answer) >= 0.5 for span in spans)
-             for q in questions]
-    return sum(found) / len(found) if found else None
-
-  def right_share(self, gold: Callable[[str], str | None]) -> float | None:
-    """Share of verified answers that are right, where gold is known.
-
-    Args:
-      gold: the right answer to a question, or None where it is not known.
-    """
-    right = [bool(answers.contains(f.span.text, answer)
-                  or answers.contains(answer, f.span.text))
-             for f in self.verified for q in f.questions
-             if (answer := gold(q)) is not None]
-    return sum(right) / len(right) if right else None
 
   def report(self) -> dict[str, Any]:
     """Plain values: of every sentence what was asked, verified, given up."""

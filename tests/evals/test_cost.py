@@ -36,16 +36,10 @@ def test_slots_cost_their_share():
   assert more == 7 * 2 * 2 * 3 * 50
 
 
-def test_training_all():
-  """Two rows of four tokens, one of them scored: three times the forward."""
-  assert cost.training(CONFIG, 2, 3, 1, 'all') == Cost(
-      8, 0, 3 * (8 * LAYERS + 2 * HEAD + PAIR * 2 * 10))
-
-
 def test_costs_add_up():
   one = Cost(3, 2, 10)
   assert one.tokens == 5
-  assert one + one.times(2) == Cost(9, 6, 30)
+  assert one + one == Cost(6, 4, 20)
 
 
 @pytest.mark.parametrize('night, asleep, rival, once, number', [
@@ -62,13 +56,6 @@ def test_break_even(night, asleep, rival, once, number):
   if number:
     assert night + number * asleep < once + number * rival
     assert night + (number - 1) * asleep >= once + (number - 1) * rival
-
-
-def test_break_even_with_rivals():
-  found = cost.break_evens(Cost(900, 100, 50_000), Cost(20, 10, 100), {
-      'in view': Cost(120, 10, 600), 'shorter': Cost(20, 10, 90)})
-  assert found == {'in view': {'tokens': 11, 'flops': 101},
-                   'shorter': {'tokens': None, 'flops': None}}
 
 
 def test_bm25_finds_the_text():

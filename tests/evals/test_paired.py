@@ -1,6 +1,5 @@
 """Paired statistics, by hand and against scipy."""
 
-import collections
 
 import numpy as np
 import pytest
@@ -20,22 +19,6 @@ def test_mcnemar():
   assert paired.mcnemar_counts(5, 0)['p'] == pytest.approx(2 / 32)
   # Three of three passages.
   assert paired.mcnemar_counts(3, 0)['p'] == pytest.approx(0.25)
-
-
-def test_mcnemar_power():
-  """Six of six are p = 1/32, five of five p = 1/16."""
-  assert paired.mcnemar_power(1, 0, 6) == paired.mcnemar_power(0, 1, 6) == 1
-  assert paired.mcnemar_power(1, 0, 5) == paired.mcnemar_power(0, 0, 6) == 0
-  # At level 0.05 all six have to change, and all the same way.
-  assert paired.mcnemar_power(0.5, 0.1, 6) == pytest.approx(
-      0.5 ** 6 + 0.1 ** 6)
-  draws = np.random.default_rng(0).choice(
-      3, (4000, 60), p=(0.25, 0.1, 0.65))
-  counts = collections.Counter(zip(
-      (draws == 0).sum(1).tolist(), (draws == 1).sum(1).tolist()))
-  found = sum(number for pair, number in counts.items()
-              if paired.mcnemar_counts(*pair)['p'] < 0.05) / 4000
-  assert paired.mcnemar_power(0.25, 0.1, 60) == pytest.approx(found, abs=0.03)
 
 
 def test_paired_t():

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from sleepjax.data.documents import Document, Question
+from sleepjax.data.documents import Document
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.model import Model
@@ -142,17 +142,6 @@ def test_some_questions_are_held_out_of_facts_that_are_asked_otherwise():
       ['a', 'b', 'c'], ['e', 'f'], ['h', 'i']]
   assert told.split(1)[1] == [('d', 'answer 0')]
   assert told.split(0) == (told, []) and not Facts('', (), ()).split(3)[1]
-
-
-def test_shares_of_the_exam_and_of_right_answers(told):
-  exam = [Question('?', 'Ida Roe'), Question('?', '1911'),
-          Question('?', 'the 12 hens'), Question('?', 'a whaler')]
-  assert told.exam_share(exam) == 0.5
-  assert told.exam_share([]) is None
-  gold = {'Who built the ferry Alma?': 'Ida Roe',
-          'How many hens did the ferry Alma carry?': '40'}
-  assert told.right_share(gold.get) == 0.5
-  assert told.right_share(lambda question: None) is None
 
 
 def test_what_may_not_be_asked_is_not(scripted):
