@@ -36,12 +36,14 @@ from sleepjax.data.documents import Document, Question
 from sleepjax.errors import UserError
 from sleepjax.evals import paired, sleep_scores
 from sleepjax.evals import report as report_lib
-from sleepjax.evals.interval import interval, ratio_interval
 from sleepjax.lifecycle import cycle
 from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
 from sleepjax.runs import nights
+from sleepjax.runs import table as table_lib
 from sleepjax.runs.announce import Remaining, announcement
+from sleepjax.runs.rows import Cell
+from sleepjax.runs.table import Column
 from sleepjax.tasks.document import (
   DocumentTask,
   ExamConfig,
@@ -165,13 +167,12 @@ def summarise(reports) -> dict:
 
 def intervals(reports) -> dict:
   """Of `changes`, and of the shares recovered, over passages and so seeds."""
-  rows = [changes(r) for r in reports]
-  column = lambda name: [row[name] for row in rows]
-  found = {name: interval(column(name)) for name in rows[0]}
+  rows = {Cell('all', n): changes(r) for n, r in enumerate(reports)}
+  columns = {name: Column(name) for name in rows[Cell('all', 0)]}
   for name, part in (('', 'gained'), ('_net', 'gained_net')):
-    found[f'topic_recovered{name}'] = ratio_interval(
-        column(part), column('gap'), sleep_scores.LEAST_GAP)
-  return found
+    columns[f'topic_recovered{name}'] = Column(
+        (part, 'gap'), least=sleep_scores.LEAST_GAP)
+  return table_lib.summary(rows, columns)['all']
 
 
 def print_summary(reports, summary):
