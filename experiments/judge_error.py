@@ -252,8 +252,7 @@ def main(argv):
   for name in settings.judges:
     print(f'judge {name}', file=sys.stderr, flush=True)
     try:
-      judge = make_judge(
-          name, ready.config, ready.params, ready.chat, settings.yes_no)
+      judge = make_judge(name, ready, settings.yes_no)
     except UserError as missing:
       report['left_out'][name] = str(missing)
       continue

@@ -32,12 +32,12 @@ from sleepjax.data import (
   world_beds,
   world_tokenizer,
 )
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.evals import world_scores
 from sleepjax.growth.fold import fold_slots
 from sleepjax.mesh import distributed, sharding
 from sleepjax.mesh.sharding import MeshConfig
+from sleepjax.model import Model
 from sleepjax.models import export, finite, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.lookup_init import lookup_init
@@ -151,27 +151,27 @@ def watched(session, phase, save_every: int):
   return heard
 
 
-def examine(model, params, chat, days: int) -> dict:
+def examine(model: Model, days: int) -> dict:
   """Accuracies, by form and wording, on days that training has not seen."""
   told = [world.day(_EXAM_SEED + i, 0) for i in range(days)]
   far = [world_beds.stretch(_EXAM_SEED + i, 0, sentences=12)
          for i in range(days)]
   mentors = [world_beds.relational(_EXAM_SEED + i, days=2).days
              for i in range(-(-days // 4))]
-  exam, known = (model, params, chat), world.known_facts()
+  known = world.known_facts()
   return {
-      'in_context_accuracy': world_scores.in_context_accuracy(*exam, told),
-      'stretch_accuracy': world_scores.in_context_accuracy(*exam, far),
-      'known_accuracy': world_scores.known_accuracy(*exam),
+      'in_context_accuracy': world_scores.in_context_accuracy(model, told),
+      'stretch_accuracy': world_scores.in_context_accuracy(model, far),
+      'known_accuracy': world_scores.known_accuracy(model),
       'stepwise_accuracy': {
           wording: {
-              'known': world_scores.stepwise_accuracy(*exam, known, wording),
+              'known': world_scores.stepwise_accuracy(model, known, wording),
               'in_context': float(np.mean([world_scores.stepwise_accuracy(
-                  *exam, one.facts + two.facts, wording,
+                  model, one.facts + two.facts, wording,
                   f'{one.text} {two.text}') for one, two in mentors]))}
           for wording in world.WORDINGS},
       'question_validity': {wording: world_scores.question_validity(
-          *exam, told[:16], jax.random.key(_EXAM_SEED), wording)
+          model, told[:16], jax.random.key(_EXAM_SEED), wording)
                             for wording in world.WORDINGS}}
 
 
@@ -219,7 +219,8 @@ def main(argv):
         export.export_hf(
             *fold_slots(model, params), tokenizer, workdir / 'hf')
       with session.observer.phase('exam'):
-        exam = examine(model, params, ChatPrompts(tokenizer), config.exam_days)
+        exam = examine(
+            Model(model, params, tokenizer), config.exam_days)
       report = session.report({
           **exam, 'parameters': transformer.parameter_count(params),
           'weight_bytes': (workdir / 'hf/model.safetensors').stat().st_size,

@@ -3,10 +3,9 @@
 import dataclasses
 
 from sleepjax.data import words
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.evals import judges, sentence_encoder
-from sleepjax.models.config import ModelConfig
+from sleepjax.model import Model
 
 KINDS = ('content_overlap', 'answer_exact', 'answer_contains', 'answer_f1',
          'embedding', 'yes_no')
@@ -17,14 +16,13 @@ _THRESHOLDS = {'content_overlap': 0.24, 'answer_f1': 0.21, 'embedding': 0.62,
                'yes_no': 0.36}
 
 
-def make_judge(kind: str, config: ModelConfig, params, chat: ChatPrompts,
+def make_judge(kind: str, model: Model,
                yes_no: judges.YesNoConfig | None = None) -> judges.Judge:
   """The judge of that name with its calibrated threshold.
 
   Args:
     kind: one of `KINDS`.
-    config, params: the frozen model that 'yes_no' asks.
-    chat: its prompt format.
+    model: the frozen one that 'yes_no' asks.
     yes_no: how it is asked; None for the defaults.
 
   Raises:
@@ -36,11 +34,10 @@ def make_judge(kind: str, config: ModelConfig, params, chat: ChatPrompts,
   if kind == 'embedding':
     judge = judges.EmbeddingJudge(sentence_encoder.load_sentence_encoder())
   elif kind == 'yes_no':
-    judge = judges.YesNoJudge(
-        config, params, chat, yes_no or judges.YesNoConfig())
+    judge = judges.YesNoJudge(model, yes_no or judges.YesNoConfig())
   elif kind == 'content_overlap':
     judge = judges.ContentOverlapJudge(
-        chat.tokenizer, words.content_free_tokens(chat.tokenizer))
+        model.tokenizer, words.content_free_tokens(model.tokenizer))
   else:
     judge = judges.AnswerJudge(kind.removeprefix('answer_'))
   return dataclasses.replace(

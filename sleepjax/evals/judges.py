@@ -21,14 +21,13 @@ from typing import Protocol
 import jax
 import numpy as np
 
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import NotFiniteError, UserError
 from sleepjax.evals import answers
 from sleepjax.losses import imitation
 from sleepjax.mesh.sharding import to_host
+from sleepjax.model import Model
 from sleepjax.models import ops, transformer
-from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
 
 _ROUNDING = 1e-6  # A score equal to a threshold may come out just below it.
@@ -205,24 +204,21 @@ class YesNoConfig:
 def _log_odds(config, params, prompt_BxP, mask_BxP, yes, no):
   """log P(yes) - log P(no) [B] of the next token: a difference of logits."""
   hidden, _ = transformer.hidden_states(config, params, prompt_BxP, mask_BxP)
-  head_DxV = transformer.unembedding(params)
-  return ops.matmul(hidden[:, -1], head_DxV[:, yes] - head_DxV[:, no])
+  w_DxV = transformer.unembedding(params)
+  return ops.matmul(hidden[:, -1], w_DxV[:, yes] - w_DxV[:, no])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class YesNoJudge(ScoringJudge):
   """A frozen language model, such as the old self, asked yes or no.
 
-  config, params: the model.
-  chat: its prompt format.
+  model: in either layout.
   settings: what it is asked.
   threshold: least log-odds for a yes. 0 is what the model would reply; small
     models lean to one side whatever they read.
   """
 
-  config: ModelConfig
-  params: dict
-  chat: ChatPrompts
+  model: Model
   settings: YesNoConfig = YesNoConfig()
   threshold: float = 0.0
   name: str = 'yes_no'
@@ -234,7 +230,7 @@ class YesNoJudge(ScoringJudge):
       UserError: both replies begin with the same token.
     """
     s = self.settings
-    yes, no = (self.chat.tokenizer.encode(word)[0] for word in (s.yes, s.no))
+    yes, no = (self.model.tokenizer.encode(word)[0] for word in (s.yes, s.no))
     if yes == no:
       raise UserError(f'yes={s.yes!r} and no={s.no!r} begin with the same '
                       'token: the judge cannot tell them apart.')
@@ -245,7 +241,7 @@ class YesNoJudge(ScoringJudge):
     for start in range(0, len(asked), s.batch_rows):
       batch = asked[start:start + s.batch_rows]
       filled = batch + [batch[0]] * (s.batch_rows - len(batch))
-      odds = _log_odds(self.config, self.params, *rows_lib.pad_left(
+      odds = _log_odds(self.model.config, self.model.params, *rows_lib.pad_left(
           filled, rows_lib.prompt_bucket(filled)), yes, no)
       scores.append(to_host(odds)[:len(batch)])
     return np.concatenate(scores) if scores else np.zeros(0, np.float32)
@@ -255,4 +251,4 @@ class YesNoJudge(ScoringJudge):
     message = s.prompt.format(candidate=candidate, reference=reference)
     if prompt is not None:
       message = s.question.format(prompt=prompt) + message
-    return self.chat.closed_book(message)
+    return self.model.chat.closed_book(message)

@@ -124,7 +124,7 @@ def new_student(model: Model, document: str, settings: SleepConfig, key,
     ready = settings.for_compute(grown.model)
     # Before anything is written: it may need what is not installed.
     judge = None if settings.judge == 'stand_in' else judge_by_name.make_judge(
-        settings.judge, ready.config, ready.params, model.chat)
+        settings.judge, ready)
     phase.advance(max_abs_logit_change=grown.max_abs_logit_change,
                   tokens=2 * len(probe))
   return Student(grown, ready, adapter, newborn, first, judge)

@@ -1,5 +1,7 @@
 """Judges of meaning, their error, and what they do to the imitation reward."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from sleepjax.evals import judge_calibration as calibration
 from sleepjax.evals import judges, questions
 from sleepjax.growth import slots
 from sleepjax.losses import imitation
+from sleepjax.model import Model
 from sleepjax.models import transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import blame, loop, objective, update
@@ -69,7 +72,8 @@ def test_yes_no_is_the_difference_of_log_probs(talker, byte_tokenizer):
   chat = ChatPrompts(byte_tokenizer)
   settings = judges.YesNoConfig(
       '{candidate}={reference}?', '{prompt}: ', batch_rows=2)
-  judge = judges.YesNoJudge(config, params, chat, settings, threshold=0.1)
+  judge = judges.YesNoJudge(
+      Model(config, params, byte_tokenizer), settings, threshold=0.1)
   asked = [('a', 'b', 'who'), ('a long one', 'c', 'why'), ('d', 'e', 'how')]
   reply = [byte_tokenizer.encode(word)[:1] for word in ('Yes', 'No')]
 
@@ -87,7 +91,7 @@ def test_yes_no_is_the_difference_of_log_probs(talker, byte_tokenizer):
       judge.score(a[:1], b[:1]), [log_odds('a=b?')], atol=1e-4)
   same = judges.YesNoConfig(yes='Yes', no='Yeah')
   with pytest.raises(UserError, match="'Yes' and no='Yeah' begin with"):
-    judges.YesNoJudge(config, params, chat, same).score(a, b)
+    dataclasses.replace(judge, settings=same).score(a, b)
 
 
 @pytest.fixture(scope='module')
