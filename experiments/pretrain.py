@@ -27,10 +27,10 @@ from absl import flags
 from experiments import _config
 from sleepjax import seeds
 from sleepjax.data import (
-  process_batches,
-  world,
-  world_beds,
-  world_tokenizer,
+    process_batches,
+    world,
+    world_beds,
+    world_tokenizer,
 )
 from sleepjax.errors import UserError
 from sleepjax.evals import world_scores

@@ -45,10 +45,10 @@ from sleepjax.runs.announce import Remaining, announcement
 from sleepjax.runs.rows import Cell
 from sleepjax.runs.table import Column
 from sleepjax.tasks.document import (
-  DocumentTask,
-  ExamConfig,
-  Reading,
-  slept_on,
+    DocumentTask,
+    ExamConfig,
+    Reading,
+    slept_on,
 )
 from sleepjax.training.compilation_cache import enable_compilation_cache
 

@@ -12,10 +12,10 @@ from sleepjax.data.documents import Document, Question
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding.examples import (
-  Examples,
-  dream_examples,
-  joined,
-  paired_examples,
+    Examples,
+    dream_examples,
+    joined,
+    paired_examples,
 )
 from sleepjax.writing import agreement as agreement_lib
 from sleepjax.writing import dreams as dreams_lib

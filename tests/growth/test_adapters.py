@@ -11,11 +11,11 @@ import pytest
 from sleepjax.errors import UserError
 from sleepjax.growth import slots
 from sleepjax.growth.adapters import (
-  AllLayers,
-  LowRank,
-  Slot,
-  StaticSlot,
-  check_growth,
+    AllLayers,
+    LowRank,
+    Slot,
+    StaticSlot,
+    check_growth,
 )
 from sleepjax.growth.slot_operators import AppendSlot, OpenSlot
 from sleepjax.models import layout, transformer

@@ -16,10 +16,10 @@ from sleepjax.sampling import context
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.writing import cleaning, dreams, prompt_library
 from sleepjax.writing.coverage import (
-  Coverage,
-  askable,
-  check_askable,
-  question_requests,
+    Coverage,
+    askable,
+    check_askable,
+    question_requests,
 )
 from sleepjax.writing.dreamer import Dream, DreamConfig, Dreamer
 from tests.conftest import CONFIG
