@@ -29,7 +29,7 @@ def teacher_tokens(config: ModelConfig, frozen, hidden, key=None):
     key: typed PRNG key of the samples; None names the likeliest tokens.
   """
   unembedding = layout.frozen_unembedding(config, frozen)
-  project = layout.head_matmul(config)
+  project = layout.unembedding_matmul(config)
 
   def of_row(numbered):
     number, hidden_NxD = numbered
