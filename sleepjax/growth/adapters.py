@@ -42,6 +42,9 @@ def _by_module(deltas):
                  for name, delta in deltas.items()}).get('layers', {})
 
 
+Growth = tuple[Sequence[Operator], int]
+
+
 class Adapter:
   """What a sleep trains, and what that asks of the model.
 
@@ -71,8 +74,7 @@ class Adapter:
     """
     raise NotImplementedError
 
-  def growth(self, config: ModelConfig, opened: Sequence[bool]
-             ) -> tuple[Sequence[Operator], int]:
+  def growth(self, config: ModelConfig, opened: Sequence[bool]) -> Growth:
     """How the model grows before a sleep: (plan, place of a slot in its pool).
 
     Args:
@@ -136,7 +138,7 @@ class Slot(Adapter):
   def first_layer(self, num_layers: int) -> int:
     return min(self.open_layers(num_layers), default=0)
 
-  def growth(self, config, opened):
+  def growth(self, config: ModelConfig, opened: Sequence[bool]) -> Growth:
     """A closed entry is opened and nothing compiled anew, or the pool grows."""
     layers, index = self.open_layers(config.num_layers), int(
         np.argmin([*opened, False]))
@@ -147,7 +149,8 @@ class Slot(Adapter):
   def slots_in(self, nights: int, have: int) -> int:
     return nights
 
-  def newborn(self, config, params, key, index):
+  def newborn(self, config: ModelConfig, params, key, index: int
+              ) -> tuple[Any, int]:
     opened = slots.opened_layers(config, params, self.level)[:, index]
     first = int(np.argmax(np.asarray(opened)))
     return slots.read_slot(config, params, index, self.level, first), first
@@ -160,7 +163,7 @@ class StaticSlot(Slot):
   As wide as all slots of a life together, it is a static pool of their size.
   """
 
-  def growth(self, config, opened):
+  def growth(self, config: ModelConfig, opened: Sequence[bool]) -> Growth:
     return ((), 0) if any(opened) else super().growth(config, opened)
 
   def slots_in(self, nights: int, have: int) -> int:
@@ -260,7 +263,7 @@ def check_growth(adapter: Adapter, config: ModelConfig, params) -> None:
     UserError: see `sleepjax.growth.grow.validate`.
   """
   validate(adapter.growth(
-      config, np.asarray(slots.is_open(config, params)))[0], config)
+      config, np.asarray(slots.is_open(config, params)).tolist())[0], config)
 
 
 def _check_matrices(names):

@@ -102,7 +102,7 @@ def grow(model: Model, adapter: Adapter, key, probe: Sequence[int]) -> Growth:
   """
   config, params = model.config, model.params
   plan, index = adapter.growth(
-      config, np.asarray(slots.is_open(config, params)))
+      config, np.asarray(slots.is_open(config, params)).tolist())
   if not plan:
     return Growth(model, index)
   before = growth.ModelState(params, None, config)
