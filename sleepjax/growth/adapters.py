@@ -42,7 +42,7 @@ def _by_module(deltas):
                  for name, delta in deltas.items()}).get('layers', {})
 
 
-Growth = tuple[Sequence[Operator], int]
+GrowthPlan = tuple[Sequence[Operator], int]
 
 
 class Adapter:
@@ -74,7 +74,7 @@ class Adapter:
     """
     raise NotImplementedError
 
-  def growth(self, config: ModelConfig, opened: Sequence[bool]) -> Growth:
+  def growth(self, config: ModelConfig, opened: Sequence[bool]) -> GrowthPlan:
     """How the model grows before a sleep: (plan, place of a slot in its pool).
 
     Args:
@@ -138,7 +138,7 @@ class Slot(Adapter):
   def first_layer(self, num_layers: int) -> int:
     return min(self.open_layers(num_layers), default=0)
 
-  def growth(self, config: ModelConfig, opened: Sequence[bool]) -> Growth:
+  def growth(self, config: ModelConfig, opened: Sequence[bool]) -> GrowthPlan:
     """A closed entry is opened and nothing compiled anew, or the pool grows."""
     layers, index = self.open_layers(config.num_layers), int(
         np.argmin([*opened, False]))
@@ -163,7 +163,7 @@ class StaticSlot(Slot):
   As wide as all slots of a life together, it is a static pool of their size.
   """
 
-  def growth(self, config: ModelConfig, opened: Sequence[bool]) -> Growth:
+  def growth(self, config: ModelConfig, opened: Sequence[bool]) -> GrowthPlan:
     return ((), 0) if any(opened) else super().growth(config, opened)
 
   def slots_in(self, nights: int, have: int) -> int:
