@@ -215,9 +215,9 @@ class LowRank(Adapter):
 
     return _by_module({n: product(n, pair) for n, pair in tree.items()})
 
-  def insert(self, config: ModelConfig, params, tree, index=None):
+  def insert(self, config: ModelConfig, params, value, index=None):
     del index
-    return layout.add_to_layers(config, params, self.deltas(config, tree))
+    return layout.add_to_layers(config, params, self.deltas(config, value))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,9 +248,9 @@ class AllLayers(Adapter):
     del config
     return _by_module(tree)
 
-  def insert(self, config: ModelConfig, params, tree, index=None):
+  def insert(self, config: ModelConfig, params, value, index=None):
     del index
-    return layout.add_to_layers(config, params, self.deltas(config, tree))
+    return layout.add_to_layers(config, params, self.deltas(config, value))
 
 
 OWN_MLP_SLOT = Slot()
