@@ -30,13 +30,14 @@ def test_a_share_of_the_layers_is_that_of_every_model():
 @pytest.mark.parametrize('name, adapter', [
     ('slot', Slot(-1, 8, (1, 2), 0.5)),
     ('static_slot', StaticSlot(-1, 8, (1, 2), 0.5)),
-    ('low_rank', LowRank(3, 3.0)),
-    ('low_rank_mlp', LowRank(3, 3.0, ('gate', 'up', 'down'))),
+    ('low_rank', LowRank(3, 6.0)),
+    ('low_rank_mlp', LowRank(3, 6.0, ('gate', 'up', 'down'))),
     ('all_layers', AllLayers())])
 def test_what_learns_by_its_name(name, adapter):
   assert name in ADAPTERS
   settings = SleepConfig(trained=name, slot_rank=8, slot_layers=(1, 2),
-                         slot_from=0.5, low_rank=3, dreaming=None)
+                         slot_from=0.5, low_rank=3, low_rank_scale=2.0,
+                         dreaming=None)
   assert settings.adapter == adapter
   assert type(settings.adapter) is type(adapter)
 
