@@ -21,7 +21,6 @@ from sleepjax.errors import UserError
 from sleepjax.growth import exchange
 from sleepjax.growth import expansion as lib
 from sleepjax.growth.expansion import Expansion
-from sleepjax.growth.fold import fold_slots
 from sleepjax.models import finite, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.sampling import rows as rows_lib
@@ -150,31 +149,6 @@ def grow(plan: Sequence[Operator], mesh=None):
     return larger if mesh is None else exchange.resharded(state, larger, mesh)
 
   return grown
-
-
-def fold(state: ModelState) -> ModelState:
-  """The state with the slots of the own MLP folded in; moments go with them.
-
-  Which slots are kept depends on what is open, so this is not for jit.
-
-  Raises:
-    UserError: routed or other than SwiGLU slots, see `fold.fold_slots`.
-  """
-  config, params = fold_slots(state.config, state.params)
-  if config is state.config:
-    return state
-  opened = state.params['layers']['slots']['open']
-
-  def folded(moments, order):
-    del order
-    layers = moments['layers']
-    pool = {**layers['slots'], 'open': opened}
-    return fold_slots(state.config, {
-        **moments, 'layers': {**layers, 'slots': pool}})[1]
-
-  return dataclasses.replace(
-      state, params=params, config=config, lineage=(*state.lineage, 'fold'),
-      opt_state=_map_moments(folded, state.opt_state, state.params))
 
 
 def new_entries(plan: Sequence[Operator], config: ModelConfig):

@@ -148,22 +148,6 @@ def test_operators_of_slots_refuse(slotted_state):
     AppendSlot(0)(CONFIG)
 
 
-def test_folding_keeps_function_and_moments(slotted_state):
-  folded = grow.fold(slotted_state)
-  assert folded.config.mlp_dim == CONFIG.mlp_dim + 8
-  assert grow.max_logit_change(slotted_state, folded, STREAM[:9]) < 1e-4
-  shapes = transformer.abstract_params(folded.config)
-  for moments in (adam(folded).mu, adam(folded).nu):
-    assert jax.tree.map(jnp.shape, moments) == jax.tree.map(jnp.shape, shapes)
-  # A slot that is closed in a layer has zero output and no moments there.
-  down = adam(folded).mu['layers']['mlp']['down']
-  opened = slotted_state.params['layers']['slots']['open'][:, 1]
-  assert (down[:, -4:].any((1, 2)) == opened).all()
-  assert (down[:, :-4] == 1).all()
-  assert folded.lineage[-1] == 'fold'
-  assert grow.fold(folded) is folded
-
-
 def test_no_optimizer_is_fine_and_a_strange_one_is_not(state):
   bare = grow.grow(PLAN)(state.replace(opt_state=None), KEY)
   assert bare.opt_state is None
