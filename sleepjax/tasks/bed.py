@@ -16,6 +16,7 @@ from sleepjax.evals import answers
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.growth import slots
+from sleepjax.growth.adapters import check_growth
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.cycle import SleepReport
 from sleepjax.lifecycle.written import Day
@@ -119,10 +120,12 @@ class BedTask:
             f'day {day.number} has {room} tokens, more than '
             f'sleep.context_tokens={s.context_tokens}: raise it, or tell '
             'fewer facts a day.')
-    slots.layer_mask(model.config, s.slot_layers)  # Refused before any night.
-    room = max(self.config.room, self.nights * (s.trained == 'slot'))
-    return model.with_params(*slots.allocate_pool(
-        model.config, model.params, room, s.slot_rank))
+    room = max(self.config.room, s.adapter.slots_in(
+        self.nights, model.config.num_slots))
+    config, params = slots.allocate_pool(
+        model.config, model.params, room, s.slot_rank)
+    check_growth(s.adapter, config, params)
+    return model.with_params(config, params)
 
   def with_room(self, model: Model, night: int) -> Model:
     return model  # It has all of its pool from the beginning.
