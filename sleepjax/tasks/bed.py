@@ -201,7 +201,8 @@ class BedTask:
 
     Args:
       model: in compute layout.
-      exam: of a stepwise reply the last word is the answer.
+      exam: of a stepwise reply the last word of the second sentence is the
+        answer, whatever comes after it.
       asked: questions with their answers.
     """
     if not asked:
@@ -211,9 +212,9 @@ class BedTask:
       return questions_lib.answered_right(*entry, self.answers)
     texts = questions_lib.greedy_answers(*entry, dataclasses.replace(
         self.answers, max_new_tokens=_STEPWISE_TOKENS))
-    last = [' '.join(text.rstrip('. ').split()[-1:]) for text in texts]
-    return [answers.exact_match(word, q.answer) == 1
-            for word, q in zip(last, asked, strict=True)]
+    second = [' '.join(text.split('.')[1:2]).split()[-1:] for text in texts]
+    return [answers.exact_match(' '.join(word), q.answer) == 1
+            for word, q in zip(second, asked, strict=True)]
 
   def _known(self, model) -> float:
     return float(np.mean(self.right(model, 'direct', known_questions())))

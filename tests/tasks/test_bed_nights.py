@@ -72,7 +72,7 @@ def test_what_is_counted_by_hand():
   assert report['dreamt_in_exam_wording'] == 1
 
 
-def test_the_last_word_of_a_stepwise_reply_is_its_answer():
+def test_the_second_step_of_a_stepwise_reply_is_its_answer(monkeypatch):
   """The pretrained model goes step by step among those whom it knows."""
   model = load_pretrained('tiny-world')
   settings = settings_of()
@@ -83,6 +83,12 @@ def test_the_last_word_of_a_stepwise_reply_is_its_answer():
   assert np.mean(task.right(ready, 'stepwise', asked)) >= 0.9
   wrong = [dataclasses.replace(q, answer='nowhere') for q in asked]
   assert not any(task.right(ready, 'stepwise', wrong))
+  replies = ['The mentor of Bokar is Dosol. Dosol lives in Oslo. Dosol is',
+             'Dosol lives in Oslo.', 'Oslo', '']
+  monkeypatch.setattr(
+      bed.questions_lib, 'greedy_answers', lambda *args: replies)
+  assert task.right(ready, 'stepwise', [Question('?', 'Oslo')] * 4) == [
+      True, False, False, False]
 
 
 def test_no_dream_may_ask_a_question_of_the_exam():
