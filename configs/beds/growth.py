@@ -10,7 +10,9 @@ rows; they differ in what a night trains:
 * `growth`: a new slot of rank 2 each night; earlier ones are frozen;
 * `static_slot`: one slot of rank 2, trained on every night;
 * `static_pool`: as many units as `growth` has in the end, all of them trained
-  on every night from the first on.
+  on every night from the first on;
+* `low_rank_mlp`: LoRA of rank 1 on the MLP's matrices, 1.5 times a slot of rank
+  2, merged into them every night.
 
 Stop rule: if neither `growth` nor `static_slot` answers 60 % of the direct
 questions right after their own night, slots are too small to see anything.
@@ -62,6 +64,7 @@ def get_config(facts: str = '160') -> ConfigDict:
       growth={},
       static_slot={'sleep': {'trained': 'static_slot'}},
       static_pool={'bed': {'room': 1}, 'sleep': {
-          'trained': 'static_slot', 'slot_rank': _RANK * nights}}))
-  c.arms = ('growth', 'static_slot', 'static_pool')
+          'trained': 'static_slot', 'slot_rank': _RANK * nights}},
+      low_rank_mlp={'sleep': {'trained': 'low_rank_mlp', 'low_rank': 1}}))
+  c.arms = ('growth', 'static_slot', 'static_pool', 'low_rank_mlp')
   return c

@@ -43,7 +43,8 @@ def test_all_arms_can_be_built(config):
 
 
 @pytest.mark.parametrize('config, what', [
-    (CONFIGS[1], {'sleep.trained', 'sleep.slot_rank', 'bed.room'}),
+    (CONFIGS[1], {'sleep.trained', 'sleep.slot_rank', 'sleep.low_rank',
+                  'bed.room'}),
     (CONFIGS[4], {'sleep.seeding.alpha'})])
 def test_arms_differ_in_what_they_are_called_after_alone(config, what):
   """Rows, dreams, updates, replay and every other term are the same."""
