@@ -9,7 +9,9 @@ stop rule, without a second stage:
 * `more_seeding`: 120 updates on the night's own dreams;
 * `seeding`: 80 of them;
 * `composites`: 120, with both days in view, and all composite questions among
-  the dreams with right answers: what perfect dreams would do;
+  the dreams with right answers: what perfect dreams would do. It learns the
+  words of its dreams, not the teacher's distributions: asked at once with both
+  days in view, the teacher answers with the mentor's name;
 * `both_in_view`: 120, with both days in view.
 
 Stop rule: after the last night `more_seeding` answers at least 60 % of the
@@ -51,7 +53,8 @@ def get_config() -> ConfigDict:
   c.changes = ConfigDict(dict(
       more_seeding={},
       seeding={'sleep': {'seeding': {'steps': 80}}},
-      composites={'bed': {'two_days': True, 'given': True}},
+      composites={'bed': {'two_days': True, 'given': True},
+                  'sleep': {'seeding': {'target': 'tokens'}}},
       both_in_view={'bed': {'two_days': True}}))
   c.arms = ('more_seeding', 'composites', 'seeding', 'both_in_view')
   return c
