@@ -15,7 +15,7 @@ from sleepjax.training import checkpoints
 # What messages call an entry, if not by its name.
 _CALLED = {'base': 'model', 'base_architecture': 'architecture',
            'document_sha256': 'document', 'config': 'configuration'}
-
+_NOTHING = object()
 
 # Files that hold a lock for as long as somebody refers to them, by path.
 _CLAIMS = weakref.WeakValueDictionary()
@@ -142,7 +142,18 @@ def resumed_model(folder: pathlib.Path, lineage: Mapping[str, Any],
 
 
 def _different_part(have, want):
+  """What differs of two entries; of dictionaries, by paths of leaves."""
   if not (isinstance(have, dict) and isinstance(want, dict)):
     return have, want
-  differ = sorted(k for k in {**have, **want} if have.get(k) != want.get(k))
-  return [{k: d.get(k) for k in differ} for d in (have, want)]
+  ours, theirs = _leaves(have), _leaves(want)
+  differ = sorted(k for k in {**ours, **theirs}
+                  if ours.get(k, _NOTHING) != theirs.get(k, _NOTHING))
+  return [{k: d.get(k) for k in differ} for d in (ours, theirs)]
+
+
+def _leaves(tree, path=''):
+  """{'a.b': value} of nested dictionaries."""
+  if not isinstance(tree, dict) or not tree:
+    return {path: tree}
+  return {name: leaf for key, value in tree.items() for name, leaf in _leaves(
+      value, f'{path}.{key}' if path else str(key)).items()}

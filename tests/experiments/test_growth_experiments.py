@@ -155,7 +155,7 @@ def test_finished_seeds_are_kept(training, little_text, monkeypatch, capsys):
   assert 'moments dropped minus moments grown' in capsys.readouterr().out
   with pytest.raises(UserError, match=(
       "seed_0 holds the result of another configuration: it has "
-      "config={'pretraining'")):
+      "config={'pretraining.learning_rate': ")):
     call(growth_training, monkeypatch, f'--workdir={folder}', *SMALL,
          '--config.pretraining.learning_rate=0.1',
          SLEEPJAX_DATA_DIR=little_text)

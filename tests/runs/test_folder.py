@@ -50,6 +50,21 @@ def test_a_folder_that_cannot_be_is_refused(folder, reason, tmp_path):
     folder_lib.claim(tmp_path / folder)
 
 
+def test_what_differs_of_two_runs_is_named_alone():
+  config = {'sleep': {'seeding': {'steps': 4, 'rows': [1, 2]}, 'rank': 3},
+            'seed': 0}
+  other = {'sleep': {'seeding': {'steps': 5, 'rows': [1, 2]}, 'rank': 3,
+                     'scale': 1.0}, 'seed': 0}
+  with pytest.raises(UserError) as refusal:
+    folder_lib.check_same('runs/a', {'config': config}, {'config': other})
+  assert str(refusal.value) == (
+      "runs/a holds the result of another configuration: it has config={"
+      "'sleep.scale': None, 'sleep.seeding.steps': 4}, this run has {"
+      "'sleep.scale': 1.0, 'sleep.seeding.steps': 5}. Choose another "
+      '--workdir, or delete that one.')
+  folder_lib.check_same('runs/a', {'config': config}, {'config': config})
+
+
 def refused(folder):
   """Whether another process may not have it."""
   return 'at work there' in subprocess.run(

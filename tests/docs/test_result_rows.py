@@ -1,0 +1,55 @@
+"""Rows that are kept beside the results are those of today's commands.
+
+A later run with a copy of their folder as its --workdir skips them. A setting
+that is new, or has another default, makes them rows of another configuration:
+then write it into them, if it stands for what was run, or run them again.
+"""
+
+import importlib
+import json
+import pathlib
+
+import pytest
+
+from experiments import _config, beds, knowledge_incorporation
+from sleepjax.tasks import incorporation
+
+ROWS = pathlib.Path(__file__).resolve().parents[2] / 'docs/results/rows'
+BEDS = {'beds_growth_160': ('configs.beds.growth', '160'),
+        'beds_relational': ('configs.beds.relational',)}
+
+
+def kept(folder):
+  """(arm, {'same', 'row'}) of every row of a folder."""
+  return [(path.parts[-3], json.loads(path.read_text(encoding='utf-8')))
+          for path in sorted((ROWS / folder).glob('**/rows/*/*/*.json'))]
+
+
+def test_every_folder_is_known():
+  assert {path.name for path in ROWS.iterdir()} == {*BEDS, 'knowledge'}
+
+
+@pytest.mark.parametrize('folder', BEDS)
+def test_rows_of_beds(folder):
+  module, *given = BEDS[folder]
+  config = importlib.import_module(module).get_config(*given)
+  _config.saving_of(config)
+  found = kept(folder)
+  assert found
+  for arm, entry in found:
+    assert entry['same'] == {'config': beds.with_arm(config, arm)}, arm
+
+
+def test_rows_of_incorporation(monkeypatch):
+  module = knowledge_incorporation
+  config = importlib.import_module('configs.knowledge.small').get_config()
+  _config.saving_of(config)
+  module._FLAGS(['x', '--list=know', '--workdir=x'])
+  sleeps = {arm: module.with_arm(config.sleep, arm, config.rates)
+            for arm in config.arms}
+  same, shared = module._identities(config, sleeps)
+  found = kept('knowledge')
+  assert found
+  for arm, entry in found:
+    wanted = shared if arm in incorporation.SHARED else same[arm]
+    assert entry['same'] == {'config': wanted}, arm
