@@ -27,10 +27,9 @@ import rich.table
 
 from experiments import _main
 from sleepjax.data import documents, files
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.evals import questions as questions_lib
-from sleepjax.models import layout, transformer
+from sleepjax.models import transformer
 from sleepjax.training import checkpoints
 
 
@@ -73,15 +72,14 @@ def _loaded_by_transformers(folder):
 
 def compare(saved, folder, asked, max_new_tokens, source='the questions'):
   """One row per question: answers, same tokens, max |Δlogit|."""
-  config, params = layout.for_compute(
-      saved.config, saved.params, 'float32', unroll=False)
-  chat = ChatPrompts(saved.tokenizer)
+  ready = saved.for_compute('float32', unroll=False)
+  config, params, chat = ready.config, ready.params, ready.chat
   settings = questions_lib.AnswerConfig(
       saved.lineage.get('answer_prompt', '{question}'), max_new_tokens)
   questions_lib.check_scorable(
       chat, asked, source, settings, config.max_context)
   torch, theirs, tokenizer = _loaded_by_transformers(folder)
-  answers = questions_lib.greedy_answers(config, params, chat, asked, settings)
+  answers = questions_lib.greedy_answers(ready, asked, settings)
   logits = jax.jit(transformer.logits, static_argnums=0)
   rows = []
   for question, ours in zip(asked, answers, strict=True):

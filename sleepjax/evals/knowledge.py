@@ -30,12 +30,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sleepjax.data.documents import Question
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.evals import answers, distractors, knows, paired, sleep_scores
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
-from sleepjax.models.config import ModelConfig
+from sleepjax.model import Model
 from sleepjax.sampling.context import read_document
 
 LEAST_GAP = 0.1  # Of `knows` in view over before, for a share of it.
@@ -44,15 +43,13 @@ _MOST_CONTRASTS = 12  # Or the work would grow as the questions' square.
 _MEASURES = ('knows', 'choice', 'margin', 'exact', 'f1')
 
 
-def score(config: ModelConfig, params, chat: ChatPrompts,
-          exam: sleep_scores.Exam, settings: AnswerConfig,
+def score(model: Model, exam: sleep_scores.Exam, settings: AnswerConfig,
           said: Mapping[str, Any], in_view: bool = True,
           controls: list[dict] | None = None) -> dict:
   """All measures of one model, question by question.
 
   Args:
-    config, params: the model in compute layout.
-    chat: its prompt format.
+    model: in compute layout.
     exam: the chunks, their questions, and controls about other texts; a
       question is asked in view of the chunk that it is about.
     settings: how questions are put, always the same way.
@@ -71,17 +68,17 @@ def score(config: ModelConfig, params, chat: ChatPrompts,
   Raises:
     UserError: no question is left to score.
   """
-  model, sheet = (config, params, chat), _sheet(exam)
+  sheet = _sheet(exam)
   viewed = {}
   for numbers, segment in sleep_scores.in_view(
-      *model, sheet.asked, exam.chunks) if in_view else ():
+      model, sheet.asked, exam.chunks) if in_view else ():
     viewed.update(zip(numbers, _rows(
         model, sheet, numbers, sheet.of(said['said_in_view']), settings,
         segment)))
   known, controls = controls is not None, controls or []
   for _, about in () if known else exam.controls:
     if about := [about[n] for n in _with_words(about)]:
-      told = questions_lib.greedy_answers(*model, about, settings)
+      told = questions_lib.greedy_answers(model, about, settings)
       controls += [_row(q, answer, [q.answer for q in about])
                    for q, answer in zip(about, told)]
   return {
@@ -92,25 +89,25 @@ def score(config: ModelConfig, params, chat: ChatPrompts,
       'left_out': len(exam.questions) - len(sheet.asked)}
 
 
-def score_beside(config: ModelConfig, params, chat: ChatPrompts,
-                 exam: sleep_scores.Exam, settings: AnswerConfig,
-                 texts: Mapping[int, str]) -> dict[int, dict]:
+def score_beside(model: Model, exam: sleep_scores.Exam,
+                 settings: AnswerConfig, texts: Mapping[int, str]
+                 ) -> dict[int, dict]:
   """All measures of some questions, each asked with a text of its own in view.
 
   Args:
-    config, params, chat, exam, settings: as of `score`.
+    model, exam, settings: as of `score`.
     texts: number of a question, of those that have an answer with words -> what
       is in view, such as a text that was looked up.
 
   Returns:
     number -> its row, as `score` has them.
   """
-  model, sheet, found = (config, params, chat), _sheet(exam), {}
+  sheet, found = _sheet(exam), {}
   for text in dict.fromkeys(texts.values()):
     numbers = [n for n, own in texts.items() if own == text]
-    segment = read_document(*model, text)
+    segment = read_document(model.config, model.params, model.chat, text)
     said = questions_lib.greedy_answers(
-        *model, [sheet.asked[n] for n in numbers], settings, segment)
+        model, [sheet.asked[n] for n in numbers], settings, segment)
     found.update(zip(numbers, _rows(
         model, sheet, numbers, dict(zip(numbers, said)), settings, segment)))
   return found
@@ -250,7 +247,7 @@ def _rows(model, sheet, numbers, said, settings, segment):
   _tell_apart(found, [sheet.choices[n] for n in numbers],
               [sheet.contrasts[n] for n in numbers],
               lambda asked: questions_lib.answer_nats(
-                  *model, asked, settings, segment))
+                  model, asked, settings, segment))
   return found
 
 

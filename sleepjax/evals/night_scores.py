@@ -36,7 +36,7 @@ def asked(model: Model, night: NightRecord, max_new_tokens: int = 32,
     return []
   golds = [q.answer for q in questions]
   said = questions_lib.greedy_answers(
-      model.config, model.params, model.chat, questions, AnswerConfig(
+      model, questions, AnswerConfig(
           night.answer_prompt, max_new_tokens, batch_rows))
   return [{'question': q.question, 'gold': q.answer, 'answer': answer,
            'knows': knows.is_right(answer, q.answer, golds, q.question)}

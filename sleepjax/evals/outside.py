@@ -205,8 +205,7 @@ def _solutions(model, items, batch_rows):
   segments, prompts = _read_once(model, [
       model.tokenizer.encode_stream(item.context) for item in items])
   texts = questions_lib.greedy_texts(
-      model.config, model.params, model.tokenizer, prompts, SOLUTION_TOKENS,
-      batch_rows, segments)
+      model, prompts, SOLUTION_TOKENS, batch_rows, segments)
   rows = []
   for item, text in zip(items, texts):
     gold = stated(item.endings[0])

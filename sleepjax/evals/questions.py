@@ -14,11 +14,11 @@ import numpy as np
 
 from sleepjax.data.documents import Question
 from sleepjax.data.prompts import ChatPrompts
-from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.evals import answers
 from sleepjax.losses import from_hidden
 from sleepjax.mesh.sharding import to_host
+from sleepjax.model import Model
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
@@ -101,18 +101,16 @@ def batches(items, size):
     yield batch + [batch[0]] * (size - len(batch)), len(batch)
 
 
-def answer_nats(config: ModelConfig, params, chat: ChatPrompts,
-                questions: Sequence[Question], settings: AnswerConfig,
-                segment: Segment | None = None) -> tuple[np.ndarray,
-                                                         np.ndarray]:
+def answer_nats(model: Model, questions: Sequence[Question],
+                settings: AnswerConfig, segment: Segment | None = None
+                ) -> tuple[np.ndarray, np.ndarray]:
   """Loss of every question's gold answer in nats, and its number of tokens.
 
   What all prompts begin with is read once: answers to one question cost little
   more than their own tokens.
 
   Args:
-    config, params: the model, in the same layout.
-    chat: renders prompts.
+    model: in either layout.
     questions: with the answers that are scored; [n].
     settings: how they are put.
     segment: the text in context, from `ChatPrompts.document`; None asks closed
@@ -121,6 +119,7 @@ def answer_nats(config: ModelConfig, params, chat: ChatPrompts,
   Returns:
     [n] float64 and [n] int.
   """
+  chat, config, params = model.chat, model.config, model.params
   prompts = _prompt_ids(chat, settings, questions, segment is not None)
   golds = [chat.tokenizer.encode(q.answer) for q in questions]
   segments = () if segment is None else (segment,)
@@ -139,49 +138,54 @@ def answer_nats(config: ModelConfig, params, chat: ChatPrompts,
   return np.concatenate(nats), np.array([len(gold) for gold in golds])
 
 
-def answer_loss(*model_and_questions) -> tuple[float, int]:
+def answer_loss(model: Model, questions: Sequence[Question],
+                settings: AnswerConfig, segment: Segment | None = None
+                ) -> tuple[float, int]:
   """`answer_nats` of all questions together: nats, and of how many tokens."""
-  nats, tokens = answer_nats(*model_and_questions)
+  nats, tokens = answer_nats(model, questions, settings, segment)
   return float(nats.sum()), int(tokens.sum())
 
 
-def answer_nll(*model_and_questions) -> float:
+def answer_nll(model: Model, questions: Sequence[Question],
+               settings: AnswerConfig, segment: Segment | None = None
+               ) -> float:
   """`answer_loss` in nats per token."""
-  nats, tokens = answer_loss(*model_and_questions)
+  nats, tokens = answer_loss(model, questions, settings, segment)
   if not tokens:
     raise UserError('the answers have no token: there is nothing to score.')
   return nats / tokens
 
 
-def greedy_answers(config: ModelConfig, params, chat: ChatPrompts,
-                   questions: Sequence[Question], settings: AnswerConfig,
-                   segment: Segment | None = None) -> list[str]:
+def greedy_answers(model: Model, questions: Sequence[Question],
+                   settings: AnswerConfig, segment: Segment | None = None
+                   ) -> list[str]:
   """The model's most likely answer to each question, as text."""
-  prompts = _prompt_ids(chat, settings, questions, segment is not None)
-  return greedy_texts(config, params, chat.tokenizer, prompts,
-                      settings.max_new_tokens, settings.batch_rows,
+  prompts = _prompt_ids(
+      model.chat, settings, questions, segment is not None)
+  return greedy_texts(model, prompts, settings.max_new_tokens,
+                      settings.batch_rows,
                       () if segment is None else (segment,))
 
 
-def greedy_texts(config: ModelConfig, params, tokenizer: Tokenizer,
-                 prompts: Sequence[Sequence[int]], max_new_tokens: int,
-                 batch_rows: int, segments: tuple[Segment, ...] = ()
-                 ) -> list[str]:
+def greedy_texts(model: Model, prompts: Sequence[Sequence[int]],
+                 max_new_tokens: int, batch_rows: int,
+                 segments: tuple[Segment, ...] = ()) -> list[str]:
   """How the model most likely continues each prompt.
 
   Args:
-    config, params: the model, in the same layout.
-    tokenizer: its vocabulary, which says what ends a text.
+    model: in either layout.
     prompts: token ids.
     max_new_tokens: the most that are written.
     batch_rows: prompts continued at once.
     segments: what it has read before.
   """
+  tokenizer = model.tokenizer
   P = rows_lib.bucket(max(map(len, prompts)))
   texts = []
   for batch, real in batches(prompts, batch_rows):
     rollout = sampler.jitted_sample(
-        config, params, *rows_lib.pad_left(batch, P), jax.random.key(0),
+        model.config, model.params, *rows_lib.pad_left(batch, P),
+        jax.random.key(0),
         sampler.Until(max_new_tokens, tokenizer.stop_ids),
         method=sampler.Sampling(0.0), segments=segments)
     tokens, mask = map(to_host, (rollout.tokens, rollout.mask))
@@ -190,11 +194,11 @@ def greedy_texts(config: ModelConfig, params, tokenizer: Tokenizer,
   return texts
 
 
-def answered_right(config: ModelConfig, params, chat: ChatPrompts,
-                   questions: Sequence[Question], settings: AnswerConfig,
-                   segment: Segment | None = None) -> list[bool]:
+def answered_right(model: Model, questions: Sequence[Question],
+                   settings: AnswerConfig, segment: Segment | None = None
+                   ) -> list[bool]:
   """Which questions get exactly the gold answer, normalised, greedily."""
-  texts = greedy_answers(config, params, chat, questions, settings, segment)
+  texts = greedy_answers(model, questions, settings, segment)
   return [answers.exact_match(text, q.answer) == 1
           for text, q in zip(texts, questions, strict=True)]
 

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from sleepjax.data.documents import Document, Question
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.words import content_words
 from sleepjax.evals import answers
 from sleepjax.evals import questions as questions_lib
 from sleepjax.evals.questions import AnswerConfig
-from sleepjax.models.config import ModelConfig
+from sleepjax.model import Model
 from sleepjax.models.transformer import Segment
 from sleepjax.sampling.context import read_document
 
@@ -58,15 +57,16 @@ def chunk_of(questions: Sequence[Question], chunks: Sequence[Document]
   return found
 
 
-def in_view(config: ModelConfig, params, chat: ChatPrompts,
-            questions: Sequence[Question], chunks: Sequence[Document]
+def in_view(model: Model, questions: Sequence[Question],
+            chunks: Sequence[Document]
             ) -> Iterator[tuple[list[int], Segment]]:
   """(numbers of its questions, the text as it is read) of chunks with any."""
   places = chunk_of(questions, chunks)
   for i, chunk in enumerate(chunks):
     numbers = [n for n, place in enumerate(places) if place == i]
     if numbers:
-      yield numbers, read_document(config, params, chat, chunk.text)
+      yield numbers, read_document(
+          model.config, model.params, model.chat, chunk.text)
 
 
 def _per_token(losses):
@@ -78,14 +78,12 @@ def _per_token(losses):
 ELSEWHERE = 'control_nll', 'in_context_other_nll', 'drift_ppl'
 
 
-def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
-                settings: AnswerConfig,
+def score_model(model: Model, exam: Exam, settings: AnswerConfig,
                 elsewhere: Mapping[str, float] | None = None) -> dict:
   """All scores of one model: losses in nats per token, accuracies, perplexity.
 
   Args:
-    config, params: the model in compute layout.
-    chat: its prompt format.
+    model: in compute layout.
     exam: what it is asked.
     settings: how.
     elsewhere: scores of this very model that do not depend on the document,
@@ -96,24 +94,24 @@ def score_model(config: ModelConfig, params, chat: ChatPrompts, exam: Exam,
     closed_book_accuracy, in_context_accuracy, drift_ppl, and said_closed_book
     and said_in_view, the greedy answer to each question.
   """
-  model = config, params, chat
   loss = lambda asked, segment=None: questions_lib.answer_loss(
-      *model, asked, settings, segment)
+      model, asked, settings, segment)
   say = lambda asked, segment=None: questions_lib.greedy_answers(
-      *model, asked, settings, segment)
+      model, asked, settings, segment)
   golds, losses, viewed = [q.answer for q in exam.questions], [], {}
-  for numbers, segment in in_view(*model, exam.questions, exam.chunks):
+  for numbers, segment in in_view(model, exam.questions, exam.chunks):
     asked = [exam.questions[n] for n in numbers]
     losses.append(loss(asked, segment))
     viewed.update(zip(numbers, say(asked, segment)))
   if elsewhere is None:
     other = [loss([asked[n] for n in numbers], segment)
              for document, asked in exam.controls
-             for numbers, segment in in_view(*model, asked, [document])]
+             for numbers, segment in in_view(model, asked, [document])]
     elsewhere = dict(zip(ELSEWHERE, (
         _per_token([loss([q for _, asked in exam.controls for q in asked])]),
         _per_token(other),
-        questions_lib.perplexity(config, params, exam.drift_tokens))))
+        questions_lib.perplexity(
+            model.config, model.params, exam.drift_tokens))))
   closed_book, viewed = say(exam.questions), [
       viewed[n] for n in range(len(golds))]
   return {

@@ -29,7 +29,7 @@ def accuracy(model: Model, asked: Sequence[Question],
   """Share of questions answered right, with a text in context or without."""
   segment = None if text is None else _read(model, text)
   return float(np.mean(questions.answered_right(
-      model.config, model.params, model.chat, asked, _ANSWERS, segment)))
+      model, asked, _ANSWERS, segment)))
 
 
 def in_context_accuracy(model: Model, days: Sequence[world.Day]
@@ -42,8 +42,7 @@ def in_context_accuracy(model: Model, days: Sequence[world.Day]
     asked = [(kind, q) for kind in kinds
              for q in world.questions(day.facts, *kind, turn=n)]
     right = questions.answered_right(
-        model.config, model.params, model.chat, [q for _, q in asked],
-        _ANSWERS, segment)
+        model, [q for _, q in asked], _ANSWERS, segment)
     for (kind, _), is_right in zip(asked, right, strict=True):
       scores[kind].append(is_right)
   return _by_form({kind: np.mean(score) for kind, score in scores.items()})
@@ -78,7 +77,7 @@ def stepwise_accuracy(model: Model, facts: Sequence[world.Fact], wording: str,
   segment = None if text is None else _read(model, text)
   asked = world.composites(facts, wording)
   steps = questions.greedy_answers(
-      model.config, model.params, model.chat, [
+      model, [
           Question(world.STEPWISE.format(question=q.question), q.answer)
           for q in asked], _STEPS, segment)
   return float(np.mean([reply.strip(' .').split(' ')[-1] == q.answer

@@ -131,15 +131,14 @@ class BedTask:
     return model  # It has all of its pool from the beginning.
 
   def before(self, model: Model, ready: Model, observer: Observer) -> Progress:
-    chat, in_view = ready.chat, []
+    in_view = []
     with observer.phase('ask before', total=self.nights) as phase:
       known = self._known(ready)
       for day in self.bed.days:
         segment = context.read_document(
-            ready.config, ready.params, chat, day.text)
+            ready.config, ready.params, ready.chat, day.text)
         right = questions_lib.answered_right(
-            ready.config, ready.params, chat, day.questions('direct'),
-            self.answers, segment)
+            ready, day.questions('direct'), self.answers, segment)
         in_view.append(float(np.mean(right)))
         phase.advance(in_context_accuracy=in_view[-1])
     return {'right': {exam: [] for exam in self.bed.exams},
@@ -207,10 +206,9 @@ class BedTask:
     """
     if not asked:
       return []
-    entry = model.config, model.params, model.chat, asked
     if exam != 'stepwise':
-      return questions_lib.answered_right(*entry, self.answers)
-    texts = questions_lib.greedy_answers(*entry, dataclasses.replace(
+      return questions_lib.answered_right(model, asked, self.answers)
+    texts = questions_lib.greedy_answers(model, asked, dataclasses.replace(
         self.answers, max_new_tokens=_STEPWISE_TOKENS))
     second = [' '.join(text.split('.')[1:2]).split()[-1:] for text in texts]
     return [answers.exact_match(' '.join(word), q.answer) == 1

@@ -266,8 +266,7 @@ class DocumentTask:
   def _scores(self, ready, progress, in_view, elsewhere=None):
     """Of `sleep_scores.score_model` and of `knowledge.score`."""
     known = elsewhere or {'before': None, 'known': {'controls': None}}
-    asked = (ready.config, ready.params, ready.chat, self.sheet(progress),
-             self.answers)
+    asked = ready, self.sheet(progress), self.answers
     scores = sleep_scores.score_model(*asked, known['before'])
     return scores, knowledge.score(
         *asked, scores, in_view, known['known']['controls'])

@@ -182,8 +182,7 @@ class Bed:
     if others:
       ready = s.for_compute(self._fresh(task))
       others = knowledge.score_beside(
-          ready.config, ready.params, ready.chat, task.sheet(first),
-          task.answers, others)
+          ready, task.sheet(first), task.answers, others)
     return [others.get(n, row) for n, row in enumerate(viewed)], views, {
         'lookup_seconds': seconds, 'library': len(texts),
         'looked_up_right': sum(t == own for t in views)}

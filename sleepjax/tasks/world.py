@@ -129,17 +129,15 @@ class Exam:
     segment = reading.segments[0] if reading.segments else None
     right = self._answered(reading.model, asked, segment)
     return float(np.mean(right)), questions_lib.answer_nll(
-        reading.model.config, reading.model.params, reading.model.chat, asked,
-        self.answers, segment)
+        reading.model, asked, self.answers, segment)
 
   def nll(self, model, day) -> float:
     return questions_lib.answer_nll(
-        model.config, model.params, model.chat, day.questions('direct'),
-        self.answers)
+        model, day.questions('direct'), self.answers)
 
   def _answered(self, model, asked, segment=None) -> list[bool]:
     return questions_lib.answered_right(
-        model.config, model.params, model.chat, asked, self.answers, segment)
+        model, asked, self.answers, segment)
 
 
 class WorldTask:

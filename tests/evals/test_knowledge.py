@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sleepjax.data.documents import Document, Question
-from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.evals import knowledge
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.evals.sleep_scores import Exam
+from sleepjax.model import Model
 
 TEXT = Document('', 'Ann Lee met Bo Roe in Ulm in 1870 with old maps.')
 ASKED = (Question('Who came?', 'Ann Lee'), Question('Whom?', 'Bo Roe'),
@@ -22,6 +22,7 @@ CONTROL = (Document('', 'Cy Fox saw Di Orr.'),
 EXAM = Exam([TEXT], ASKED, [CONTROL], [])
 UNCONTROLLED = Exam([TEXT], ASKED, [], [])
 SETTINGS = AnswerConfig(max_new_tokens=4, batch_rows=3)
+MODEL = Model(None, None, None)  # What it says is made up.
 NOTHING_SAID = {'said_closed_book': [''] * 4, 'said_in_view': [''] * 4}
 
 
@@ -35,19 +36,19 @@ def student(monkeypatch):
   def scores(nats, says, exam=EXAM, **options):
     monkeypatch.setattr(
         knowledge.questions_lib, 'answer_nats',
-        lambda config, params, chat, asked, settings, segment=None: (
+        lambda model, asked, settings, segment=None: (
             np.array([nats(q.question, q.answer, segment is not None)
                       for q in asked]), np.full(len(asked), 2)))
     monkeypatch.setattr(
         knowledge.questions_lib, 'greedy_answers',
-        lambda config, params, chat, asked, settings: [
+        lambda model, asked, settings: [
             says(q.question, False) for q in asked])
     monkeypatch.setattr(
         knowledge.sleep_scores, 'read_document', lambda *_: 'a segment')
     said = {f'said_{where}': [says(q.question, where == 'in_view')
                               for q in exam.questions]
             for where in ('closed_book', 'in_view')}
-    return knowledge.score(None, None, None, exam, SETTINGS, said, **options)
+    return knowledge.score(MODEL, exam, SETTINGS, said, **options)
   return scores
 
 
@@ -92,10 +93,10 @@ def test_a_model_without_preferences_is_at_chance(talker, byte_tokenizer):
   config, params = talker
   params = {**params, 'final_norm': jax.tree.map(
       np.zeros_like, params['final_norm'])}
+  model = Model(
+      dataclasses.replace(config, max_context=512), params, byte_tokenizer)
   rows = knowledge.score(
-      dataclasses.replace(config, max_context=512), params, ChatPrompts(
-          byte_tokenizer), UNCONTROLLED, SETTINGS, NOTHING_SAID, False
-  )['closed_book']
+      model, UNCONTROLLED, SETTINGS, NOTHING_SAID, False)['closed_book']
   assert not any(row['knows'] for row in rows)
   assert [row['choice'] for row in rows] == pytest.approx(
       [1 / 3, 1 / 3, 1 / 3, None])
@@ -105,10 +106,10 @@ def test_a_model_without_preferences_is_at_chance(talker, byte_tokenizer):
 def test_scores_do_not_depend_on_the_rows_beside_them(talker, byte_tokenizer):
   """Padded prompts, answers of any length and rows that only fill a batch."""
   config, params = talker
-  config = dataclasses.replace(config, max_context=512)
-  chat = ChatPrompts(byte_tokenizer)
+  model = Model(
+      dataclasses.replace(config, max_context=512), params, byte_tokenizer)
   at_once, apart = (knowledge.score(
-      config, params, chat, UNCONTROLLED, AnswerConfig(
+      model, UNCONTROLLED, AnswerConfig(
           max_new_tokens=4, batch_rows=rows), NOTHING_SAID)
                      for rows in (16, 3))
   for name in ('closed_book', 'in_view'):
@@ -120,7 +121,7 @@ def test_scores_do_not_depend_on_the_rows_beside_them(talker, byte_tokenizer):
             None if expected is None else pytest.approx(expected, 1e-3))
   # Against the losses of one answer at a time.
   nats = lambda q, a: knowledge.questions_lib.answer_nats(
-      config, params, chat, [Question(q, a)], SETTINGS)[0][0]
+      model, [Question(q, a)], SETTINGS)[0][0]
   row = at_once['closed_book'][2]
   gain = {q.answer: (nats('', q.answer) - nats('Where?', q.answer)) / len(
       q.answer) for q in ASKED}
@@ -221,7 +222,7 @@ def test_a_question_is_asked_in_view_of_its_own_chunk(student, monkeypatch):
   monkeypatch.setattr(
       knowledge.sleep_scores, 'read_document',
       lambda *args: seen.append(args[3]))
-  knowledge.score(None, None, None, exam, SETTINGS, NOTHING_SAID)
+  knowledge.score(MODEL, exam, SETTINGS, NOTHING_SAID)
   assert seen == [chunk.text for chunk in chunks]
 
 
@@ -234,10 +235,10 @@ def test_each_question_beside_a_text_of_its_own(student, monkeypatch):
       lambda *args: seen.append(args[3]) or args[3])
   monkeypatch.setattr(
       knowledge.questions_lib, 'greedy_answers',
-      lambda config, params, chat, asked, settings, segment: [
+      lambda model, asked, settings, segment: [
           reads(q.question, segment == TEXT.text) for q in asked])
   rows = knowledge.score_beside(
-      None, None, None, UNCONTROLLED, SETTINGS,
+      MODEL, UNCONTROLLED, SETTINGS,
       {1: TEXT.text, 2: other, 3: TEXT.text})
   assert seen == [TEXT.text, other]
   assert rows[1] == viewed[1] and rows[3] == viewed[3]

@@ -6,6 +6,9 @@ from sleepjax.data.documents import Document, Question
 from sleepjax.evals import sleep_scores
 from sleepjax.evals.questions import AnswerConfig
 from sleepjax.evals.sleep_scores import Exam
+from sleepjax.model import Model
+
+MODEL = Model(None, None, None)  # What it says is made up.
 
 
 @pytest.mark.parametrize('control_after, net', [
@@ -44,22 +47,22 @@ def test_losses_are_pooled_over_tokens_with_and_without_chunks(monkeypatch):
   nats, tokens = {'red': 8.0, 'blue': 3.0}, {'red': 2, 'blue': 6}
   monkeypatch.setattr(
       sleep_scores.questions_lib, 'answer_loss', lambda *args: (
-          sum(nats[q.answer] for q in args[3]),
-          sum(tokens[q.answer] for q in args[3])))
+          sum(nats[q.answer] for q in args[1]),
+          sum(tokens[q.answer] for q in args[1])))
   monkeypatch.setattr(
       sleep_scores.questions_lib, 'greedy_answers',
-      lambda *args: ['A red' if args[5] is None else q.answer
-                     for q in args[3]])
+      lambda *args: ['A red' if args[3] is None else q.answer
+                     for q in args[1]])
   monkeypatch.setattr(
       sleep_scores.questions_lib, 'perplexity', lambda *_: 2.0)
   monkeypatch.setattr(sleep_scores, 'read_document', lambda *_: 'a segment')
   exam = Exam(chunks, asked, [(chunks[0], asked[:1]), (chunks[1], asked[1:])],
               [])
-  scores = sleep_scores.score_model(None, None, None, exam, AnswerConfig())
+  scores = sleep_scores.score_model(MODEL, exam, AnswerConfig())
   elsewhere = {'control_nll': 5.0, 'in_context_other_nll': 6.0,
                'drift_ppl': 7.0}
   assert sleep_scores.score_model(
-      None, None, None, exam, AnswerConfig(), elsewhere) == {
+      MODEL, exam, AnswerConfig(), elsewhere) == {
           **scores, **elsewhere}
   for name in ('closed_book_nll', 'in_context_nll', 'control_nll',
                'in_context_other_nll'):

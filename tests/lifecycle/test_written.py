@@ -121,7 +121,7 @@ def test_held_in_answers_are_the_likeliest(written):
   words, reading, chat, _ = written
   assert len(words.held_in) > 6
   answers = questions.greedy_answers(
-      reading.model.config, reading.model.params, chat,
+      reading.model,
       [Question(question, '') for question, _ in words.held_in],
       AnswerConfig(max_new_tokens=12), reading.segments[0])
   assert answers == [answer for _, answer in words.held_in]
