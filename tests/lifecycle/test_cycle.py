@@ -208,7 +208,7 @@ def test_baselines_change_what_they_name(tmp_path, arm, monkeypatch):
 @pytest.mark.parametrize('changes, message', [
     ({'low_rank': 0}, 'must be at least 1'),
     ({'replay': True}, 'replays texts'),
-    ({'trained': 'head'}, 'one of slot, static_slot, low_rank, all_layers'),
+    ({'trained': 'head'}, 'one of slot, static_slot, low_rank'),
     ({'source': 'web'}, 'one of dreams, facts, text'),
     ({'trained': 'low_rank'}, 'no slot for the second stage'),
     ({'seeding.ewc': 1.0}, 'protects weights that the model has')])
