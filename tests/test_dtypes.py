@@ -18,6 +18,7 @@ def numbers():
 
 @pytest.mark.parametrize('name, value', [
     ('JAX_ENABLE_X64', '1'), ('JAX_NUMPY_DTYPE_PROMOTION', 'strict')])
+@pytest.mark.slow
 def test_a_small_sleep_is_the_same(name, value, numbers):
   done = subprocess.run(
       [sys.executable, '-m', 'tests.dtype_worker'], text=True,

@@ -169,6 +169,7 @@ def test_a_write_back_that_does_harm_is_undone(sleeper, seeder, change):
   assert_same(slot, sleeper.slot)
 
 
+@pytest.mark.slow
 def test_nothing_to_write_leaves_the_slot(sleeper, seeder):
   slot, merged, report = night(
       sleeper, seeder, dataclasses.replace(SETTINGS, write_back_steps=0))

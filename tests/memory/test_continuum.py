@@ -102,6 +102,7 @@ def test_stretches_do_not_matter(model, whole):
   assert_same(state, whole[0])
 
 
+@pytest.mark.slow
 def test_an_update_is_the_trained_student(model):
   """Bit for bit, for a sender that is an MLP level."""
   config, params = model

@@ -53,7 +53,8 @@ def test_layers_are_named_that_a_model_has_not(plain):
     pytest.param(False, {'rows_at_once': 2}, marks=pytest.mark.slow),
     pytest.param(True, {}, marks=pytest.mark.slow),
     pytest.param(False, {'teacher': 'ema'}, marks=pytest.mark.slow),
-    (True, {'target': 'tokens', 'on_policy': 0.0})])
+    pytest.param(True, {'target': 'tokens', 'on_policy': 0.0},
+                 marks=pytest.mark.slow)])
 def test_updates_are_those_of_the_whole_model(slotted, unroll, changes):
   """Every term, rollouts and teacher; the slot is open in layer 1 alone."""
   config, frozen = layout.for_compute(

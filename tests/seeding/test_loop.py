@@ -46,6 +46,7 @@ def test_updates_are_what_they_were(seeder):
         err_msg=name)
 
 
+@pytest.mark.slow
 def test_rehearsal_may_come_in_some_updates_and_weighs_as_much(seeder):
   often = dataclasses.replace(SETTINGS, on_policy=0.0)
   rare = dataclasses.replace(often, rehearsal_every=3)

@@ -40,6 +40,7 @@ def relational(small):
   return nights.lived(task, small, task.settings)
 
 
+@pytest.mark.slow
 def test_after_every_night_all_is_asked_that_can_be_known(relational):
   """Of 2 pairs a day: links on days 0 and 1, homes on days 1 and 2."""
   model, report = relational
