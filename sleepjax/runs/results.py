@@ -69,6 +69,10 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     _check(table, _TABLE, where)
     for name, run in table['runs'].items():
       _check(run, ({*PROVENANCE}, set()), f'{where}, run {name!r}')
+      if not isinstance(run['seeds'], list | None):
+        raise UserError(
+            f'{where}, run {name!r}: seeds={run["seeds"]!r} must be a list of '
+            'numbers, or null where they are not known.')
     for row in table['rows']:
       inside = f'{where}, row {row.get("name")!r}'
       _check(row, _ROW, inside)

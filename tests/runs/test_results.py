@@ -94,6 +94,8 @@ def changed(*path, to):
     (changed('tables', 0, 'picture', to=['speed']), 'picture'),
     (changed('tables', 0, 'runs', 'a', to={'commit': 'abc'}),
      "run 'a': lacks config, date, machine, seeds"),
+    (changed('tables', 0, 'runs', 'a', 'seeds', to='30'),
+     "run 'a': seeds='30' must be a list"),
     (changed('texts', to=[]), 'texts not known'),
     ([], r'expected an object, found \[\]')])
 def test_what_is_wrong_is_named(page, message, tmp_path):
