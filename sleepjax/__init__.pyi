@@ -2,8 +2,10 @@
 
 from sleepjax.data.documents import Document as Document
 from sleepjax.data.documents import Question as Question
+from sleepjax.dreaming.round import dream_round as dream_round
 from sleepjax.dreaming.settings import DreamingConfig as DreamingConfig
 from sleepjax.errors import UserError as UserError
+from sleepjax.growth.fold import fold_slots as fold_slots
 from sleepjax.growth.grow import ModelState as ModelState
 from sleepjax.growth.grow import grow as grow
 from sleepjax.growth.slot_operators import AppendSlot as AppendSlot
@@ -27,12 +29,17 @@ from sleepjax.model import Model as Model
 from sleepjax.model import load_pretrained as load_pretrained
 from sleepjax.models.config import ModelConfig as ModelConfig
 from sleepjax.models.night_records import NightRecord as NightRecord
+from sleepjax.models.transformer import hidden_states as hidden_states
+from sleepjax.models.transformer import logits as logits
 from sleepjax.sampling.sampler import Sampling as Sampling
 from sleepjax.sampling.sampler import Until as Until
 from sleepjax.sampling.sampler import sample as sample
 from sleepjax.seeding.settings import SeedingConfig as SeedingConfig
+from sleepjax.seeding.update import seeding_step as seeding_step
 from sleepjax.training.observer import Observer as Observer
 from sleepjax.training.observer import shown as shown
 from sleepjax.writing.dreamer import DreamConfig as DreamConfig
+from sleepjax.writing.dreams import write_dreams as write_dreams
 from sleepjax.writing.facts import WritingConfig as WritingConfig
+from sleepjax.writing.facts import write_facts as write_facts
 from sleepjax.writing.rows import RowConfig as RowConfig
