@@ -117,7 +117,7 @@ def test_answers_are_counted_by_the_day(model, monkeypatch):
   exam = world_task.Exam(days, settings)
   answers = {q.question: q.answer for q in days[1].questions('direct')}
 
-  def greedy(config, params, chat, questions, settings, segment=None):
+  def greedy(model, questions, settings, segment=None):
     return [answers.get(q.question, 'nothing') for q in questions]
 
   # Knows the second day, and nothing else.
