@@ -112,7 +112,8 @@ class Model:
         self.config, self.params, matmul_dtype, unroll, stored_dtype))
 
   @functools.cached_property
-  def _ready(self) -> 'Model':
+  def ready(self) -> 'Model':
+    """The model in the layout for compute, made when first asked for."""
     return self.for_compute()
 
   def ask(self, question: str, document: str | None = None, *,
@@ -137,7 +138,7 @@ class Model:
       raise UserError(
           f'max_new_tokens={max_new_tokens} must be at least 1 and '
           f'temperature={temperature} 0 or more.')
-    model, chat, segments, room = self._ready, self.chat, (), 0
+    model, chat, segments, room = self.ready, self.chat, (), 0
     message = self.lineage.get('answer_prompt', '{question}').format(
         question=question.strip())
     ids = chat.closed_book(message)

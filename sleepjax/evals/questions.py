@@ -169,7 +169,8 @@ def greedy_answers(model: Model, questions: Sequence[Question],
 
 def greedy_texts(model: Model, prompts: Sequence[Sequence[int]],
                  max_new_tokens: int, batch_rows: int,
-                 segments: tuple[Segment, ...] = ()) -> list[str]:
+                 segments: tuple[Segment, ...] = (), multiple: int = 32
+                 ) -> list[str]:
   """How the model most likely continues each prompt.
 
   Args:
@@ -178,9 +179,11 @@ def greedy_texts(model: Model, prompts: Sequence[Sequence[int]],
     max_new_tokens: the most that are written.
     batch_rows: prompts continued at once.
     segments: what it has read before.
+    multiple: prompts of up to so many tokens, or a multiple of it, share a
+      program.
   """
   tokenizer = model.tokenizer
-  P = rows_lib.bucket(max(map(len, prompts)))
+  P = rows_lib.bucket(max(map(len, prompts)), multiple)
   texts = []
   for batch, real in batches(prompts, batch_rows):
     rollout = sampler.jitted_sample(

@@ -9,11 +9,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
 from sleepjax.data.documents import Document, bundled_document, bundled_names
 from sleepjax.errors import UserError
+from sleepjax.evals import questions as questions_lib
 from sleepjax.growth import nights as nights_lib
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.cycle import SleepReport
@@ -22,8 +20,6 @@ from sleepjax.model import Model
 from sleepjax.models.night_records import NightRecord
 from sleepjax.runs import nights
 from sleepjax.runs.task import Progress
-from sleepjax.sampling import rows as rows_lib
-from sleepjax.sampling import sampler
 from sleepjax.tasks.reading import chunks_of, with_room
 from sleepjax.training.observer import Observer
 
@@ -120,7 +116,6 @@ class Conversation:
     self.texts = [Document(**text) for text in saved['texts']]
     # Number of a night -> the rows that it learnt from.
     self._learnt, self._sleeps = dict(saved['learnt']), saved['sleeps']
-    self._ready: Model | None = None
 
   def to_json(self) -> dict[str, Any]:
     """All but the model, as JSON types."""
@@ -140,7 +135,7 @@ class Conversation:
     Raises:
       UserError: the texts alone do not fit.
     """
-    ready = self._ready = self._ready or self.model.for_compute()
+    ready = self.model.ready
     turns = [*self.turns, {'role': 'user', 'content': message}]
     for first in range(0, len(turns), 2):
       ids = self._encoded(turns[first:])
@@ -151,13 +146,8 @@ class Conversation:
           f'{len(ids)} tokens that were read and said and up to {_REPLY} of '
           "the reply are more than the model's context of "
           f'{ready.config.max_context}. Let it sleep on them, or say less.')
-    rollout = sampler.jitted_sample(
-        ready.config, ready.params, *rows_lib.pad_left(
-            [ids], rows_lib.bucket(len(ids), _BUCKET)), jax.random.key(0),
-        sampler.Until(_REPLY, ready.tokenizer.stop_ids),
-        method=sampler.Sampling(0.0))
-    tokens = np.asarray(rollout.tokens)[np.asarray(rollout.mask)]
-    reply = ready.tokenizer.decode(tokens.tolist()).strip()
+    reply, = questions_lib.greedy_texts(
+        ready, [ids], _REPLY, 1, multiple=_BUCKET)
     self.turns = [*turns, {'role': 'assistant', 'content': reply}]
     return reply
 
@@ -226,4 +216,4 @@ class Conversation:
     return exact
 
   def _replace(self, model):
-    self.model, self._ready = model, None
+    self.model = model
