@@ -145,10 +145,10 @@ def _different_part(have, want):
   """What differs of two entries; of dictionaries, by paths of leaves."""
   if not (isinstance(have, dict) and isinstance(want, dict)):
     return have, want
-  ours, theirs = _leaves(have), _leaves(want)
-  differ = sorted(k for k in {**ours, **theirs}
-                  if ours.get(k, _NOTHING) != theirs.get(k, _NOTHING))
-  return [{k: d.get(k) for k in differ} for d in (ours, theirs)]
+  have, want = _leaves(have), _leaves(want)
+  differ = sorted(k for k in {**have, **want}
+                  if have.get(k, _NOTHING) != want.get(k, _NOTHING))
+  return [{k: d.get(k) for k in differ} for d in (have, want)]
 
 
 def _leaves(tree, path=''):
