@@ -31,6 +31,7 @@ from sleepjax.growth import nights as nights_lib
 from sleepjax.growth.fold import fold_slots
 from sleepjax.growth.night_files import read_night
 from sleepjax.growth.nights import save_night as save_night
+from sleepjax.lifecycle import recipes
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.model import Model, load_pretrained
 from sleepjax.models import export
@@ -83,7 +84,7 @@ def sleep(model: Model, document: Document,
     model: canonical; it stays as it is.
     document: what is read; one that is longer than the context takes several
       sleeps, each of which adds a slot.
-    settings: every choice of a sleep.
+    settings: every choice of a sleep; None for `recipes.facts`.
     key: seed of everything random.
     questions: about the document, for scoring only; None lets the model write
       some itself.
@@ -96,7 +97,7 @@ def sleep(model: Model, document: Document,
   Raises:
     UserError: something cannot be read, asked or scored; the message names it.
   """
-  settings = settings or SleepConfig()
+  settings = settings or recipes.facts()
   task = DocumentTask(
       model, Reading(document, questions, bundled_controls()), settings,
       exam or ExamConfig(), key)

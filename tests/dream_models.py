@@ -1,6 +1,5 @@
 """Models and rows that the tests of dreaming share."""
 
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +8,8 @@ import optax
 
 from sleepjax.dreaming import loss
 from sleepjax.dreaming.settings import DreamingConfig
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.growth import slots
+from sleepjax.growth.learner import Learner
 from sleepjax.models import layout, transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
@@ -25,15 +24,15 @@ INDEX = 1
 STOP = (0,)
 VOCABULARY = 61
 # Compiled once for all tests; run eagerly, they take most of the time.
-sft_losses = jax.jit(loss.sft_losses, static_argnums=0)
-held_in_loss = jax.jit(loss.held_in_loss, static_argnums=0)
+sft_losses = jax.jit(loss.sft_losses)
+held_in_loss = jax.jit(loss.held_in_loss)
 logits = jax.jit(transformer.logits, static_argnums=0)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def sft_gradient(config, frozen, slot, index, rows, weights):
-  return jax.grad(lambda s: jnp.dot(
-      weights, loss.sft_losses(config, frozen, s, index, rows)))(slot)
+@jax.jit
+def sft_gradient(learner, rows, weights):
+  return jax.grad(lambda value: jnp.dot(weights, loss.sft_losses(
+      learner.with_value(value), rows)))(learner.value)
 
 
 def random_slot(config, seed):
@@ -44,10 +43,10 @@ def random_slot(config, seed):
 
 
 def layouts_of(slotted):
-  """{unroll: Sleeper}; slot 1, open in one layer."""
-  return {unroll: Sleeper(
-      *layout.for_compute(*slotted, 'float32', unroll),
-      random_slot(slotted[0], 5), jnp.int32(INDEX))
+  """{unroll: Learner}; slot 1, open in one layer."""
+  return {unroll: Learner(
+      *layout.for_compute(*slotted, 'float32', unroll), index=INDEX,
+      value=random_slot(slotted[0], 5))
           for unroll in (False, True)}
 
 
@@ -81,13 +80,11 @@ def log_softmax_by_hand(model, rows, i, slot=None):
   The text starts at the first column and nothing is masked: what follows it
   cannot be read, and fills it up to one shape.
   """
-  config, frozen, own, index = model
-  params = layout.insert_slot(
-      config, frozen, own if slot is None else slot, index)
+  params = model.with_value(model.value if slot is None else slot).params
   prompt = rows.prompt[i][rows.prompt_mask[i]].tolist()
   completion = rows.completion[i][rows.completion_mask[i]].tolist()
   ids = np.asarray([(prompt + completion + [1] * 16)[:16]], np.int32)
-  scores = np.asarray(logits(config, params, ids), np.float64)[0]
+  scores = np.asarray(logits(model.config, params, ids), np.float64)[0]
   log_p = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
   return log_p[len(prompt) - 1:][:len(completion)], completion
 

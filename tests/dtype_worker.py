@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from sleepjax.growth import grow, slots
+from sleepjax.growth.learner import Learner
 from sleepjax.growth.operators import MlpWidth
 from sleepjax.growth.slot_operators import AppendSlot
 from sleepjax.losses.divergences import DivergenceConfig
@@ -19,7 +20,7 @@ from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
 from sleepjax.seeding import loop, update
 from sleepjax.seeding.examples import score_examples
-from sleepjax.seeding.roles import Imitation, Learner
+from sleepjax.seeding.roles import Imitation
 from sleepjax.seeding.settings import SeedingConfig
 from tests.conftest import random_params
 

@@ -19,10 +19,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sleepjax.dreaming import inner, outer, select
 from sleepjax.dreaming.inner import Descent
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.growth import slots
-from sleepjax.growth.adapters import OWN_MLP_SLOT, LowRank
+from sleepjax.growth.adapters import LowRank
 from sleepjax.growth.grow import ModelState, grow
+from sleepjax.growth.learner import Learner
 from sleepjax.growth.operators import HiddenWidth, MlpWidth
 from sleepjax.growth.slot_operators import AppendSlot
 from sleepjax.losses import imitation
@@ -167,22 +167,21 @@ def seeded(mesh, config, params, numbers):
 
 def dreamt(mesh, config, params, slot, numbers):
   """Scores, inner trials, outer update."""
-  model = config, params, slot, jnp.int32(0)
+  model = Learner(config, params, value=slot)
   dreams, held_in = on(mesh, (world_rows(4, 10), world_rows(8, 11)))
   held_in = jax.tree.map(lambda leaf: leaf.reshape(2, 4, -1), held_in)
   task_n = np.array([0, 0, 1, 1])
   numbers.keep('scores', select.gradient_scores(
-      *model, dreams, held_in, task_n, rows_at_once=4))
+      model, dreams, held_in, task_n, rows_at_once=4))
   numbers.keep('trials', inner.dream_trials(
-      Sleeper(*model), dreams, held_in, task_n, Descent(2, 1e-3)))
+      model, dreams, held_in, task_n, Descent(2, 1e-3)))
   part = LowRank(4, 8.0)
   generator = part.init(config, jax.random.key(4))
   generator = sharding.put(
       generator, sharding.param_shardings(generator, mesh))
-  asleep = OWN_MLP_SLOT.insert(*model)
   numbers.keep('outer', outer.outer_update(
-      config, asleep, generator, dreams, jnp.float32([1, 0, 1, 1]),
-      Descent(2, 1e-4), outer='rest_em', part=part))
+      Learner(config, model.params, part, None, value=generator), dreams,
+      jnp.float32([1, 0, 1, 1]), Descent(2, 1e-4), outer='rest_em'))
 
 
 def decoded_explicitly(sizes, config, params, numbers):

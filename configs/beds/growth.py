@@ -26,8 +26,9 @@ large size refutes that growth is what more facts need.
 
 from ml_collections import ConfigDict
 
-from configs import quickstart
+from configs import beds
 from sleepjax.errors import UserError
+from sleepjax.tasks.bed import BedConfig
 
 _RANK = 2
 
@@ -36,26 +37,16 @@ def get_config(facts: str = '160') -> ConfigDict:
   if not facts.isdigit():
     raise UserError(f'configs/beds/growth.py:{facts}: expected a number of '
                     'facts, such as 160.')
-  c = quickstart.get_config()
-  del c.days, c.seed
-  c.sleep.dreaming = None
+  number = int(facts)
+  bed = BedConfig('capacity', number, 10 if number <= 320 else 40, room=32)
+  c = beds.seeding_in(bed)
   c.sleep.slot_rank = _RANK
   c.sleep.memories = 96
   c.sleep.unroll = False
   s = c.sleep.seeding
   s.on_policy = 0.0
   s.alpha = 1.0
-  s.rehearsal_every = 4
-
-  b = c.bed = ConfigDict()
-  b.kind = 'capacity'
-  b.facts = int(facts)
-  b.facts_a_day = 10 if b.facts <= 320 else 40
-  b.room = 32
-  b.rehearsal_texts = 8
-  b.remembered = 256
-  b.base = True
-  nights = -(-b.facts // b.facts_a_day)
+  nights = -(-bed.facts // bed.facts_a_day)
 
   c.seeds = (0, 1, 2)
   # The rate is that of the quickstart: on seed 100 growth knew as much at twice

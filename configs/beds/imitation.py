@@ -24,8 +24,9 @@ and less than 2 either way where it is exact (two one-sided tests).
 
 from ml_collections import ConfigDict
 
-from configs import quickstart
+from configs import beds
 from sleepjax.errors import UserError
+from sleepjax.tasks.bed import BedConfig
 
 _TARGETS = {'exact': 'teacher', 'sampled': 'sampled', 'likeliest': 'likeliest'}
 
@@ -34,9 +35,7 @@ def get_config(divergence: str = 'exact') -> ConfigDict:
   if divergence not in _TARGETS:
     raise UserError(f'configs/beds/imitation.py:{divergence}: expected one of '
                     f'{", ".join(_TARGETS)}.')
-  c = quickstart.get_config()
-  del c.days, c.seed
-  c.sleep.dreaming = None
+  c = beds.seeding_in(BedConfig('capacity', facts=20))
   s = c.sleep.seeding
   s.target = _TARGETS[divergence]
   s.steps = 40
@@ -44,15 +43,6 @@ def get_config(divergence: str = 'exact') -> ConfigDict:
   s.group_size = 8
   s.rows = 64
   s.retention_rows = 16
-  s.rehearsal_every = 4
-
-  b = c.bed = ConfigDict()
-  b.kind = 'capacity'
-  b.facts = 20
-  b.facts_a_day = 10
-  b.rehearsal_texts = 8
-  b.remembered = 256
-  b.base = True
 
   c.seeds = (0, 1, 2, 3, 4)
   c.changes = ConfigDict({

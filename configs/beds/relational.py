@@ -23,13 +23,12 @@ with an interval above 5, and one hop within 2 points.
 
 from ml_collections import ConfigDict
 
-from configs import quickstart
+from configs import beds
+from sleepjax.tasks.bed import BedConfig
 
 
 def get_config() -> ConfigDict:
-  c = quickstart.get_config()
-  del c.days, c.seed
-  c.sleep.dreaming = None
+  c = beds.seeding_in(BedConfig('relational', room=8))
   c.sleep.unroll = False
   c.sleep.context_tokens = 320
   c.sleep.dreams.prompt_tokens = 20
@@ -38,16 +37,6 @@ def get_config() -> ConfigDict:
   s.steps = 120
   s.on_policy = 0.0
   s.alpha = 1.0
-  s.rehearsal_every = 4
-
-  b = c.bed = ConfigDict()
-  b.kind = 'relational'
-  b.days = 8
-  b.pairs = 4
-  b.room = 8
-  b.rehearsal_texts = 8
-  b.remembered = 256
-  b.base = True
 
   c.seeds = (0, 1, 2, 3, 4)
   c.changes = ConfigDict(dict(

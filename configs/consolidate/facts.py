@@ -57,36 +57,14 @@ seeds, the passages set aside for it.
 from ml_collections import ConfigDict
 
 from configs.consolidate import smollm2
+from configs.tree import tree
+from sleepjax.lifecycle import recipes
 
 
 def get_config() -> ConfigDict:
   c = smollm2.get_config()
-  c.sleep.source = 'facts'
-  c.sleep.slot_from = 2 / 3  # What is below is computed once.
-  c.sleep.slot_rank = 96  # As many parameters as 64 in 15 layers.
-  c.sleep.dreaming = None
-  c.sleep.rehearsal_per_text = 2
-  c.sleep.memories = 48
-  c.sleep.contrasts = 64
-  c.sleep.dreams.prompt_tokens = 64
-  c.sleep.dreams.completion_tokens = 16
-
-  c.sleep.writing.spans_per_sentence = 5
-  c.sleep.rows.sentence_prompt = ''
-  c.sleep.rows.reverse_prompt = ''
-  c.sleep.rows.recall = False
-
-  s = c.sleep.seeding
-  s.target = 'tokens'  # The teacher would rather begin with "The answer is".
-  s.on_policy = 0.0
-  s.alpha = 1.0
-  s.in_passes = True
-  s.epochs = 4.5  # Of about five rows a fact;
-  s.steps = 140  # few facts take as many updates.
-  s.rows = 6
-  s.group_size = 2
-  s.learning_rate = 1.5e-2
-  s.retention_rows = 3
-  s.rehearsal = s.retention = 4.0
-  s.rehearsal_every = 4
+  chunk_rows = c.sleep.seeding.divergence.chunk_rows
+  c.sleep = tree(recipes.facts())  # As of the library where none are given.
+  c.sleep.seeding.divergence.chunk_rows = chunk_rows
+  c.sleep.dreaming = None  # No second stage; its settings may stand here.
   return c

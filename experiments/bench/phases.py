@@ -14,9 +14,9 @@ import numpy as np
 from experiments.bench.work import Sizes
 from sleepjax.dreaming import inner
 from sleepjax.dreaming.inner import Descent
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
+from sleepjax.growth.learner import Learner
 from sleepjax.growth.slot_operators import OpenSlot
 from sleepjax.model import load_pretrained
 from sleepjax.models import layout
@@ -25,7 +25,6 @@ from sleepjax.sampling import context, sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import loop, objective, update
 from sleepjax.seeding.examples import Examples
-from sleepjax.seeding.roles import Learner
 from sleepjax.seeding.settings import SeedingConfig
 
 # The seeding objective alone, which peers have as well: no rehearsal, no
@@ -154,7 +153,7 @@ def dream_inner(source: str, dtype: str, sizes: Sizes, together: bool = True):
   held_in = Rows(*(part[None] for part in _rows(config, sizes, sizes.rows)))
   dreams = _rows(config, sizes, sizes.copies)
   return lambda: _wait(inner.dream_trials(
-      Sleeper(config, frozen, slot, jnp.int32(0)), dreams, held_in,
+      Learner(config, frozen, value=slot), dreams, held_in,
       np.zeros(sizes.copies, np.int32), Descent(sizes.inner_steps, 3e-4),
       copies_at_once=0 if together else 1))
 

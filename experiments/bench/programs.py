@@ -24,10 +24,10 @@ import optax
 
 from experiments import _config
 from sleepjax.dreaming import inner
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.errors import UserError
 from sleepjax.growth import slots
 from sleepjax.growth.grow import ModelState, grow
+from sleepjax.growth.learner import Learner
 from sleepjax.growth.slot_operators import AppendSlot
 from sleepjax.losses.divergences import DivergenceConfig
 from sleepjax.mesh import sharding
@@ -285,14 +285,13 @@ class Sleep:
       held_in = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(
           (1, *leaf.shape), leaf.dtype), exam.shapes())
       task = jax.ShapeDtypeStruct((d.kept,), jnp.int32)
-      trials = jax.jit(lambda frozen, slot, index, dreams, held_in, task, *how:
-                       inner.dream_trials(
-                           Sleeper(model, frozen, slot, index), dreams, held_in,
-                           task, inner.Descent(*how)))
+      trials = jax.jit(lambda frozen, slot, index, *rows, how: (
+          inner.dream_trials(Learner(model, frozen, index=index, value=slot),
+                             *rows, inner.Descent(*how))))
       return trials.trace(
           self._params(mesh), self._slot(mesh), self._scalar(mesh, jnp.int32),
           *self._placed((dreams, held_in, task), mesh),
-          self._scalar(mesh, jnp.int32), self._scalar(mesh, jnp.float32))
+          how=(self._scalar(mesh, jnp.int32), self._scalar(mesh, jnp.float32)))
 
     return Program(
         trace, self.mesh_config('mesh'), *(

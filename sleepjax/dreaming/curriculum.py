@@ -11,7 +11,6 @@ for what is hopeless, the score by which Sampling for Learnability (Rutherford
 et al. 2024, arXiv 2408.15099) chooses levels.
 """
 
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -19,21 +18,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.dreaming import loss
+from sleepjax.growth.learner import Learner
 from sleepjax.mesh.sharding import to_host
-from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
 
 _LEAST = 0.02  # So that a memory thought solved is looked at now and then.
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def answer_probabilities(config: ModelConfig, frozen, slot, index,
-                         held_in: Rows) -> jax.Array:
+@jax.jit
+def answer_probabilities(learner: Learner, held_in: Rows) -> jax.Array:
   """[Q]: p of the remembered answer to each of a memory's questions [Q, ...].
 
   Not a number where there is none.
   """
-  nll_QxN = loss.completion_nll(config, frozen, slot, index, held_in)
+  nll_QxN = loss.completion_nll(learner, held_in)
   return jnp.where(held_in.completion_mask.any(-1),
                    jnp.exp(-nll_QxN.sum(-1)), jnp.nan)
 

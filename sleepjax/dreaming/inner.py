@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from sleepjax.dreaming import loss
-from sleepjax.dreaming.sleeper import Sleeper
-from sleepjax.growth.adapters import OWN_MLP_SLOT, Adapter
+from sleepjax.growth.learner import Learner
 from sleepjax.mesh import activations
 from sleepjax.sampling.rows import Rows
 from sleepjax.training.optimizer import promoting
@@ -63,9 +62,9 @@ def descended(loss_fn, value, descent: Descent):
   return value, last
 
 
-def dream_trials(start: Sleeper, dreams: Rows, held_in: Rows, task_n,
-                 descent: Descent, *, copies_at_once: int = 0,
-                 part: Adapter = OWN_MLP_SLOT) -> Trials:
+@functools.partial(jax.jit, static_argnames='copies_at_once')
+def dream_trials(start: Learner, dreams: Rows, held_in: Rows, task_n,
+                 descent: Descent, *, copies_at_once: int = 0) -> Trials:
   """Isolated inner updates θ'^(i) = SFT(θ, dream_i), scored by τ.
 
   Copies of what is trained with their optimiser states are stacked and train at
@@ -75,32 +74,23 @@ def dream_trials(start: Sleeper, dreams: Rows, held_in: Rows, task_n,
   an improvement.
 
   Args:
-    start: where every copy starts; its slot is what `part` names.
+    start: where every copy starts.
     dreams: the kept dreams, [n, P] and [n, N].
     held_in: [T, Q, ...] questions and answers of every memory.
     task_n: [n] which memory a dream is about.
     descent: of every copy.
-    copies_at_once: copies that exist together; 0 for all.
-    part: how the slot is put into the parameters.
+    copies_at_once: copies that exist together, static; 0 for all.
   """
-  return _dream_trials(*start, dreams, held_in, task_n, descent,
-                       copies_at_once=copies_at_once, part=part)
-
-
-@functools.partial(jax.jit, static_argnums=0,
-                   static_argnames=('copies_at_once', 'part'))
-def _dream_trials(config, frozen, value, index, dreams, held_in, task_n,
-                  descent, *, copies_at_once, part):
   T, n = held_in.completion.shape[0], dreams.completion.shape[0]
 
   def trial(own):
     own_steps, task, row = own
     dream = Rows(*(leaf[None] for leaf in row))
     copy, _ = descended(
-        lambda v: loss.sft_losses(config, frozen, v, index, dream, part)[0],
-        value, descent._replace(steps=own_steps))
+        lambda value: loss.sft_losses(start.with_value(value), dream)[0],
+        start.value, descent._replace(steps=own_steps))
     questions = Rows(*(leaf[task] for leaf in held_in))
-    return loss.held_in_loss(config, frozen, copy, index, questions, part)
+    return loss.held_in_loss(start.with_value(copy), questions)
 
   # The first T learn nothing; what they would have learnt does not matter.
   all_steps = jnp.full(T + n, descent.steps, jnp.int32).at[:T].set(0)

@@ -20,9 +20,8 @@ import jax.numpy as jnp
 
 from sleepjax.dreaming import inner, loss
 from sleepjax.dreaming.inner import Descent
-from sleepjax.growth.adapters import Adapter
+from sleepjax.growth.learner import Learner
 from sleepjax.losses import policy_gradient
-from sleepjax.models.config import ModelConfig
 from sleepjax.sampling.rows import Rows
 
 
@@ -48,39 +47,36 @@ def dream_weights(outer: str, rewards_Txk) -> jax.Array:
   return jnp.maximum(rewards, 0.0).reshape(-1)
 
 
-def weighted_dream_loss(config: ModelConfig, frozen, value, dreams: Rows,
-                        weights_n, outer: str, part: Adapter) -> jax.Array:
+def weighted_dream_loss(generator: Learner, dreams: Rows, weights_n,
+                        outer: str) -> jax.Array:
   """Σ_i w_i L_SFT(dream_i) / Σ_i w_i, or the policy gradient's surrogate.
 
   Zero, and with zero gradient, if all weights are zero.
   """
   if outer == 'group_relative':
-    nll = loss.completion_nll(config, frozen, value, None, dreams, part)
+    nll = loss.completion_nll(generator, dreams)
     total, weight, _ = policy_gradient.policy_gradient_loss(
         -nll, weights_n, dreams.completion_mask)
     return total / jnp.maximum(weight, 1.0)
-  losses_n = loss.sft_losses(config, frozen, value, None, dreams, part)
+  losses_n = loss.sft_losses(generator, dreams)
   total = weights_n.sum()
   return (weights_n * losses_n).sum() / jnp.where(total > 0, total, 1.0)
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames=('outer', 'part'))
-def outer_update(config: ModelConfig, frozen, generator, dreams: Rows,
-                 weights_n, descent: Descent, *, outer: str, part: Adapter
-                 ) -> Outcome:
+@functools.partial(jax.jit, static_argnames='outer')
+def outer_update(generator: Learner, dreams: Rows, weights_n,
+                 descent: Descent, *, outer: str) -> Outcome:
   """Adam updates of the generator from a fresh state.
 
   Args:
-    config: the model's shape, in either layout.
-    frozen: parameters of the sleeping model, its slot in place.
-    generator: where to start.
+    generator: the sleeping model, its slot in place among what is frozen, and
+      the adapter where it starts.
     dreams: the tried dreams, [n, P] and [n, N].
     weights_n: of `dream_weights`.
     descent: how far the generator goes; may be traced.
     outer: which loss, static.
-    part: how the generator is put into the parameters, static.
   """
   return Outcome(*inner.descended(
       lambda value: weighted_dream_loss(
-          config, frozen, value, dreams, weights_n, outer, part),
-      generator, descent))
+          generator.with_value(value), dreams, weights_n, outer),
+      generator.value, descent))

@@ -18,9 +18,9 @@ from sleepjax.dreaming import diversity, inner, outer, sample, select, tasks
 from sleepjax.dreaming.inner import Descent
 from sleepjax.dreaming.reward import REWARDS
 from sleepjax.dreaming.settings import DreamingConfig
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.dreaming.tasks import Task
-from sleepjax.growth.adapters import OWN_MLP_SLOT, LowRank
+from sleepjax.growth.adapters import LowRank
+from sleepjax.growth.learner import Learner
 from sleepjax.losses import policy_gradient
 from sleepjax.mesh.sharding import to_host
 from sleepjax.sampling.rows import Rows, num_tokens
@@ -79,16 +79,20 @@ def _mean_correlation(predicted_Txk, true_Txk):
   return float(np.mean(values)) if values else None
 
 
-def _learner(sleeper, settings, key):
-  """(where every copy starts, what of it is trained)."""
+def _adapted(sleeper: Learner, part: LowRank, value) -> Learner:
+  """The sleeping model, its slot in place, with an adapter that learns."""
+  return Learner(sleeper.config, sleeper.params, part, None, value=value)
+
+
+def _copied(sleeper: Learner, settings: DreamingConfig, key) -> Learner:
+  """Where every copy starts, and what of it is trained."""
   if settings.inner_adapter == 'slot':
-    return sleeper, OWN_MLP_SLOT
+    return sleeper
   part = LowRank(settings.inner_rank, settings.inner_alpha)
-  return sleeper._replace(
-      frozen=sleeper.params(), slot=part.init(sleeper.config, key)), part
+  return _adapted(sleeper, part, part.init(sleeper.config, key))
 
 
-def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
+def dream_round(sleeper: Learner, generator, start, settings: DreamingConfig,
                 memories: Sequence[Task], stop_ids: tuple[int, ...], key,
                 report: Callable[[int, dict, int], None]):
   """Samples, selects, tries and learns to dream; all follows from `key`.
@@ -129,7 +133,7 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
          num_tokens(dreams))
 
   scores = select.gradient_scores(
-      *sleeper, dreams, held_in, np.repeat(np.arange(T), s.dreams),
+      sleeper, dreams, held_in, np.repeat(np.arange(T), s.dreams),
       rows_at_once=s.gradient_rows)
   by_memory = lambda values: to_host(values).astype(np.float64).reshape(T, -1)
   norm, influence = by_memory(scores.norm), by_memory(scores.influence)
@@ -145,11 +149,11 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
                  importance.reshape(-1)[selected].mean())},
          num_tokens(dreams) + num_tokens(held_in))
 
-  learner, inner_part = _learner(sleeper, s, inner_key)
   trials = inner.dream_trials(
-      learner, kept, held_in, np.repeat(np.arange(T), s.kept),
+      _copied(sleeper, s, inner_key), kept, held_in,
+      np.repeat(np.arange(T), s.kept),
       Descent(s.inner_steps, s.inner_learning_rate),
-      copies_at_once=s.copies_at_once, part=inner_part)
+      copies_at_once=s.copies_at_once)
   before, after = map(to_host, trials)
   after = after.reshape(T, s.kept)
   rewards = REWARDS[s.reward](before, after)
@@ -167,8 +171,8 @@ def dream_round(sleeper: Sleeper, generator, start, settings: DreamingConfig,
   weights, outer_loss, tokens = outer.dream_weights(s.outer, rewards), None, 0
   if np.asarray(weights).any():
     outcome = outer.outer_update(
-        sleeper.config, sleeper.params(), start, kept, weights,
-        Descent(s.outer_steps, s.outer_learning_rate), outer=s.outer, part=part)
+        _adapted(sleeper, part, start), kept, weights,
+        Descent(s.outer_steps, s.outer_learning_rate), outer=s.outer)
     if np.isfinite(outcome.loss):
       generator, outer_loss = outcome.generator, float(outcome.loss)
     tokens = s.outer_steps * num_tokens(kept)

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from sleepjax.dreaming.settings import DreamingConfig
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.errors import UserError
 from sleepjax.growth.adapters import LowRank
+from sleepjax.growth.learner import Learner
 from sleepjax.mesh.sharding import to_host
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
@@ -42,12 +42,11 @@ def random_experts(open_LxN, batch: int, key) -> jax.Array:
   return jax.nn.one_hot(drawn, N + 1, dtype=jnp.bool_)[..., :N]
 
 
-@functools.partial(
-    jax.jit, static_argnums=(0, 4),
-    static_argnames=('random_expert', 'until'))
-def _rollout(config, frozen, slot, index, part, generator, prompt, mask, key,
-             *, until, random_expert, method):
-  student = layout.insert_slot(config, frozen, slot, index)
+@functools.partial(jax.jit, static_argnames=(
+    'part', 'random_expert', 'until'))
+def _rollout(learner, generator, prompt, mask, key, *, part, until,
+             random_expert, method):
+  config, student = learner.config, learner.params
   if generator is not None:
     student = part.insert(config, student, generator)
   token_key, expert_key = jax.random.split(key)
@@ -69,7 +68,7 @@ def dreamt_prompts(prompts: int, dreams: int) -> list[int]:
   return [i % prompts for i in range(dreams)]
 
 
-def sample_dreams(sleeper: Sleeper, prompts: Sequence[Sequence[Sequence[int]]],
+def sample_dreams(sleeper: Learner, prompts: Sequence[Sequence[Sequence[int]]],
                   settings: DreamingConfig, stop_ids: tuple[int, ...], key,
                   part: LowRank | None = None, generator=None) -> Rows:
   """m dreams about each of T memories, see `dreamt_prompts` for the prompts.
@@ -102,7 +101,7 @@ def sample_dreams(sleeper: Sleeper, prompts: Sequence[Sequence[Sequence[int]]],
                for i in dreamt_prompts(len(of_memory), settings.dreams)]
   prompt, mask = rows_lib.pad_left(chosen, settings.prompt_tokens)
   rollout = _rollout(
-      *sleeper, part, generator, prompt, mask, key,
+      sleeper, generator, prompt, mask, key, part=part,
       until=sampler.Until(settings.dream_tokens, tuple(stop_ids)),
       random_expert=settings.random_expert,
       method=sampler.Sampling(settings.temperature))

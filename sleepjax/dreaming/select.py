@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.dreaming import loss
-from sleepjax.models.config import ModelConfig
+from sleepjax.growth.learner import Learner
 from sleepjax.sampling.rows import Rows
 
 
@@ -34,33 +34,31 @@ def _dot(a, b):
   return sum(jax.tree.leaves(jax.tree.map(lambda x, y: (x * y).sum(), a, b)))
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames='rows_at_once')
-def gradient_scores(config: ModelConfig, frozen, slot, index, dreams: Rows,
-                    held_in: Rows, task_n, *, rows_at_once: int) -> Scores:
+@functools.partial(jax.jit, static_argnames='rows_at_once')
+def gradient_scores(learner: Learner, dreams: Rows, held_in: Rows, task_n, *,
+                    rows_at_once: int) -> Scores:
   """Norm and influence of every dream's gradient.
 
   L_SFT is a mean over tokens, so neither grows with length. Only numbers leave
   the mapped function: gradients of `rows_at_once` dreams exist at a time.
 
   Args:
-    config: the model's shape, in either layout.
-    frozen: its parameters.
-    slot: where the gradients are taken, whatever the copies train.
-    index: its place in the pool.
+    learner: who dreams; the gradients are taken in its value, whatever the
+      copies train.
     dreams: [n, P] prompts and [n, N] dreams.
     held_in: [T, Q, ...] questions of every memory.
     task_n: [n] which memory a dream is about.
     rows_at_once: dreams whose gradients are computed together, static.
   """
   directions = jax.lax.map(
-      lambda rows: jax.grad(lambda s: loss.held_in_loss(
-          config, frozen, s, index, rows))(slot), held_in)
+      lambda rows: jax.grad(lambda value: loss.held_in_loss(
+          learner.with_value(value), rows))(learner.value), held_in)
 
   def scores(row_and_task):
     row, task = row_and_task
     one = Rows(*(leaf[None] for leaf in row))
-    gradient = jax.grad(lambda s: loss.sft_losses(
-        config, frozen, s, index, one)[0])(slot)
+    gradient = jax.grad(lambda value: loss.sft_losses(
+        learner.with_value(value), one)[0])(learner.value)
     direction = jax.tree.map(lambda leaf: leaf[task], directions)
     return Scores(jnp.sqrt(_dot(gradient, gradient)),
                   _dot(gradient, direction))

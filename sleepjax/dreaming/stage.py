@@ -16,8 +16,8 @@ from sleepjax.dreaming import curriculum, tasks
 from sleepjax.dreaming import round as round_lib
 from sleepjax.dreaming import write_back as write_back_lib
 from sleepjax.dreaming.settings import DreamingConfig
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.dreaming.tasks import Task
+from sleepjax.growth.learner import Learner
 from sleepjax.seeding.consolidation import Guard
 from sleepjax.seeding.loop import Seeder
 from sleepjax.training import phase_saves
@@ -66,7 +66,7 @@ class Dreamt(NamedTuple):
   report: DreamReport
 
 
-def choose_memories(sleeper: Sleeper, settings: DreamingConfig,
+def choose_memories(sleeper: Learner, settings: DreamingConfig,
                     earlier: Sequence[Task], stale: Sequence[int], key):
   """(numbers of the drawn earlier memories, their probabilities)."""
   if not (earlier and settings.rehearsed):
@@ -74,7 +74,7 @@ def choose_memories(sleeper: Sleeper, settings: DreamingConfig,
   learnable = staleness = np.ones(len(earlier))
   if settings.curriculum == 'learnability':
     learnable = [curriculum.learnability(curriculum.answer_probabilities(
-        *sleeper, tasks.flat(tasks.held_in_rows([task], settings))))
+        sleeper, tasks.flat(tasks.held_in_rows([task], settings))))
                  for task in earlier]
     staleness = np.asarray(stale)
   weights = curriculum.memory_weights(learnable, staleness)
@@ -83,7 +83,7 @@ def choose_memories(sleeper: Sleeper, settings: DreamingConfig,
       weights, settings.rehearsed, rng), weights.tolist()
 
 
-def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
+def dream(sleeper: Learner, seeder: Seeder, settings: DreamingConfig,
           memories: Memories, guard: Guard, key, watched: Watched) -> Dreamt:
   """Dreams for `settings.rounds`, and writes back; all follows from `key`.
 
@@ -142,7 +142,7 @@ def dream(sleeper: Sleeper, seeder: Seeder, settings: DreamingConfig,
     learner = dataclasses.replace(learner, frozen=with_generator)
   elif best:
     taught = write_back_lib.dream_examples(
-        sleeper._replace(frozen=with_generator), best,
+        dataclasses.replace(sleeper, frozen=with_generator), best,
         seeder.terms.shared_prefix, s.dream_tokens)
   slot, written = write_back_lib.write_back(
       dataclasses.replace(seeder, learner=learner), sleeper, taught,

@@ -13,7 +13,6 @@ questions became less likely, all of it is undone.
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -21,8 +20,8 @@ import jax.numpy as jnp
 
 from sleepjax.dreaming import loss
 from sleepjax.dreaming.settings import DreamingConfig
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.errors import UserError
+from sleepjax.growth.learner import Learner
 from sleepjax.sampling.rows import Rows, num_tokens
 from sleepjax.seeding import update
 from sleepjax.seeding.consolidation import Guard, retention_divergence
@@ -30,7 +29,7 @@ from sleepjax.seeding.examples import Examples, joined, paired_examples
 from sleepjax.seeding.loop import Seeder
 from sleepjax.training.observer import Watched
 
-_held_in_loss = functools.partial(jax.jit, static_argnums=0)(loss.held_in_loss)
+_held_in_loss = jax.jit(loss.held_in_loss)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +52,7 @@ class WriteBackReport:
   rolled_back: bool
 
 
-def dream_examples(teacher: Sleeper, best, shared: Sequence[int],
+def dream_examples(teacher: Learner, best, shared: Sequence[int],
                    completion_tokens: int) -> Examples:
   """The best dreams as examples.
 
@@ -70,10 +69,10 @@ def dream_examples(teacher: Sleeper, best, shared: Sequence[int],
           'a prompt of dreaming begins otherwise than those of seeding: '
           f'expected {len(shared)} tokens that all prompts of the night share.')
   return paired_examples(
-      teacher.config, teacher.params(), best, completion_tokens, shared)
+      teacher.config, teacher.params, best, completion_tokens, shared)
 
 
-def write_back(seeder: Seeder, before: Sleeper, dreams: Examples | None,
+def write_back(seeder: Seeder, before: Learner, dreams: Examples | None,
                held_in: Rows, guard: Guard, settings: DreamingConfig, key,
                watched: Watched):
   """Seeds the slot with the best dreams, or leaves it as it was.
@@ -98,7 +97,7 @@ def write_back(seeder: Seeder, before: Sleeper, dreams: Examples | None,
   # the slot has to fit weights that a generator was merged into.
   goes_on = examples or not s.rounds or s.generator == 'merged'
   if not goes_on or not s.write_back_steps:
-    return before.slot, None
+    return before.value, None
   # As often as seeding has seen each of its own.
   repeats = max(1, round(seeder.settings.steps / s.write_back_steps))
   again = dataclasses.replace(
@@ -109,18 +108,17 @@ def write_back(seeder: Seeder, before: Sleeper, dreams: Examples | None,
           learning_rate=s.write_back_learning_rate, updates_per_rollout=1,
           teacher='frozen', estimator='exact',
           warmup_steps=min(seeder.settings.warmup_steps, s.write_back_steps)))
-  tau_before = float(_held_in_loss(*before, held_in))
+  tau_before = float(_held_in_loss(before, held_in))
   state = update.init_state(again.settings, jax.tree.map(
-      jnp.copy, before.slot))
-  after = before._replace(
-      frozen=seeder.learner.frozen,
-      slot=again.run(state, key, watched.report, watched.meter).slot)
-  tau_after = float(_held_in_loss(*after, held_in))
+      jnp.copy, before.value))
+  after = seeder.learner.with_value(
+      again.run(state, key, watched.report, watched.meter).slot)
+  tau_after = float(_held_in_loss(after, held_in))
   # Written so that a loss that is not a number is undone, too.
   undone, moved, tokens = not tau_after <= tau_before, None, num_tokens(held_in)
   if guard.retention is not None:
     moved = float(retention_divergence(
-        before.config, before.params(), after.params(), guard.retention))
+        before.config, before.params, after.params, guard.retention))
     undone = undone or not moved <= guard.max_divergence
     tokens += num_tokens(guard.retention)
   watched.report(s.write_back_steps, {
@@ -128,7 +126,7 @@ def write_back(seeder: Seeder, before: Sleeper, dreams: Examples | None,
       **({} if moved is None else {'dream_retention_divergence': moved})},
                  2 * tokens)
   rows = lambda examples: 0 if examples is None else len(examples)
-  return (before if undone else after).slot, WriteBackReport(
+  return (before if undone else after).value, WriteBackReport(
       dreams=rows(dreams), questions=rows(guard.held_out),
       tau_before=tau_before, tau_after=tau_after, retention_divergence=moved,
       rolled_back=undone)

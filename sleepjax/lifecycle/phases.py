@@ -14,7 +14,6 @@ import numpy as np
 
 from sleepjax.data.words import content_free_tokens
 from sleepjax.dreaming import stage
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.dreaming.stage import DreamReport
 from sleepjax.dreaming.tasks import Memory, Task, make_task
 from sleepjax.evals import judge_by_name
@@ -23,14 +22,15 @@ from sleepjax.growth import grow as growth
 from sleepjax.growth import slots
 from sleepjax.growth.adapters import Adapter
 from sleepjax.growth.expansion import shape_table
+from sleepjax.growth.learner import Learner
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.written import (
-    Day,
-    Night,
-    Teachers,
-    Words,
-    read_words,
-    write_words,
+  Day,
+  Night,
+  Teachers,
+  Words,
+  read_words,
+  write_words,
 )
 from sleepjax.memory import day as day_memory
 from sleepjax.model import Model
@@ -40,7 +40,7 @@ from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import ewc
 from sleepjax.seeding.consolidation import Guard, HandOver, consolidate
 from sleepjax.seeding.loop import Seeder, Terms
-from sleepjax.seeding.roles import Imitation, Learner, Privilege
+from sleepjax.seeding.roles import Imitation, Privilege
 from sleepjax.training.observer import Observer, Watched
 from sleepjax.writing.teacher import Teacher
 
@@ -281,17 +281,15 @@ def dream(student: Student, seeded: Seeded, night: Night,
   if tonight is None:
     return Dreamt(seeded.value)
   number, key = cycle
-  ready = student.ready
   with observer.phase('dream') as phase:
     def report(step, values, tokens):
       observer.wrote('dream', step, {'cycle': number, **values})
       phase.advance(tokens=tokens, **{
           name: value for name, value in values.items() if name in (
               'dream_success_rate', 'divergence', 'dream_tau_after')})
-    sleeper = Sleeper(ready.config, ready.params, seeded.value,
-                      jnp.int32(student.growth.index))
     dreamt = Dreamt(*stage.dream(
-        sleeper, seeded.seeder, settings.dreaming, stage.Memories(
+        seeded.seeder.learner.with_value(seeded.value), seeded.seeder,
+        settings.dreaming, stage.Memories(
             tonight, [task for _, task in earlier],
             [number - memory.rehearsed for memory, _ in earlier]),
         Guard(night.questions, seeded.retention,

@@ -22,6 +22,7 @@ import numpy as np
 
 from sleepjax.growth import slots
 from sleepjax.growth.adapters import Slot
+from sleepjax.growth.learner import Learner
 from sleepjax.mesh.sharding import to_host
 from sleepjax.models import layout, transformer
 from sleepjax.models.config import ModelConfig
@@ -30,7 +31,7 @@ from sleepjax.sampling import sampler
 from sleepjax.seeding import consolidation, loop
 from sleepjax.seeding.consolidation import Guard, level_name
 from sleepjax.seeding.examples import Examples, score_examples
-from sleepjax.seeding.roles import Learner, Privilege
+from sleepjax.seeding.roles import Privilege
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.observer import Observer, silent
 

@@ -121,8 +121,9 @@ def consolidate(seeder: Seeder, newborn, key, *, between: tuple[str, str],
     moved, undone = None, False
     if guard.retention is not None:
       moved = float(retention_divergence(
-          seeder.learner.config, *map(seeder.learner.with_value, (
-              newborn, learnt)), guard.retention))
+          seeder.learner.config, *(
+              seeder.learner.with_value(value).params
+              for value in (newborn, learnt)), guard.retention))
       # Written so that a divergence that is not a number is undone, too.
       undone = not moved <= guard.max_divergence
       phase.advance(0, retention_divergence=moved, rolled_back=float(undone))

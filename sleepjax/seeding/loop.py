@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sleepjax.growth.learner import Learner
 from sleepjax.models import transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
@@ -16,7 +17,7 @@ from sleepjax.seeding import below, blame, objective, targets
 from sleepjax.seeding.below import Below
 from sleepjax.seeding.examples import Examples
 from sleepjax.seeding.objective import Batch
-from sleepjax.seeding.roles import Imitation, Learner, Privilege
+from sleepjax.seeding.roles import Imitation, Privilege
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.seeding.update import SlotState, seeding_step
 from sleepjax.training.budget import Meter

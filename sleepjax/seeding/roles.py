@@ -1,4 +1,4 @@
-"""Who learns, what the teacher has beyond it, and how rollouts are rewarded."""
+"""What the teacher has beyond the learner, and how rollouts are rewarded."""
 
 import dataclasses
 
@@ -7,31 +7,8 @@ import numpy as np
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.evals import judges
 from sleepjax.evals.judges import Judge
-from sleepjax.growth.adapters import Adapter, Slot
 from sleepjax.mesh.sharding import to_host
-from sleepjax.models.config import ModelConfig
 from sleepjax.models.transformer import Segment
-
-
-@dataclasses.dataclass(frozen=True)
-class Learner:
-  """Who learns: a model, and what of it is trained.
-
-  frozen: the student's parameters; of them `part` is trained.
-  index: the slot's place in its pool; deltas have none.
-  first_layer: the first that learns. A value has the layers from there on, and
-    those below are left out of the train step.
-  """
-
-  config: ModelConfig
-  frozen: dict
-  part: Adapter = Slot()
-  index: int = 0
-  first_layer: int = 0
-
-  def with_value(self, value) -> dict:
-    """The student's parameters with a value of what is trained."""
-    return self.part.insert(self.config, self.frozen, value, self.index)
 
 
 @dataclasses.dataclass(frozen=True)

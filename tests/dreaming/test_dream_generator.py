@@ -11,6 +11,7 @@ from sleepjax.dreaming import curriculum, diversity, loss, outer, sample
 from sleepjax.dreaming.inner import Descent
 from sleepjax.errors import UserError
 from sleepjax.growth.adapters import LowRank
+from sleepjax.growth.learner import Learner
 from sleepjax.models import layout, transformer
 from tests import dream_models as dm
 from tests.dream_models import SETTINGS, STOP, assert_same, row
@@ -64,7 +65,7 @@ def test_dreams_of_each_memory_cycle_its_prompts(scanned):
   assert [len(d) for d in lists] == dreams.completion_mask.sum(-1).tolist()
   assert all(1 <= len(d) <= 5 and 0 not in d[:-1] for d in lists)
   other = sample.sample_dreams(
-      scanned._replace(slot=dm.random_slot(config, 21)), *how)
+      scanned.with_value(dm.random_slot(config, 21)), *how)
   assert sample.token_lists(other) != lists
   adapted = sample.sample_dreams(scanned, *how, PART, born(scanned))
   assert sample.token_lists(adapted) != lists
@@ -87,7 +88,7 @@ def test_random_experts_are_open_ones_or_none_evenly():
 
 
 def hidden_with(model, extra):
-  params = model.params()
+  params = model.params
   if extra is not None:
     params = layout.with_extra_slots(model.config, params, extra)
   tokens = np.array([[3, 4, 5], [3, 4, 5]], np.int32)
@@ -110,7 +111,7 @@ def test_an_extra_slot_counts_twice_in_its_row(model):
   slots = model.frozen[name]['slots']
   frozen = {**model.frozen, name: {**model.frozen[name], 'slots': {
       **slots, 'down': slots['down'] * double[..., None, None]}}}
-  twice = hidden_with(model._replace(frozen=frozen), None)
+  twice = hidden_with(dataclasses.replace(model, frozen=frozen), None)
   np.testing.assert_allclose(changed[1], twice[1], atol=1e-5)
 
 
@@ -175,18 +176,19 @@ def test_dream_weights(kind, expected):
 
 @pytest.mark.parametrize('kind', ['rest_em', 'group_relative'])
 def test_gradient_is_the_weighted_sum_over_dreams(model, kind):
-  config, asleep, value = model.config, model.params(), born(model)
+  value = born(model)
+  generator = Learner(model.config, model.params, PART, None)
   weights = np.array([1.0, 0, -0.5 if kind == 'group_relative' else 0.5, 0])
 
   @jax.jit
   def gradient(value, weights):
     return jax.grad(lambda v: outer.weighted_dream_loss(
-        config, asleep, v, DREAMS, weights, kind, PART))(value)
+        generator.with_value(v), DREAMS, weights, kind))(value)
 
   @jax.jit
   def of_one(value, one):
     return jax.grad(lambda v: loss.completion_nll(
-        config, asleep, v, None, one, PART).sum())(value)
+        generator.with_value(v), one).sum())(value)
 
   each = [of_one(value, row(DREAMS, i)) for i in (0, 2)]
   lengths = np.asarray(DREAMS.completion_mask).sum(-1)
@@ -205,20 +207,19 @@ def test_gradient_is_the_weighted_sum_over_dreams(model, kind):
 def test_outer_update_makes_rewarded_dreams_likelier(scanned):
   weights = jnp.array([1.0, 0, 0, 1])
   start = PART.init(scanned.config, jax.random.key(0))
+  generator = Learner(scanned.config, scanned.params, PART, None, value=start)
   losses = lambda value: np.asarray(loss.sft_losses(
-      scanned.config, scanned.params(), value, None, DREAMS, PART))
+      generator.with_value(value), DREAMS))
   outcome = outer.outer_update(
-      scanned.config, scanned.params(), start, DREAMS, weights,
-      Descent(20, 3e-3), outer='rest_em', part=PART)
+      generator, DREAMS, weights, Descent(20, 3e-3), outer='rest_em')
   before, after = losses(start), losses(outcome.generator)
   assert after[0] < before[0] - 0.1 and after[3] < before[3] - 0.1
   by_hand = dm.adam_by_hand(
       lambda v: jax.grad(lambda v: outer.weighted_dream_loss(
-          scanned.config, scanned.params(), v, DREAMS, weights, 'rest_em',
-          PART))(v), start, 2, 3e-3)
+          generator.with_value(v), DREAMS, weights, 'rest_em'))(v),
+      start, 2, 3e-3)
   two = outer.outer_update(
-      scanned.config, scanned.params(), start, DREAMS, weights,
-      Descent(2, 3e-3), outer='rest_em', part=PART)
+      generator, DREAMS, weights, Descent(2, 3e-3), outer='rest_em')
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
                two.generator, by_hand)
 
@@ -236,7 +237,7 @@ def test_prompts_that_cannot_be_used_are_named(scanned, prompts, message):
 def test_answer_probabilities_and_learnability(model):
   held_in = dm.random_rows(1, [2, 3, 1], P=6, N=3)
   held_in.completion_mask[2] = False
-  p = np.asarray(curriculum.answer_probabilities(*model, held_in))
+  p = np.asarray(curriculum.answer_probabilities(model, held_in))
   expected = [np.exp(-sum(dm.nll_by_hand(model, held_in, i))) for i in (0, 1)]
   np.testing.assert_allclose(p[:2], expected, rtol=1e-3)
   assert np.isnan(p[2])

@@ -11,11 +11,12 @@ from sleepjax.dreaming import stage, tasks, write_back
 from sleepjax.dreaming.settings import DreamingConfig
 from sleepjax.dreaming.tasks import Memory, Task
 from sleepjax.errors import UserError
+from sleepjax.growth.learner import Learner
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import loop
 from sleepjax.seeding.consolidation import Guard
 from sleepjax.seeding.examples import paired_examples
-from sleepjax.seeding.roles import Imitation, Learner
+from sleepjax.seeding.roles import Imitation
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.budget import Budget, Meter
 from sleepjax.training.observer import Watched
@@ -37,7 +38,7 @@ def sleeper(slotted):
 @pytest.fixture(scope='module')
 def seeder(sleeper):
   examples = paired_examples(
-      sleeper.config, sleeper.params(),
+      sleeper.config, sleeper.params,
       [([3, 4, 5], [7, 8, 0]), ([6, 7], [1, 0])], 5)
   return loop.Seeder(
       Learner(sleeper.config, sleeper.frozen, index=INDEX),
@@ -91,7 +92,7 @@ def test_a_round_learns_to_dream_and_reports(sleeper):
   for t, questions in enumerate((TONIGHT, EARLIER[1])):
     rows = tasks.flat(tasks.held_in_rows([questions], SETTINGS))
     np.testing.assert_allclose(
-        report.tau_before[t], dm.held_in_loss(*sleeper, rows), rtol=1e-5)
+        report.tau_before[t], dm.held_in_loss(sleeper, rows), rtol=1e-5)
   assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(
       jax.tree.map(lambda a, b: a - b, generator, born(sleeper))))
   assert [step for step, _, _ in parts] == [0, 1, 2, 3]
@@ -138,7 +139,7 @@ def test_a_memory_without_answers_is_named(sleeper):
 def test_write_back_seeds_the_best_dreams_into_the_slot(sleeper, seeder):
   parts = []
   questions = paired_examples(
-      sleeper.config, sleeper.params(), [([3, 4], [5, 6, 0])], 5)
+      sleeper.config, sleeper.params, [([3, 4], [5, 6, 0])], 5)
   slot, _, report = night(
       sleeper, seeder, dataclasses.replace(SETTINGS, rounds=2, rehearsed=1),
       EARLIER, [3, 1], questions, lambda *part: parts.append(part))
@@ -154,7 +155,7 @@ def test_write_back_seeds_the_best_dreams_into_the_slot(sleeper, seeder):
   if not written['rolled_back']:
     opened = np.asarray(sleeper.frozen['layers']['slots']['open'])[:, INDEX]
     for name in slot:
-      moved = np.asarray(slot[name] != sleeper.slot[name]).any((1, 2))
+      moved = np.asarray(slot[name] != sleeper.value[name]).any((1, 2))
       np.testing.assert_array_equal(moved, opened)
 
 
@@ -166,7 +167,7 @@ def test_a_write_back_that_does_harm_is_undone(sleeper, seeder, change):
   settings = dataclasses.replace(SETTINGS, **change)
   slot, _, report = night(sleeper, seeder, settings)
   assert report.write_back['rolled_back']
-  assert_same(slot, sleeper.slot)
+  assert_same(slot, sleeper.value)
 
 
 @pytest.mark.slow
@@ -174,7 +175,7 @@ def test_nothing_to_write_leaves_the_slot(sleeper, seeder):
   slot, merged, report = night(
       sleeper, seeder, dataclasses.replace(SETTINGS, write_back_steps=0))
   assert report.write_back is None and merged is None
-  assert_same(slot, sleeper.slot)
+  assert_same(slot, sleeper.value)
   # No dream helped, and nothing was held out.
   slot, report = write_back.write_back(
       seeder, sleeper, None,
@@ -182,11 +183,12 @@ def test_nothing_to_write_leaves_the_slot(sleeper, seeder):
       Guard(retention=RETENTION), SETTINGS, jax.random.key(0),
       Watched(lambda *_: None))
   assert report is None
-  assert_same(slot, sleeper.slot)
+  assert_same(slot, sleeper.value)
 
 
 @pytest.mark.parametrize('change', [
-    dict(rounds=0), dict(rounds=1, generator='merged')])
+    dict(rounds=0), pytest.param(dict(rounds=1, generator='merged'),
+                                 marks=pytest.mark.slow)])
 def test_seeding_goes_on_where_nothing_else_is_written(
     change, sleeper, seeder):
   """The control without dreams; and a slot that has to fit a merged one."""
@@ -194,7 +196,7 @@ def test_seeding_goes_on_where_nothing_else_is_written(
   slot, merged, report = night(sleeper, seeder, settings)
   assert report.write_back['dreams'] == report.write_back['questions'] == 0
   moved = any((a != b).any() for a, b in zip(
-      jax.tree.leaves(slot), jax.tree.leaves(sleeper.slot)))
+      jax.tree.leaves(slot), jax.tree.leaves(sleeper.value)))
   assert moved != report.write_back['rolled_back']
   assert (merged is not None) == (
       settings.generator == 'merged' and moved)
@@ -202,7 +204,7 @@ def test_seeding_goes_on_where_nothing_else_is_written(
 
 def test_a_generator_is_merged_or_gone(sleeper, seeder):
   questions = paired_examples(
-      sleeper.config, sleeper.params(), [([3, 4], [5, 6, 0])], 5)
+      sleeper.config, sleeper.params, [([3, 4], [5, 6, 0])], 5)
   settings = dataclasses.replace(SETTINGS, generator='merged')
   _, merged, report = night(sleeper, seeder, settings, questions=questions)
   assert report.write_back['dreams'] == 0

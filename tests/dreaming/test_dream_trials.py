@@ -1,5 +1,7 @@
 """Losses of dreams, their selection, what learning one alone does, rewards."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,9 @@ import pytest
 from sleepjax.dreaming import inner, loss, reward, select
 from sleepjax.dreaming.inner import Descent
 from sleepjax.dreaming.settings import DreamingConfig
-from sleepjax.dreaming.sleeper import Sleeper
 from sleepjax.errors import UserError
-from sleepjax.growth.adapters import OWN_MLP_SLOT, LowRank
+from sleepjax.growth.adapters import LowRank
+from sleepjax.growth.learner import Learner
 from sleepjax.models import layout
 from sleepjax.seeding import consolidation
 from tests import dream_models as dm
@@ -45,43 +47,43 @@ def scanned(layouts):
 def trials_of(model, dreams=DREAMS, held_in=BOTH, task_n=TASKS,
               learning_rate=SETTINGS.inner_learning_rate, **how):
   return inner.dream_trials(
-      Sleeper(*model), dreams, held_in, task_n,
+      model, dreams, held_in, task_n,
       Descent(SETTINGS.inner_steps, learning_rate), **how)
 
 
 def scores_of(model, dreams=ALL_DREAMS, rows_at_once=2):
   return select.gradient_scores(
-      *model, dreams, BOTH, np.arange(len(dreams.prompt)) % 2,
+      model, dreams, BOTH, np.arange(len(dreams.prompt)) % 2,
       rows_at_once=rows_at_once)
 
 
 def test_losses_equal_those_of_unpadded_texts(model):
   each = [dm.nll_by_hand(model, DREAMS, i) for i in range(4)]
   np.testing.assert_allclose(
-      dm.sft_losses(*model, DREAMS), [np.mean(nll) for nll in each], rtol=1e-4)
+      dm.sft_losses(model, DREAMS), [np.mean(nll) for nll in each], rtol=1e-4)
   held = sum((dm.nll_by_hand(model, HELD_IN, i) for i in range(3)), [])
   assert len(held) == 6
   np.testing.assert_allclose(
-      dm.held_in_loss(*model, HELD_IN), np.mean(held), rtol=1e-4)
+      dm.held_in_loss(model, HELD_IN), np.mean(held), rtol=1e-4)
 
 
 def test_rows_without_tokens_have_loss_zero_and_do_not_count(scanned):
   model = scanned
   empty = row(DREAMS, 0)._replace(completion_mask=np.zeros((1, 5), bool))
-  assert float(dm.sft_losses(*model, empty)[0]) == 0
+  assert float(dm.sft_losses(model, empty)[0]) == 0
   np.testing.assert_allclose(
-      dm.held_in_loss(*model, dm.joined(DREAMS, empty)),
-      dm.held_in_loss(*model, DREAMS), rtol=1e-5)
+      dm.held_in_loss(model, dm.joined(DREAMS, empty)),
+      dm.held_in_loss(model, DREAMS), rtol=1e-5)
 
 
 def by_hand(model, dreams):
   """(norms, influences) of a loop over dreams, in float64."""
   gradient = jax.jit(lambda rows: jax.grad(lambda slot: loss.held_in_loss(
-      model[0], model[1], slot, model[3], rows))(model[2]))
+      model.with_value(slot), rows))(model.value))
   directions = [gradient(HELD_IN), gradient(OTHER)]
   norms, influences = [], []
   for i in range(len(dreams.prompt)):
-    g = dm.sft_gradient(*model, row(dreams, i), np.ones(1))
+    g = dm.sft_gradient(model, row(dreams, i), np.ones(1))
     flat = lambda tree: np.concatenate([
         np.ravel(leaf).astype(np.float64) for leaf in jax.tree.leaves(tree)])
     norms.append(np.linalg.norm(flat(g)))
@@ -105,13 +107,12 @@ def test_scores_in_chunks_that_do_not_divide_the_dreams(scanned):
 
 def test_influence_foretells_a_small_step(scanned):
   """τ(θ − η g) − τ(θ) ≈ −η ⟨g, ∇τ⟩."""
-  config, frozen, slot, index = scanned
   influence = np.asarray(scores_of(scanned).influence)
   for i, held_in in ((0, HELD_IN), (1, OTHER), (2, HELD_IN)):
-    g = dm.sft_gradient(*scanned, row(ALL_DREAMS, i), np.ones(1))
-    moved = [jax.tree.map(lambda s, d, eta=eta: s - eta * d, slot, g)
+    g = dm.sft_gradient(scanned, row(ALL_DREAMS, i), np.ones(1))
+    moved = [jax.tree.map(lambda s, d, eta=eta: s - eta * d, scanned.value, g)
              for eta in (1e-2, -1e-2)]
-    tau = [float(dm.held_in_loss(config, frozen, s, index, held_in))
+    tau = [float(dm.held_in_loss(scanned.with_value(s), held_in))
            for s in moved]
     np.testing.assert_allclose((tau[1] - tau[0]) / 2e-2, influence[i],
                                rtol=0.05, atol=1e-3)
@@ -133,20 +134,19 @@ def test_masked_tokens_do_not_count(model):
 
 
 def test_a_copy_is_trained_as_if_alone(model):
-  config, frozen, slot, index = model
-  before = jax.tree.map(np.array, (frozen, slot))
+  before = jax.tree.map(np.array, model)
   trials = trials_of(model)
-  assert_same(before, (frozen, slot))
+  assert_same(before, model)
   held = [HELD_IN, OTHER]
   for t in range(2):
     np.testing.assert_allclose(
-        trials.tau_before[t], dm.held_in_loss(*model, held[t]), rtol=1e-5)
+        trials.tau_before[t], dm.held_in_loss(model, held[t]), rtol=1e-5)
   for i in (0, 2, 3):
     alone = dm.adam_by_hand(
         lambda s, i=i: dm.sft_gradient(
-            config, frozen, s, index, row(DREAMS, i), np.ones(1)), slot,
+            model.with_value(s), row(DREAMS, i), np.ones(1)), model.value,
         SETTINGS.inner_steps, SETTINGS.inner_learning_rate)
-    tau = dm.held_in_loss(config, frozen, alone, index, held[TASKS[i]])
+    tau = dm.held_in_loss(model.with_value(alone), held[TASKS[i]])
     assert abs(float(tau - trials.tau_before[TASKS[i]])) > 1e-3
     np.testing.assert_allclose(trials.tau_after[i], tau, rtol=1e-3)
 
@@ -171,24 +171,25 @@ def test_copies_do_not_see_each_other(model):
   assert (abs(changed[2:] - tau[2:]) > 1e-4).all()
 
 
+@pytest.mark.slow
 def test_low_rank_copies_are_trained_as_if_alone(model):
-  config, frozen, slot, index = model
   part = LowRank(2, 4.0)
-  asleep = layout.insert_slot(config, frozen, slot, index)
-  born = part.init(config, jax.random.key(1))
-  trials = trials_of((config, asleep, born, index), part=part)
+  born = part.init(model.config, jax.random.key(1))
+  copy = Learner(model.config, model.params, part, None, value=born)
+  trials = trials_of(copy)
   gradient = jax.jit(lambda value: jax.grad(lambda v: loss.sft_losses(
-      config, asleep, v, index, row(DREAMS, 1), part)[0])(value))
+      copy.with_value(v), row(DREAMS, 1))[0])(value))
   alone = dm.adam_by_hand(gradient, born, SETTINGS.inner_steps,
                           SETTINGS.inner_learning_rate)
-  tau = loss.held_in_loss(config, asleep, alone, index, OTHER, part)
+  tau = loss.held_in_loss(copy.with_value(alone), OTHER)
   assert abs(float(tau - trials.tau_before[1])) > 1e-4
   np.testing.assert_allclose(trials.tau_after[1], tau, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_memory_grows_by_adapters_and_activations_only(scanned):
   """Doubling the copies never copies the frozen weights."""
-  config, frozen, slot, index = scanned
+  config, frozen, slot = scanned.config, scanned.frozen, scanned.value
   wide = {**frozen, 'layers': {**frozen['layers'], 'mlp': jax.tree.map(
       lambda leaf: jnp.pad(leaf, [(0, 0)] + [
           (0, 2048 if n == 48 else 0) for n in leaf.shape[1:]]),
@@ -199,10 +200,10 @@ def test_memory_grows_by_adapters_and_activations_only(scanned):
   for n in (4, 8):
     dreams = dm.joined(*[DREAMS] * (n // 4))
     compiled = jax.jit(
-        lambda frozen, slot, index, dreams, n=n: inner.dream_trials(
-            Sleeper(config, frozen, slot, index), dreams, BOTH,
+        lambda frozen, slot, dreams, n=n: inner.dream_trials(
+            Learner(config, frozen, index=INDEX, value=slot), dreams, BOTH,
             np.arange(n) % 2, Descent(3, 1e-3))
-    ).lower(wide, slot, index, dreams).compile()
+    ).lower(wide, slot, dreams).compile()
     peaks.append(compiled.memory_analysis().temp_size_in_bytes)
   slot_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(slot))
   # Rows: 13 positions of a dream and 27 of questions, each MLP 3 wide arrays.
@@ -212,18 +213,17 @@ def test_memory_grows_by_adapters_and_activations_only(scanned):
 
 
 def test_the_trained_slot_stands_in_its_place_beside_the_other(model):
-  config, frozen, slot, index = model
-  stranger = dm.random_slot(config, 11)
-  tau = dm.held_in_loss(*model, HELD_IN)
-  ignored = layout.insert_slot(config, frozen, stranger, INDEX)
-  assert_same(dm.held_in_loss(config, ignored, slot, index, HELD_IN), tau)
-  other = layout.insert_slot(config, frozen, stranger, 0)
-  assert dm.held_in_loss(config, other, slot, index, HELD_IN) != tau
+  stranger = dm.random_slot(model.config, 11)
+  tau = dm.held_in_loss(model, HELD_IN)
+  with_stranger = lambda index: dataclasses.replace(
+      model, frozen=layout.insert_slot(
+          model.config, model.frozen, stranger, index))
+  assert_same(dm.held_in_loss(with_stranger(INDEX), HELD_IN), tau)
+  assert dm.held_in_loss(with_stranger(0), HELD_IN) != tau
 
 
 def test_retention_divergence_by_hand(model):
-  config, frozen, slot, index = model
-  other = dm.random_slot(config, 21)
+  other = dm.random_slot(model.config, 21)
   kl = []
   for i in range(2):
     log_p, _ = dm.log_softmax_by_hand(model, RETENTION, i)
@@ -231,11 +231,11 @@ def test_retention_divergence_by_hand(model):
     kl += (np.exp(log_p) * (log_p - log_q)).sum(-1).tolist()
   assert len(kl) == 8 and np.mean(kl) > 0.01
   divergence = jax.jit(consolidation.retention_divergence, static_argnums=0)
-  insert = lambda s: OWN_MLP_SLOT.insert(config, frozen, s, index)
+  params, moved = model.params, model.with_value(other).params
   np.testing.assert_allclose(
-      divergence(config, insert(slot), insert(other), RETENTION), np.mean(kl),
+      divergence(model.config, params, moved, RETENTION), np.mean(kl),
       rtol=1e-3)
-  assert float(divergence(config, insert(slot), insert(slot), RETENTION)) == 0
+  assert float(divergence(model.config, params, params, RETENTION)) == 0
 
 
 def test_binary_reward_needs_strict_improvement():

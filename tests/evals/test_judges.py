@@ -14,13 +14,14 @@ from sleepjax.errors import NotFiniteError, UserError
 from sleepjax.evals import judge_calibration as calibration
 from sleepjax.evals import judges, questions
 from sleepjax.growth import slots
+from sleepjax.growth.learner import Learner
 from sleepjax.losses import imitation
 from sleepjax.model import Model
 from sleepjax.models import transformer
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.seeding import blame, loop, objective, update
 from sleepjax.seeding.examples import score_examples
-from sleepjax.seeding.roles import Imitation, Learner
+from sleepjax.seeding.roles import Imitation
 from sleepjax.seeding.settings import SeedingConfig
 from tests.conftest import random_params
 

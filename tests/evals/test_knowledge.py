@@ -103,6 +103,7 @@ def test_a_model_without_preferences_is_at_chance(talker, byte_tokenizer):
   assert [row['margin'] for row in rows] == pytest.approx([0] * 4, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_rows_beside_them(talker, byte_tokenizer):
   """Padded prompts, answers of any length and rows that only fill a batch."""
   config, params = talker

@@ -57,6 +57,7 @@ def asked(*flags, stdin='', monkeypatch=None):
   ask.main(['ask', f'--max_new_tokens={TOKENS}', *flags])
 
 
+@pytest.mark.slow
 def test_one_answer(workdir, byte_tokenizer, expected, capsys):
   asked(f'--checkpoint={workdir}', '--question=Who wrote it?')
   printed = capsys.readouterr()

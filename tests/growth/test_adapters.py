@@ -164,6 +164,7 @@ def test_seeding_moves_nothing_but_its_part(slotted, part):
   jax.tree.map(np.testing.assert_array_equal, frozen, before)
 
 
+@pytest.mark.slow
 def test_fisher_of_samples_is_the_hessian_of_the_divergence(eight_tokens):
   """E[(∂ log p)²] = diagonal of the Hessian of KL(p ‖ p_Δ) at Δ = 0."""
   config, params = eight_tokens

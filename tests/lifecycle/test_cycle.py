@@ -96,6 +96,7 @@ def test_each_chunk_is_followed_by_a_sleep(whole):
   assert {line['cycle'] for line in lines if line['phase'] == 'dream'} <= {0, 1}
 
 
+@pytest.mark.slow
 def test_a_report_is_of_its_own_document(whole):
   workdir, report = whole
   model = load_pretrained(str(TINY))
@@ -111,6 +112,7 @@ def test_a_report_is_of_its_own_document(whole):
         workdir, report['config']))
 
 
+@pytest.mark.slow
 def test_the_report_has_every_key_and_is_on_disk(whole):
   workdir, report = whole
   assert not set(KEYS) - set(report)
@@ -119,6 +121,7 @@ def test_the_report_has_every_key_and_is_on_disk(whole):
   assert report['params_after'] - report['params_before'] == 2 * 3 * 3 * 32 * 4
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_ends_the_same(
     whole, tmp_path, monkeypatch):
   sleep, calls = cycle.sleep, []
@@ -146,6 +149,7 @@ def test_another_seed_ends_elsewhere(whole, tmp_path):
   assert run(tmp_path, seed=1)['params_sha256'] != whole[1]['params_sha256']
 
 
+@pytest.mark.slow
 def test_a_workdir_of_another_architecture_is_refused(whole):
   model = load_pretrained(str(TINY.parent / 'qwen3'))
   with pytest.raises(UserError, match='another architecture'):
@@ -153,6 +157,7 @@ def test_a_workdir_of_another_architecture_is_refused(whole):
                nights.Run(whole[0], whole[1]['config']))
 
 
+@pytest.mark.slow
 def test_slots_of_chosen_layers_only(tmp_path):
   run(tmp_path, slot_layers=(0, 2))
   slots = checkpoints.load_model(tmp_path / 'model').params['layers']['slots']

@@ -124,6 +124,7 @@ def test_an_update_is_the_trained_student(model):
   assert len(after.seen[1]) == 0 and len(after.seen[2]) == 16
 
 
+@pytest.mark.slow
 def test_an_interrupted_sleep_changes_nothing(model):
   config, params = model
   state = continuum.init_state(config, params, SETTINGS)

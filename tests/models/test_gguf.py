@@ -50,6 +50,7 @@ def test_half_rotation_rows_of_two_heads():
       gguf.half_rotation_rows(rows, 4)[:, 0], [0, 2, 1, 3, 4, 6, 5, 7])
 
 
+@pytest.mark.slow
 def test_smollm2_architecture(smollm2):
   model, params = smollm2
   assert model.name == 'smollm2-135m-instruct'
@@ -63,6 +64,7 @@ def test_smollm2_architecture(smollm2):
           == jax.tree.map(lambda a: (a.shape, a.dtype), want))
 
 
+@pytest.mark.slow
 def test_smollm2_next_token_logprobs(smollm2):
   # By a numpy forward pass with interleaved rotation, and, within 2e-4, by
   # llama.cpp on the dequantised weights.

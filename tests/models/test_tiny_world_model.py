@@ -37,6 +37,7 @@ def test_it_looks_up_what_it_has_never_heard_of(exam):
   assert min(every(scores)) >= 0.95, scores
 
 
+@pytest.mark.slow
 def test_it_looks_up_what_stands_between_other_sentences(exam):
   scores = world_scores.in_context_accuracy(exam, [
       world_beds.stretch(2_000_000 + i, 0, sentences=12) for i in range(16)])
@@ -54,6 +55,7 @@ def test_it_knows_what_is_long_known(exam):
   assert min(every(scores)) >= 0.95, scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wording', world.WORDINGS)
 def test_it_goes_step_by_step(exam, wording):
   assert world_scores.stepwise_accuracy(

@@ -63,6 +63,7 @@ def test_windows_are_stretches_of_the_stream():
   assert set(windows[:, 0].tolist()) == set(range(16))
 
 
+@pytest.mark.slow
 def test_training_learns_a_text():
   params = transformer.init(CONFIG, jax.random.key(0))
   opt_state = next_token.make_optimizer(SETTINGS).init(params)

@@ -36,6 +36,7 @@ def by_title(report):
   return {entry['title']: entry for entry in report['nights']}
 
 
+@pytest.mark.slow
 def test_nights_that_disturb_one_another(combined, both):
   model, report = combined
   assert [night.title for night in model.nights()] == [

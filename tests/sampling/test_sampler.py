@@ -61,7 +61,8 @@ def log_softmax(x):
   return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize('name', ['scanned', 'unrolled'])
+@pytest.mark.parametrize('name', [
+    'scanned', pytest.param('unrolled', marks=pytest.mark.slow)])
 def test_log_probs_equal_the_scorers(name, request):
   model = request.getfixturevalue(name)
   config, params, segment = model

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from sleepjax.growth.learner import Learner
 from sleepjax.models import transformer
 from sleepjax.seeding import loop
 from sleepjax.seeding.examples import paired_examples, score_examples
-from sleepjax.seeding.roles import Imitation, Learner, Privilege
+from sleepjax.seeding.roles import Imitation, Privilege
 from sleepjax.seeding.settings import SeedingConfig
 
 HEAD, DOCUMENT, INDEX = (50, 51), tuple(range(40, 52)), 1

@@ -8,11 +8,12 @@ import pytest
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.errors import UserError
 from sleepjax.growth import slots
+from sleepjax.growth.learner import Learner
 from sleepjax.losses.divergences import DivergenceConfig
 from sleepjax.model import Model
 from sleepjax.seeding import loop, reference, update
 from sleepjax.seeding.reference import Problem
-from sleepjax.seeding.roles import Imitation, Learner
+from sleepjax.seeding.roles import Imitation
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.writing.dreamer import DreamConfig, Dreamer
 

@@ -45,6 +45,7 @@ def test_only_some_targets_are_named(seeder):
   assert ask('sampled').shape == ask('likeliest').shape == (2, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('target', [
     pytest.param('sampled', marks=pytest.mark.slow), 'likeliest'])
 def test_every_update_learns_what_the_teacher_names(

@@ -85,6 +85,7 @@ def test_all_terms(slotted, batch):
   check_same(slotted, SETTINGS, batch, (4,))
 
 
+@pytest.mark.slow
 def test_rows_alone(slotted, alone):
   check_same(slotted, SETTINGS, alone._replace(advantage=None), (1, 6))
 
@@ -115,6 +116,7 @@ def test_elastic_weight_consolidation_counts_once(slotted, alone):
              alone._replace(importance=importance), (4,), part)
 
 
+@pytest.mark.slow
 def test_fewer_rows_at_once_need_less_memory(slotted):
   """Counted by the compiler, without what goes in and out."""
   config, frozen = slotted
@@ -144,6 +146,7 @@ def test_settings_that_do_not_fit_are_refused(slotted, alone):
     gradient_of(slotted, SeedingConfig(rows=16, rows_at_once=8), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('part', [
     OWN_MLP_SLOT, LowRank(1)], ids=['slot', 'low rank'])
 def test_float32_is_float32_on_accelerators(slotted, batch, part):
