@@ -98,7 +98,8 @@ def numbers_of(hand_over):
   number = lambda name: int(name.split()[1]) + 1 if ' ' in name else 0
   return {**{side: number(hand_over[side]) for side in ('sender', 'receiver')},
           **{name: value for name, value in hand_over.items()
-             if name.endswith(('_before', '_after')) and value is not None}}
+             if name.startswith(('divergence_', 'retention_'))
+             and value is not None}}
 
 
 def summarise(rows, chunks, tokens):

@@ -41,10 +41,8 @@ def get_config() -> ConfigDict:
   w.optimizer = 'sgd'
   w.clip_norm = 1.0
   s = k.sleep = ConfigDict()
-  s.dreams = 16
-  s.prompt_tokens = 16
-  s.dream_tokens = 32
-  s.temperature = 1.0
+  s.stretches = ConfigDict(dict(
+      dreams=16, prompt_tokens=16, dream_tokens=32, temperature=1.0))
   s.seeding = ConfigDict(dict(
       steps=10, rows=8, on_policy=0.2, group_size=4, alpha=0.8, rehearsal=0.0,
       learning_rate=3e-4, warmup_steps=2))

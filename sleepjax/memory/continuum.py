@@ -17,12 +17,8 @@ import numpy as np
 
 from sleepjax.growth import slots
 from sleepjax.memory import clock, consolidate, wake
-from sleepjax.memory.consolidate import (
-    NO_OTHERS,
-    ConsolidationConfig,
-    Others,
-    Sides,
-)
+from sleepjax.memory.consolidate import ConsolidationConfig, Sides, Source
+from sleepjax.memory.material import Asking, Prompts
 from sleepjax.memory.wake import WakeConfig, WakeState
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
@@ -36,7 +32,10 @@ class ContinuumConfig:
   """Every choice of a model with several memory levels.
 
   wake: chunks in tokens and how each level learns awake.
-  sleep: how a slot is seeded.
+  sleep: how a slot is seeded; None hands nothing over, and levels only learn
+    awake.
+  sleep_steps, sleep_rates: updates of a hand-over and their learning rate, of
+    every sender, attention first; () takes those of `sleep` for all.
   level_dims: hidden widths of the extra MLP levels, fastest first.
   slots: pool size of each MLP level; 0 takes as many as the sender fills in one
     chunk of the receiver, which is what a level needs whose slots are pruned at
@@ -45,7 +44,9 @@ class ContinuumConfig:
   """
 
   wake: WakeConfig
-  sleep: ConsolidationConfig = ConsolidationConfig()
+  sleep: ConsolidationConfig | None = ConsolidationConfig()
+  sleep_steps: tuple[int, ...] = ()
+  sleep_rates: tuple[float, ...] = ()
   level_dims: tuple[int, ...] = ()
   slots: tuple[int, ...] = ()
   slot_rank: int = 64
@@ -60,6 +61,26 @@ class ContinuumConfig:
       raise ValueError(
           f'slots={self.slots} must name one pool for each of the {levels} MLP '
           'levels.')
+    for name in ('sleep_steps', 'sleep_rates'):
+      given = getattr(self, name)
+      if given and (len(given) != levels or min(given) <= 0):
+        raise ValueError(
+            f'{name}={given} must name a positive number for each of the '
+            f'{levels} senders: attention and the MLP levels but the slowest.')
+
+  def sleep_of(self, sender: int) -> ConsolidationConfig:
+    """How a sender hands over, with its own budget.
+
+    Raises:
+      ValueError: nothing is handed over.
+    """
+    if self.sleep is None:
+      raise ValueError('sleep=None: these levels hand nothing over.')
+    own = {name: given[sender] for name, given in (
+        ('steps', self.sleep_steps), ('learning_rate', self.sleep_rates))
+           if given}
+    return dataclasses.replace(self.sleep, seeding=dataclasses.replace(
+        self.sleep.seeding, **own))
 
   def pool_sizes(self) -> tuple[int, ...]:
     """Slots of each MLP level, fastest first; at least two."""
@@ -76,7 +97,9 @@ class MemoryState(NamedTuple):
   wake: what `sleepjax.memory.wake` carries; its weights are those of `params`.
   pending: tokens that do not fill a window yet.
   seen: for each memory level that hands over, the tokens since its last sleep.
-  sleeps: [number of MLP levels], sleeps that filled a slot of each so far.
+  sleeps: [number of MLP levels], sleeps of the sender of each so far.
+  asked: prompts of all hand-overs so far, their ids one after another, each
+    with −1 behind it.
   """
 
   params: Any
@@ -84,6 +107,13 @@ class MemoryState(NamedTuple):
   pending: np.ndarray
   seen: tuple[np.ndarray, ...]
   sleeps: np.ndarray
+  asked: np.ndarray
+
+  def earlier(self) -> Prompts:
+    """The prompts of all hand-overs so far, in order."""
+    ends = np.flatnonzero(self.asked < 0)
+    return tuple(tuple(part[part >= 0].tolist()) for part in np.split(
+        self.asked, ends + 1)[:len(ends)])
 
 
 def newborn_levels(config: ModelConfig, params, level_dims: tuple[int, ...],
@@ -136,7 +166,8 @@ def init_state(config: ModelConfig, params,
   nothing = np.zeros(0, np.int32)
   return MemoryState(
       params, wake.init_wake(config, params, settings.wake), nothing,
-      (nothing,) * config.num_levels, np.zeros(config.num_levels, np.int32))
+      (nothing,) * config.num_levels, np.zeros(config.num_levels, np.int32),
+      nothing)
 
 
 def restored(state: MemoryState, tree) -> MemoryState:
@@ -144,19 +175,21 @@ def restored(state: MemoryState, tree) -> MemoryState:
 
   Args:
     state: of `init_state`, with the same settings.
-    tree: what was saved; its levels have seen any number of tokens.
+    tree: what was saved; its levels have seen, and were asked, any number of
+      tokens.
 
   Raises:
     UserError: it is the state of another model or other settings.
   """
   saved = tree.get('seen', {})
   seen = tuple(saved.get(str(i), old) for i, old in enumerate(state.seen))
-  return checkpoints.with_structure(state._replace(seen=seen), tree)
+  return checkpoints.with_structure(state._replace(
+      seen=seen, asked=tree.get('asked', state.asked)), tree)
 
 
 def hand_over(config: ModelConfig, settings: ContinuumConfig,
               state: MemoryState, pair: tuple[int, int | None], key,
-              others: Others = NO_OTHERS, observer: Observer | None = None
+              asking: Asking | None = None, observer: Observer | None = None
               ) -> tuple[MemoryState, HandOver | None]:
   """Compute, consolidate, update: one due pair of memory levels.
 
@@ -166,24 +199,31 @@ def hand_over(config: ModelConfig, settings: ContinuumConfig,
     pair: sender, a memory level with 0 for attention, and receiver: sender + 1,
       or None for the slowest level, which only updates.
     key: typed PRNG key of this hand-over.
-    others, observer: see `consolidate.consolidate`.
+    asking: how the sender is asked for what it holds, see
+      `consolidate.consolidate`.
+    observer: as of that.
 
   Returns:
-    The state after it, and what was handed over; None of the slowest level.
+    The state after it, and what was done; None of the slowest level, and if
+    levels only learn awake.
   """
   (sender, receiver), after, report = pair, state.wake, None
   if sender:
     after = wake.updated(settings.wake, after, sender - 1)
   params = wake.merge_levels(config, state.params, after.weights)
-  seen, sleeps = list(state.seen), state.sleeps.copy()
-  if receiver is not None:
-    params, report = consolidate.consolidate(
+  seen, sleeps, asked = list(state.seen), state.sleeps.copy(), state.asked
+  if receiver is not None and settings.sleep:
+    params, report, prompts = consolidate.consolidate(
         config, Sides(state.params, params), sender, seen[sender],
-        settings.sleep, key, others, observer)
-    seen[sender] = np.zeros(0, np.int32)
+        settings.sleep_of(sender), key,
+        source=Source(asking, state.earlier()), observer=observer)
+    asked = np.concatenate([asked, *(
+        (*prompt, -1) for prompt in prompts)]).astype(np.int32)
     sleeps[receiver - 1] += 1
-  return state._replace(
-      params=params, wake=after, seen=tuple(seen), sleeps=sleeps), report
+  if receiver is not None:
+    seen[sender] = np.zeros(0, np.int32)
+  return state._replace(params=params, wake=after, seen=tuple(seen),
+                        sleeps=sleeps, asked=asked), report
 
 
 def _read_window(config, settings, state, window, mask=None):
@@ -195,13 +235,13 @@ def _read_window(config, settings, state, window, mask=None):
   return state._replace(wake=awake, seen=seen), metrics
 
 
-def _sleep(config, settings, state, pairs, key, others, observer):
+def _sleep(config, settings, state, pairs, key, asking, observer):
   """(the state after all due hand-overs, what each did)."""
   now, reports = int(state.wake.tokens_read), []
   for pair in pairs:
     state, report = hand_over(
         config, settings, state, pair,
-        jax.random.fold_in(jax.random.fold_in(key, now), pair[0]), others,
+        jax.random.fold_in(jax.random.fold_in(key, now), pair[0]), asking,
         observer)
     reports.append(report)
   return state, [dataclasses.asdict(r) for r in reports if r is not None]
@@ -210,7 +250,7 @@ def _sleep(config, settings, state, pairs, key, others, observer):
 def read(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
          tokens: Sequence[int], key,
          report: Callable[[dict], None] = lambda _: None,
-         others: Others = NO_OTHERS, observer: Observer | None = None
+         asking: Asking | None = None, observer: Observer | None = None
          ) -> MemoryState:
   """Reads a stretch of a stream, asleep whenever the clock says so.
 
@@ -226,7 +266,7 @@ def read(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
     report: gets the metrics of every window, with `tokens_read`, the pairs that
       were `due`, what their `hand_overs` did, and the number of all `sleeps` so
       far.
-    others, observer: see `consolidate.consolidate`.
+    asking, observer: see `hand_over`.
 
   Returns:
     The state after the last whole window and what was due then.
@@ -240,14 +280,14 @@ def read(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
     now = int(state.wake.tokens_read)
     pairs = clock.due(now, settings.wake.chunks)
     state, hand_overs = _sleep(
-        config, settings, state, pairs, key, others, observer)
+        config, settings, state, pairs, key, asking, observer)
     report({**metrics, 'tokens_read': now, 'due': pairs,
             'hand_overs': hand_overs, 'sleeps': int(state.sleeps.sum())})
   return state._replace(pending=waiting[whole:])
 
 
 def finish(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
-           key, others: Others = NO_OTHERS, observer: Observer | None = None
+           key, asking: Asking | None = None, observer: Observer | None = None
            ) -> MemoryState:
   """The end of a stream: its last, partial chunks are read and handed over.
 
@@ -267,7 +307,7 @@ def finish(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
   pairs = [(sender, receiver) for sender, receiver in pairs
            if receiver is None
            or len(state.seen[sender]) >= settings.sleep.prompt_tokens]
-  state, _ = _sleep(config, settings, state, pairs, key, others, observer)
+  state, _ = _sleep(config, settings, state, pairs, key, asking, observer)
   nothing = np.zeros(0, np.int32)
   rounded = -(-state.wake.tokens_read // size) * size
   return state._replace(

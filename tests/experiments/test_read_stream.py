@@ -25,9 +25,9 @@ SMALL = (
     '--config.pretraining.window=16', '--config.continuum.level_dims=(8,8)',
     '--config.continuum.slot_rank=4',
     '--config.continuum.wake.chunks=(8,16,32,64)',
-    '--config.continuum.sleep.dreams=4',
-    '--config.continuum.sleep.prompt_tokens=4',
-    '--config.continuum.sleep.dream_tokens=4',
+    '--config.continuum.sleep.stretches.dreams=4',
+    '--config.continuum.sleep.stretches.prompt_tokens=4',
+    '--config.continuum.sleep.stretches.dream_tokens=4',
     '--config.continuum.sleep.seeding.steps=1')
 
 

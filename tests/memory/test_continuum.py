@@ -12,6 +12,7 @@ from sleepjax.growth import slots
 from sleepjax.memory import clock, consolidate, continuum, wake
 from sleepjax.memory.consolidate import ConsolidationConfig
 from sleepjax.memory.continuum import ContinuumConfig
+from sleepjax.memory.stretches import StretchConfig
 from sleepjax.memory.wake import WakeConfig
 from sleepjax.models import transformer
 from sleepjax.seeding.settings import SeedingConfig
@@ -23,7 +24,7 @@ SETTINGS = ContinuumConfig(
     ConsolidationConfig(
         SeedingConfig(steps=2, rows=4, group_size=2, on_policy=0.5,
                       rehearsal=0.0, learning_rate=0.01),
-        dreams=4, prompt_tokens=3, dream_tokens=4),
+        StretchConfig(dreams=4, prompt_tokens=3, dream_tokens=4)),
     level_dims=(12, 12), slot_rank=4)
 STREAM = np.random.default_rng(1).integers(0, 61, 83)
 KEY = jax.random.key(0)
@@ -114,7 +115,7 @@ def test_an_update_is_the_trained_student(model):
   after, report = continuum.hand_over(config, SETTINGS, state, (1, 2), KEY)
   prospective = wake.merge_levels(config, state.params, wake.updated(
       SETTINGS.wake, state.wake, 0).weights)
-  student, expected = consolidate.consolidate(
+  student, expected, _ = consolidate.consolidate(
       config, consolidate.Sides(state.params, prospective), 1, STREAM[:16],
       SETTINGS.sleep, KEY)
   assert report == expected
@@ -155,9 +156,50 @@ def test_the_end_of_a_stream(model, whole):
   assert going_on.sleeps.tolist() == [12, 12, 7]
 
 
+def test_every_sender_has_its_budget():
+  own = dataclasses.replace(
+      SETTINGS, sleep_steps=(5, 6, 7), sleep_rates=(0.1, 0.2, 0.3))
+  for sender in range(3):
+    seeding = own.sleep_of(sender).seeding
+    assert (seeding.steps, seeding.learning_rate) == (
+        5 + sender, (0.1, 0.2, 0.3)[sender])
+    assert SETTINGS.sleep_of(sender) == SETTINGS.sleep
+  with pytest.raises(ValueError, match='hand nothing over'):
+    dataclasses.replace(SETTINGS, sleep=None).sleep_of(0)
+
+
+def test_levels_that_only_learn_awake(model):
+  """Eq. 2 by hand: every level is what `wake` makes of the stream."""
+  config, params = model
+  awake = dataclasses.replace(SETTINGS, sleep=None)
+  reports = []
+  state = continuum.read(config, awake, continuum.init_state(
+      config, params, awake), STREAM[:25], KEY, reports.append)
+  by_hand = wake.init_wake(config, params, SETTINGS.wake)
+  for start, levels in ((0, (0,)), (8, (1, 0)), (16, (0,))):
+    by_hand, _ = wake.read_window(
+        config, params, SETTINGS.wake, by_hand, STREAM[start:start + 8])
+    for level in levels:
+      by_hand = wake.updated(SETTINGS.wake, by_hand, level)
+  assert_same(state.wake, by_hand)
+  assert [r['hand_overs'] for r in reports] == [[], [], []]
+  assert not slots.is_open(config, state.params, 0).any()
+  assert [len(s) for s in state.seen] == [0, 0, 8]
+
+
+def test_what_was_asked_is_kept_in_order(model):
+  config, params = model
+  state = continuum.init_state(config, params, SETTINGS)
+  assert state.earlier() == ()
+  state = state._replace(asked=np.array([3, 4, -1, 5, -1], np.int32))
+  assert state.earlier() == ((3, 4), (5,))
+
+
 @pytest.mark.parametrize('fields, message', [
     (dict(level_dims=(12,)), 'must name attention and 2 MLP levels'),
-    (dict(slots=(2, 2)), 'slots=(2, 2) must name one pool for each of the 3')])
+    (dict(slots=(2, 2)), 'slots=(2, 2) must name one pool for each of the 3'),
+    (dict(sleep_steps=(2, 2)), 'sleep_steps=(2, 2) must name a positive'),
+    (dict(sleep_rates=(1., 0., 1.)), 'for each of the 3 senders')])
 def test_settings_are_checked(fields, message):
   with pytest.raises(ValueError, match=re.escape(message)):
     dataclasses.replace(SETTINGS, **fields)

@@ -11,6 +11,7 @@ import pytest
 from sleepjax.growth import slots
 from sleepjax.memory import consolidate as lib
 from sleepjax.memory.consolidate import Sides
+from sleepjax.memory.stretches import StretchConfig, Stretches
 from sleepjax.models import transformer
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.observer import Observer
@@ -20,7 +21,7 @@ RANK = 8
 SETTINGS = lib.ConsolidationConfig(
     SeedingConfig(steps=30, rows=4, group_size=2, on_policy=0.2, rehearsal=0.0,
                   learning_rate=0.02),
-    dreams=8, prompt_tokens=4, dream_tokens=6)
+    StretchConfig(dreams=8, prompt_tokens=4, dream_tokens=6))
 STREAM = np.random.default_rng(3).integers(0, 61, 32).tolist()
 ALL = jnp.ones(CONFIG.num_layers, bool)
 
@@ -68,7 +69,7 @@ def test_an_mlp_level_hands_over(model):
   config, params = model
   untouched = jax.tree.map(np.array, params)
   heard = Heard()
-  student, hand_over = lib.consolidate(
+  student, hand_over, _ = lib.consolidate(
       config, Sides(params, moved(params)), 1, STREAM, SETTINGS,
       jax.random.key(0), observer=heard)
   assert_same(params, untouched)
@@ -97,7 +98,7 @@ def test_an_mlp_level_hands_over(model):
 def test_attention_hands_over_what_is_in_context(model):
   config, params = model
   heard = Heard()
-  student, hand_over = lib.consolidate(
+  student, hand_over, _ = lib.consolidate(
       config, Sides(params, params), 0, STREAM, SETTINGS, jax.random.key(0),
       observer=heard)
   history = heard.history
@@ -112,7 +113,8 @@ def test_attention_hands_over_what_is_in_context(model):
 def test_what_must_stay_is_rehearsed_retained_and_guarded(model):
   """The terms are in the loss; what moves them too far is undone."""
   config, params = model
-  others = lib.Others(np.arange(24).reshape(3, 8), np.arange(8).reshape(2, 4))
+  asking = Stretches(SETTINGS.stretches, np.arange(24).reshape(3, 8),
+                     np.arange(8).reshape(2, 4))
   lines = []
   observer = Heard()
   observer.wrote = lambda phase, step, values: lines.append(values)
@@ -120,12 +122,12 @@ def test_what_must_stay_is_rehearsed_retained_and_guarded(model):
       SETTINGS.seeding, steps=3, rehearsal=1.0))
   run = lambda limit: lib.consolidate(
       config, Sides(params, params), 0, STREAM, dataclasses.replace(
-          settings, max_retention_divergence=limit), jax.random.key(0), others,
-      observer)
-  student, hand_over = run(1.0)
+          settings, max_retention_divergence=limit), jax.random.key(0),
+      source=lib.Source(asking), observer=observer)
+  student, hand_over, _ = run(1.0)
   assert {'rehearsal_divergence', 'retention_divergence'} <= set(lines[0])
   assert hand_over.retention_divergence > 0 and not hand_over.rolled_back
-  undone, hand_over = run(0.0)
+  undone, hand_over, _ = run(0.0)
   assert hand_over.rolled_back
   index = int(np.argmin(slots.is_open(config, params, 0)))
   assert (slots.read_slot(config, undone, index, 0)['down'] == 0).all()
@@ -161,12 +163,12 @@ def test_a_full_pool_merges_its_oldest(model):
   quiet = dataclasses.replace(SETTINGS, seeding=dataclasses.replace(
       SETTINGS.seeding, on_policy=0.0, learning_rate=0.01, steps=60))
   merged = lib.merge_oldest(
-      config, full, -1, STREAM, quiet, jax.random.key(1), heard)
+      config, full, -1, STREAM, quiet, jax.random.key(1), observer=heard)
   history = heard.history
   assert slots.is_open(config, merged).tolist() == [True, False]
   assert np.mean(history[-5:]) < 0.5 * np.mean(history[:5]), history
   # And consolidation makes room by it.
-  student, _ = lib.consolidate(
+  student, *_ = lib.consolidate(
       config, Sides(full, moved(full)), 1, STREAM,
       dataclasses.replace(SETTINGS, seeding=dataclasses.replace(
           SETTINGS.seeding, steps=1)), jax.random.key(0))
@@ -183,15 +185,6 @@ def test_the_same_key_gives_the_same_model(model):
   assert_same(runs[0], runs[1])
   assert (runs[0]['layers']['level_0']['slots']['down']
           != runs[2]['layers']['level_0']['slots']['down']).any()
-
-
-def test_stretches():
-  have = lib.stretches(range(10, 20), 50, 3, jax.random.key(0))
-  assert have.shape == (50, 3)
-  assert (np.diff(have, axis=1) == 1).all()
-  assert set(have[:, 0].tolist()) == set(range(10, 18))
-  with pytest.raises(ValueError, match=re.escape('prompt_tokens=4')):
-    lib.stretches([1, 2, 3], 1, 4, jax.random.key(0))
 
 
 @pytest.mark.parametrize('sender, message', [
