@@ -68,6 +68,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
       '--temperature', type=float, default=0.0, metavar='T',
       help='0, the default, always takes the most likely token')
   parser.add_argument(
+      '--top_p', type=float, default=1.0, metavar='P',
+      help='draws from the likeliest tokens of so much probability together '
+      '(default 1: all)')
+  parser.add_argument(
       '--seed', type=int, default=0, metavar='N',
       help='of the random numbers when the temperature is not 0')
   args = parser.parse_args(argv[1:])
@@ -76,6 +80,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         f'--max_new_tokens={args.max_new_tokens}: expected at least 1.')
   if not 0 <= args.temperature < float('inf'):
     raise UserError(f'--temperature={args.temperature}: expected 0 or more.')
+  if not 0 < args.top_p <= 1:
+    raise UserError(
+        f'--top_p={args.top_p}: expected a number above 0 and at most 1.')
   return args
 
 
@@ -126,7 +133,8 @@ def _asker(saved: Model, args: argparse.Namespace,
   ask = _Asker(
       config, params, ChatPrompts(saved.tokenizer),
       saved.lineage.get('answer_prompt', '{question}'), args.max_new_tokens,
-      sampler.Sampling(args.temperature), jax.random.key(args.seed))
+      sampler.Sampling(args.temperature, top_p=args.top_p),
+      jax.random.key(args.seed))
   if text is None:
     return ask
   tokens = len(ask.chat.document(text))

@@ -15,7 +15,8 @@ from sleepjax.models.transformer import Segment
 
 
 @functools.partial(jax.tree_util.register_dataclass,
-                   data_fields=['temperature'], meta_fields=['top_k'])
+                   data_fields=['temperature'],
+                   meta_fields=['top_k', 'top_p', 'truncated_log_probs'])
 @dataclasses.dataclass(frozen=True)
 class Sampling:
   """How the next token is drawn.
@@ -23,16 +24,24 @@ class Sampling:
   temperature: divides the logits; 0 takes the most likely token. May be traced:
     one program serves all temperatures.
   top_k: keep only the k most likely tokens; 0 keeps all. Static.
+  top_p: of those, keep the fewest most likely ones whose probability is at
+    least p together (nucleus sampling, arXiv 1904.09751); 1 keeps all. Static.
+  truncated_log_probs: whether log-probabilities are of what was drawn from, as
+    the ratios of a policy gradient need them, and not of all tokens. Static.
   """
 
   temperature: float | Float[AnyArray, ''] = 1.0
   top_k: int = 0
+  top_p: float = 1.0
+  truncated_log_probs: bool = False
 
   def __post_init__(self):
     known = isinstance(self.temperature, (int, float))
     if (known and self.temperature < 0) or self.top_k < 0:
       raise ValueError(f'temperature={self.temperature} and top_k={self.top_k} '
                        'must not be negative.')
+    if not 0 < self.top_p <= 1:
+      raise ValueError(f'top_p={self.top_p} must be above 0 and at most 1.')
 
 
 class Until(NamedTuple):
@@ -51,13 +60,28 @@ class Rollout(NamedTuple):
 
   tokens: [B, N] int32, the stop token included, then padding with 0.
   mask: [B, N] bool, true up to and including the stop token.
-  log_probs: [B, N] float32, of each token under the untruncated distribution at
-    the sampling temperature (at temperature 1 for greedy); 0 where masked.
+  log_probs: [B, N] float32, of each token at the sampling temperature (at
+    temperature 1 for greedy), before truncation unless `Sampling` says
+    otherwise; 0 where masked.
   """
 
   tokens: Int32[AnyArray, 'B N']
   mask: Bool[AnyArray, 'B N']
   log_probs: Float32[AnyArray, 'B N']
+
+
+def _truncated(scores_BxV, method: Sampling):
+  """−inf for tokens that may not be drawn; ties of the last one stay."""
+  if method.top_k:
+    least = jax.lax.top_k(scores_BxV, method.top_k)[0][:, -1:]
+    scores_BxV = jnp.where(scores_BxV >= least, scores_BxV, -jnp.inf)
+  if method.top_p < 1:
+    falling = jnp.sort(scores_BxV, axis=1, descending=True)
+    share = jax.nn.softmax(falling, axis=1)
+    before = jnp.cumsum(share, axis=1) - share
+    last = jnp.where(before < method.top_p, falling, jnp.inf).min(1)
+    scores_BxV = jnp.where(scores_BxV >= last[:, None], scores_BxV, -jnp.inf)
+  return scores_BxV
 
 
 def _draw(logits, axis: int, uniform_B, method: Sampling):
@@ -83,24 +107,23 @@ def _draw(logits, axis: int, uniform_B, method: Sampling):
   peak = logits.max(axis, keepdims=True)
   below_peak = lambda scores: (scores - peak) / temperature
 
+  total = lambda: jnp.exp(below_peak(logits)).sum(axis)
+
   def inverted():
-    kept_BxV = jnp.moveaxis(below_peak(logits), axis, 1)
-    if method.top_k:
-      least = jax.lax.top_k(kept_BxV, method.top_k)[0][:, -1:]
-      kept_BxV = jnp.where(kept_BxV >= least, kept_BxV, -jnp.inf)
+    kept_BxV = _truncated(jnp.moveaxis(below_peak(logits), axis, 1), method)
     cumulative = jnp.cumsum(jnp.exp(kept_BxV), axis=1)
     threshold = uniform_B[:, None] * cumulative[:, -1:]
-    return ops.first_true(cumulative > threshold, 1)
+    return ops.first_true(cumulative > threshold, 1), (
+        cumulative[:, -1] if method.truncated_log_probs else total())
 
-  likeliest = lambda: ops.first_true(logits == peak, axis)
+  likeliest = lambda: (ops.first_true(logits == peak, axis), total())
   if greedy is None:
-    tokens = likeliest() if method.temperature == 0 else inverted()
+    tokens, mass = likeliest() if method.temperature == 0 else inverted()
   else:
-    tokens = jax.lax.cond(greedy, likeliest, inverted)
+    tokens, mass = jax.lax.cond(greedy, likeliest, inverted)
   tokens %= logits.shape[axis]  # The first, should rounding leave none.
   chosen = jnp.take_along_axis(logits, jnp.expand_dims(tokens, axis), axis)
-  log_total = jnp.log(jnp.exp(below_peak(logits)).sum(axis))
-  return tokens, jnp.squeeze(below_peak(chosen), axis) - log_total
+  return tokens, jnp.squeeze(below_peak(chosen), axis) - jnp.log(mass)
 
 
 def _for_cache(segment: Segment) -> Segment:

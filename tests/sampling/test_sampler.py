@@ -219,10 +219,42 @@ def test_similar_distributions_are_told_apart(tiny):
   assert chi_square(tokens, flat / 3) > 5
 
 
+def nucleus(probabilities, p):
+  """The fewest largest that reach p together, rescaled."""
+  order = np.argsort(-probabilities)
+  number = 1 + int((np.cumsum(probabilities[order]) < p).sum())
+  kept = np.zeros_like(probabilities)
+  kept[order[:number]] = probabilities[order[:number]]
+  return kept / kept.sum()
+
+
+@pytest.mark.parametrize('p, k', [(0.75, 0), (0.95, 0), (0.95, 4)])
+def test_top_p_draws_from_the_nucleus(tiny, p, k):
+  tempered = np.exp(log_softmax(tiny[3] / 1.5))
+  want = nucleus(most_likely(tempered, k), p)
+  assert 1 < (want > 0).sum() < (tempered > 0).sum()
+  rollout = drawn(tiny, Sampling(1.5, k, p))
+  tokens = rollout.tokens[:, 0]
+  assert chi_square(tokens, want) < 5
+  np.testing.assert_allclose(
+      rollout.log_probs[:, 0], np.log(tempered)[tokens], atol=1e-5)
+  same = drawn(tiny, Sampling(1.5, k, p, truncated_log_probs=True))
+  np.testing.assert_array_equal(same.tokens, rollout.tokens)
+  np.testing.assert_allclose(
+      same.log_probs[:, 0], np.log(want[tokens]), atol=1e-5)
+
+
+def test_a_nucleus_has_the_likeliest_token_at_least(tiny):
+  rollout = drawn(tiny, Sampling(1.0, top_p=1e-6, truncated_log_probs=True))
+  assert (rollout.tokens[:, 0] == tiny[3].argmax()).all()
+  np.testing.assert_allclose(rollout.log_probs[:, 0], 0, atol=1e-6)
+
+
 @pytest.mark.parametrize('kwargs', [
-    {'temperature': -0.1}, {'top_k': -1}], ids=str)
+    {'temperature': -0.1}, {'top_k': -1}, {'top_p': 0.0}, {'top_p': 1.1}],
+                         ids=str)
 def test_sampling_refuses(kwargs):
-  with pytest.raises(ValueError, match='must not be negative'):
+  with pytest.raises(ValueError, match='must'):
     Sampling(**kwargs)
 
 
