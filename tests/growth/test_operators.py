@@ -38,6 +38,9 @@ OPERATORS = [
     SplitGroups(2), ValueDim(10), Layers((-1, 0, 1, 1)), HiddenWidth(40),
     HiddenWidth(64, how='duplicate'), AppendSlot(4),
     AppendSlot(4, opened=False)]
+# Of another width, count or half of what the others widen.
+SIBLINGS = [MlpWidth(60), KeyValueGroups(3), ValueDim(10), HiddenWidth(40),
+            AppendSlot(4, opened=False)]
 
 
 def grown(model, operator):
@@ -78,7 +81,10 @@ def measured(request):
 @pytest.mark.parametrize('name', [
     'every_part', pytest.param('levels', marks=pytest.mark.slow),
     pytest.param('kinds', marks=pytest.mark.slow)])
-@pytest.mark.parametrize('operator', OPERATORS, ids=str)
+@pytest.mark.parametrize('operator', [
+    pytest.param(operator, id=str(operator), marks=(
+        pytest.mark.slow if operator in SIBLINGS else ()))
+    for operator in OPERATORS])
 def test_parity_and_gradients(operator, name, measured):
   if name == 'levels' and operator == AppendSlot(4):
     pytest.skip('refused: see test_a_newborn_slot_may_not_displace_others')

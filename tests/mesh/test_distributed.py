@@ -127,6 +127,7 @@ def test_processes_agree_and_need_one_folder(tmp_path):
   assert not list((tmp_path / 'ours').iterdir())
 
 
+@pytest.mark.slow
 def test_a_dead_process_ends_the_others_with_a_message():
   launched = subprocess.Popen(
       [*_LAUNCH, '--devices-per-process=4', '--', *_WORKER, 'steps'],

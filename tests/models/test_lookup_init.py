@@ -40,6 +40,7 @@ def attention_of_layer_0(params, tokens):
   return np.asarray(jax.nn.softmax(jnp.where(causal, scores, -1e9), -1))
 
 
+@pytest.mark.slow
 def test_the_first_layer_looks_a_few_tokens_back(params):
   every_rare = np.random.default_rng(0).integers(COMMON, 200, 20)
   weights = attention_of_layer_0(params, every_rare)

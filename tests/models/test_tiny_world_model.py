@@ -68,6 +68,7 @@ def test_it_goes_step_by_step(exam, wording):
   assert sum(shares) / len(shares) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wording', world.WORDINGS)
 def test_its_questions_are_valid_and_in_the_wording_asked_for(exam, wording):
   scores = world_scores.question_validity(

@@ -205,6 +205,7 @@ def parameter_gradient(config, params):
   return jax.jit(jax.grad(loss, allow_int=True))(params)
 
 
+@pytest.mark.slow
 def test_layouts_agree_on_gradients(every_part):
   want = parameter_gradient(*every_part)
   # Every parameter matters, so the other tests compare all of the model.
@@ -269,6 +270,7 @@ def test_architecture_is_not_how_it_is_computed(every_part):
 
 
 # Two unrolled layers hold little at once either way.
+@pytest.mark.slow
 @pytest.mark.parametrize('scan, share', [(True, 0.8), (False, 1.0)])
 def test_recomputation_changes_memory_and_nothing_else(every_part, scan, share):
   config, params = layout.for_compute(*every_part, 'float32', not scan)
@@ -291,6 +293,7 @@ def test_recomputation_changes_memory_and_nothing_else(every_part, scan, share):
       config.architecture())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('queries', [1, 5, 6])
 def test_attention_of_some_queries_at_a_time(every_part, queries):
   config, params = layout.for_compute(*every_part, 'float32', False)

@@ -143,6 +143,7 @@ def test_retention_is_a_term_of_its_own(grown, learnt, batch, parts):
         loss, 0.3 * divergence + 0.7 * policy + want * rehearsed, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_shared_head_is_read_once_and_counts_as_part_of_every_prompt(
     grown, learnt, batch):
   config, frozen = grown

@@ -95,6 +95,7 @@ def test_tokens_as_target(slotted, alone):
   check_same(slotted, settings, alone._replace(advantage=None), (3,))
 
 
+@pytest.mark.slow
 def test_clipped_ratios(slotted, alone):
   settings = dataclasses.replace(SETTINGS, updates_per_rollout=2)
   sampled = np.random.default_rng(3).uniform(-5, -3, (12, 6))
@@ -102,6 +103,7 @@ def test_clipped_ratios(slotted, alone):
       sampled_log_probs=sampled.astype(np.float32)), (3,))
 
 
+@pytest.mark.slow
 def test_sampled_estimator_keeps_its_groups(slotted, alone):
   settings = dataclasses.replace(
       SETTINGS, on_policy=1.0, estimator='sampled', masked_first_tokens=0,

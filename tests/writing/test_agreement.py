@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from sleepjax.data import world
 from sleepjax.data.prompts import ChatPrompts
@@ -11,6 +12,7 @@ from sleepjax.writing import agreement
 from sleepjax.writing.dreamer import DreamConfig, Dreamer
 
 
+@pytest.mark.slow
 def test_a_model_agrees_with_itself_about_a_text_it_has_in_view():
   model = load_pretrained('tiny-world')
   chat = ChatPrompts(model.tokenizer)

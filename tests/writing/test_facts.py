@@ -203,6 +203,7 @@ def test_gain_is_the_difference_of_two_readings(talker, byte_tokenizer):
   assert max(abs(g).max() for g in none) > 0  # Other prompts, no text.
 
 
+@pytest.mark.slow
 def test_lines_are_those_of_their_prompts_alone(talker, byte_tokenizer):
   dreamer = Dreamer(
       Model(*talker, byte_tokenizer), settings(completion_tokens=6))
