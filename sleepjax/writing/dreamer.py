@@ -90,7 +90,7 @@ class Dream(NamedTuple):
   """A reply, what was asked for it, and what only the teacher sees.
 
   kind: 'question', 'recall', 'open' or 'written' (its prompt by the teacher,
-    too); of facts also 'sentence', 'reverse' or 'cloze', see `rows`.
+    too); of facts also 'short', 'sentence', 'reverse' or 'cloze', see `rows`.
   prompt: the user's message as the student will see it.
   start: words with which the reply begins; they are given, not learnt.
   completion: token ids of the rest, sampled by the teacher or given.

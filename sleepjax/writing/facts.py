@@ -21,7 +21,7 @@ from sleepjax.writing.asking import AskConfig
 from sleepjax.writing.cleaning import distinct
 from sleepjax.writing.coverage import Coverage
 from sleepjax.writing.dreamer import Dreamer, Segments
-from sleepjax.writing.phrasings import phrasings
+from sleepjax.writing.phrasings import few_words, phrasings
 from sleepjax.writing.spans import Span
 from sleepjax.writing.statements import echo_question, gapped
 from sleepjax.writing.verification import Evidence, VerifyConfig
@@ -33,7 +33,8 @@ class WritingConfig:
 
   spans_per_sentence: of a sentence of 20 words, see `spans.worth_knowing`.
   by_gain: whether spans are chosen by what the text tells about them, too.
-  keyword_questions: by rule about every span, see `sleepjax.writing.phrasings`.
+  keyword_questions, short_questions: by rule about every span, of most and of
+    few words of what is said, see `sleepjax.writing.phrasings`.
   held_out: questions that are not learnt from, in whose place others ask the
     same: the hand-over is measured on them.
   """
@@ -43,10 +44,12 @@ class WritingConfig:
   spans_per_sentence: int = 3
   by_gain: bool = True
   keyword_questions: int = 3
+  short_questions: int = 0
   held_out: int = 8
 
   def __post_init__(self):
-    check_least(self, spans_per_sentence=1, keyword_questions=0, held_out=0)
+    check_least(self, spans_per_sentence=1, keyword_questions=0,
+                short_questions=0, held_out=0)
 
 
 class Asked(NamedTuple):
@@ -56,12 +59,14 @@ class Asked(NamedTuple):
   evidence: None of a question that was not put to the model.
   by_rule: it is made of a statement by rule, and nothing that the model has
     written.
+  short: it is a few words of a statement, and no whole question.
   """
 
   question: str
   refused: str
   evidence: Evidence | None = None
   by_rule: bool = False
+  short: bool = False
 
 
 class Fact(NamedTuple):
@@ -79,6 +84,11 @@ class Fact(NamedTuple):
   def by_rule(self) -> list[str]:
     """Those made by rule; their answers are right by construction."""
     return [a.question for a in self.asked if a.by_rule and not a.refused]
+
+  @property
+  def short(self) -> list[str]:
+    """Those of them that are a few words."""
+    return [a.question for a in self.asked if a.short and not a.refused]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,16 +137,17 @@ class Facts:
   def split(self, number: int) -> tuple['Facts', list[tuple[str, str]]]:
     """These facts without some of their questions, and those with answers.
 
-    Each is the last by rule of a fact that has three others or more, of facts
-    that are evenly chosen.
+    Each is the last whole one by rule of a fact that has three others or more,
+    of facts that are evenly chosen.
     """
+    whole = [[q for q in f.by_rule if q not in f.short] for f in self.facts]
     able = [n for n, f in enumerate(self.facts)
-            if len(f.questions) + len(f.by_rule) > 3 and f.by_rule]
+            if len(f.questions) + len(f.by_rule) > 3 and whole[n]]
     chosen = {able[i] for i in np.unique(np.linspace(
         0, len(able) - 1, min(number, len(able))).round().astype(int))}
     held, facts = [], list(self.facts)
     for n in sorted(chosen):
-      fact, question = facts[n], facts[n].by_rule[-1]
+      fact, question = facts[n], whole[n][-1]
       held.append((question, fact.span.text))
       facts[n] = fact._replace(asked=tuple(
           a for a in fact.asked if a.question != question))
@@ -205,26 +216,29 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
   for fact in list(facts.values()) if english else ():
     if fact.span in long:
       continue
-    questions = _by_rule(dreamer, settings, topic, sentences, fact, avoid)
+    questions, short = _by_rule(
+        dreamer, settings, topic, sentences, fact, avoid)
     facts[fact.span] = Fact(fact.span, (*fact.asked, *(
-        Asked(q, asking.why_unusable(q, fact.span, topic, text), by_rule=True)
-        for q in questions)))
+        Asked(q, asking.why_unusable(q, fact.span, topic, text), None, True,
+              q in short) for q in questions)))
   found = Facts(topic, tuple(sentences), tuple(facts[s] for s in spans))
   return dataclasses.replace(found, note=_note(found, english))
 
 
 def _by_rule(dreamer, settings, topic, sentences, fact, avoid):
-  """Distinct questions made of what is said of a span."""
+  """Distinct questions made of what is said of a span, and the short ones."""
   span, sentence = fact.span, sentences[fact.span.sentence]
   encode = dreamer.chat.tokenizer.encode
   statement = gapped(sentence, span, topic, lambda text: len(
       encode(text)) <= settings.ask.statement_tokens)
   # The same choices wherever the text is read.
   rng = np.random.default_rng([span.sentence, span.start])
+  whole = phrasings(sentence, span, topic, rng, settings.keyword_questions)
+  short = [few_words(sentence, span, topic, rng)
+           for _ in range(settings.short_questions)]
   return distinct([
-      statement and echo_question(statement, span) or None,
-      *phrasings(sentence, span, topic, rng, settings.keyword_questions)],
-      (*avoid, *(a.question for a in fact.asked)))
+      statement and echo_question(statement, span) or None, *whole, *short],
+      (*avoid, *(a.question for a in fact.asked))), set(short).difference(whole)
 
 
 def _judge(dreamer, settings, topic, sentences, text, asked, spans):

@@ -5,7 +5,8 @@ few wordings of its own, so a statement with a gap is asked in three more ways:
 with a question word in its gap, turned round ("The light was automated in ___"
 becomes "When was the light automated?"), and as the few words that somebody who
 asks would remember, some of them left out at random. Their answers are right by
-construction; their grammar need not be.
+construction; their grammar need not be. Of a sentence's few words as many more
+can be made as are wanted, so that no wording has to be learnt often.
 """
 
 import re
@@ -17,6 +18,8 @@ from sleepjax.writing.statements import GAP, echo_question, gapped
 
 _LENGTHS = (7, 10, 13, 18, 30, 60)  # Words of a statement, shortest first.
 _LEAST_WORDS = 4
+_VERBS = ('', '', '', 'is', 'was', 'are', 'did')
+_NEAR = 6.0  # Words from the span at which one is a third as likely.
 _AUXILIARY = re.compile(
     r'\b(?:is|was|are|were|has|had|have|can|could|will|would)\b')
 _DATE_PREPOSITION = re.compile(rf'\b(?:in|on|at|since)\s(?={GAP})')
@@ -81,17 +84,32 @@ def turned_round(statement: str, span: Span, rng: np.random.Generator) -> str:
   return f'{word} {verb[0]} {subject} {rest}'.rstrip() + '?'
 
 
+def _words_of(text: str, topic: str) -> list[str]:
+  """The words of a text; the topic is said whole or not at all."""
+  named = re.sub(re.escape(topic), ' ', text, flags=re.I) if topic else text
+  return [word for word in (w.strip('.,;:()"') for w in named.split()) if word]
+
+
+def _has_content(word: str) -> bool:
+  return word.lower() not in FUNCTION_WORDS and word != "'s"
+
+
+def _about(topic: str, text: str, share: float,
+           rng: np.random.Generator) -> str:
+  """A question's end that names the topic in so many of all cases."""
+  if topic and rng.random() < share:
+    form = _WITH_TOPIC[rng.integers(len(_WITH_TOPIC))]
+    text = form.format(words=text, topic=topic)
+  return text[0].lower() + text[1:] if _ARTICLE.match(text) else text
+
+
 def keywords(sentence: str, span: Span, topic: str,
              rng: np.random.Generator) -> str:
   """Half or more of a statement's content words, in order, behind a question
   word; the topic is named in most."""
   statement = shortest_statement(sentence, span, topic)
-  # The topic is said whole or not at all.
-  named = re.sub(re.escape(topic), ' ', statement, flags=re.I) if topic else (
-      statement)
-  words = [w.strip('.,;:()') for w in named.replace(GAP, ' ').split()]
-  content = [i for i, w in enumerate(words)
-             if w and w.lower() not in FUNCTION_WORDS and w != "'s"]
+  words = _words_of(statement.replace(GAP, ' '), topic)
+  content = [i for i, w in enumerate(words) if _has_content(w)]
   if not content:
     return ''
   share = rng.uniform(0.5, 1)
@@ -100,12 +118,34 @@ def keywords(sentence: str, span: Span, topic: str,
   # A function word stays with the word that it leads to, in most cases.
   text = ' '.join(w for i, w in enumerate(words) if i in chosen or (
       i + 1 in chosen and w.lower() in FUNCTION_WORDS and rng.random() < 0.7))
-  if topic and rng.random() < 0.8:
-    form = _WITH_TOPIC[rng.integers(len(_WITH_TOPIC))]
-    text = form.format(words=text, topic=topic)
-  if _ARTICLE.match(text):
-    text = text[0].lower() + text[1:]
+  text = _about(topic, text, 0.8, rng)
   return f'{question_word(span, rng)} {text}?'
+
+
+def few_words(sentence: str, span: Span, topic: str,
+              rng: np.random.Generator) -> str:
+  """Two to five content words of a sentence behind a question word.
+
+  Those near the span are drawn more often; what follows it comes first in half
+  of the questions.
+  """
+  before, after = (_words_of(part, topic) for part in (
+      sentence[:span.start], sentence[span.end:]))
+  words = [(w, len(before) - i) for i, w in enumerate(before)]
+  behind = [(w, 1 + i) for i, w in enumerate(after)]
+  words = behind + words if rng.random() < 0.5 else words + behind
+  content = [i for i, (w, _) in enumerate(words) if _has_content(w)]
+  if not content:
+    return ''
+  near = np.exp([-words[i][1] / _NEAR for i in content])
+  number = min(len(content), int(rng.integers(2, 6)))
+  chosen = set(rng.choice(
+      content, number, replace=False, p=near / near.sum()).tolist())
+  text = ' '.join(w for i, (w, _) in enumerate(words) if i in chosen or (
+      i + 1 in chosen and not _has_content(w) and rng.random() < 0.5))
+  text = _about(topic, text, 0.5, rng)
+  verb = _VERBS[rng.integers(len(_VERBS))]
+  return ' '.join(f'{question_word(span, rng)} {verb} {text}'.split()) + '?'
 
 
 def phrasings(sentence: str, span: Span, topic: str, rng: np.random.Generator,

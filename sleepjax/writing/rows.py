@@ -73,9 +73,11 @@ def rows_of(facts: Facts, chat: ChatPrompts, settings: RowConfig,
   for fact in facts.facts:
     span, sentence = fact.span, facts.sentences[fact.span.sentence]
     short = short_sentence(sentence, span, fits)
+    short_ones = set(fact.short)
     for question in (*fact.questions, *fact.by_rule):
+      kind = 'short' if question in short_ones else 'question'
       for _ in range(s.copies):
-        add('question', answer_prompt.format(question=question), '',
+        add(kind, answer_prompt.format(question=question), '',
             span.text, span.text, sentence)
       if s.sentence_prompt and short:
         add('sentence', s.sentence_prompt.format(question=question), '', short,

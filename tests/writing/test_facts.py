@@ -144,6 +144,25 @@ def test_some_questions_are_held_out_of_facts_that_are_asked_otherwise():
   assert told.split(0) == (told, []) and not Facts('', (), ()).split(3)[1]
 
 
+def test_short_questions_are_learnt_and_not_held_out(scripted, byte_tokenizer):
+  told = facts.write_facts(scripted, ALMA, (), jax.random.key(0), short(
+      by_gain=False, spans_per_sentence=6, short_questions=4))
+  plain = facts.write_facts(scripted, ALMA, (), jax.random.key(0), short(
+      by_gain=False, spans_per_sentence=6))
+  for fact, before in zip(told.facts, plain.facts, strict=True):
+    assert 1 <= len(fact.short) <= 4
+    assert fact.by_rule == [*before.by_rule, *fact.short]
+  learnt, held = told.split(8)
+  short_ones = {q for fact in told.facts for q in fact.short}
+  assert held and not short_ones & {question for question, _ in held}
+  said = {kind: {row.prompt.removesuffix(' Answer briefly.') for row in rows_of(
+      learnt, ChatPrompts(byte_tokenizer)) if row.kind == kind}
+          for kind in ('short', 'question')}
+  assert said['short'] == short_ones
+  assert said['question'] == {
+      q for f in learnt.facts for q in (*f.questions, *f.by_rule)} - short_ones
+
+
 def test_what_may_not_be_asked_is_not(scripted):
   left = facts.write_facts(
       scripted, ALMA, (), jax.random.key(0), short(by_gain=False),

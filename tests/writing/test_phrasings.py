@@ -65,3 +65,29 @@ def test_keywords_are_words_of_the_statement_in_order():
     known = f'{SENTENCE} {TOPIC} when in what year on of at'.lower()
     assert all(w.strip('?,.') in known for w in words.split())
     assert 'automated' in words
+
+
+def test_few_words_are_of_the_sentence_and_near_the_span():
+  counts, rng = {}, np.random.default_rng(1)
+  content = {'automated', 'cottages', 'keepers', 'sold', 'cooperative',
+             'weavers'}
+  for _ in range(400):
+    question = phrasings.few_words(SENTENCE, YEAR, '', rng)
+    assert question.endswith('?') and '1986' not in question
+    words = question.rstrip('?').split()
+    assert words[0] in ('When', 'In')
+    said = [w for w in words if w in content]
+    assert 2 <= len(said) <= 5 and len(set(said)) == len(said)
+    for word in said:
+      counts[word] = counts.get(word, 0) + 1
+  # One word from the span, and fourteen.
+  assert counts['automated'] > 1.5 * counts['weavers'] > 0
+  assert phrasings.few_words('It was 1986.', Span('1986', 'date', 0, 7), '',
+                             rng) == ''
+
+
+def test_few_words_name_the_topic_in_half_of_the_questions():
+  rng = np.random.default_rng(2)
+  named = [TOPIC in phrasings.few_words(SENTENCE, YEAR, TOPIC, rng)
+           for _ in range(400)]
+  assert 0.4 < np.mean(named) < 0.6
