@@ -51,10 +51,10 @@ and sixteen tokens, train 4 in 140 updates: 1, 2/10 (0/10 in view), controls
 Ten questions of two to five words a fact besides (`writing.short_questions`),
 all rows seen 1.5 times or more in 140 updates, against the same without them:
 
-  text        knows        choice          margin          loss of gold  controls
-  train 30    2/5, 1/5     0.67, 0.33      1.45, 0.36      1.58, 2.24    +0.10
-  train 4     1/10, 2/10   0.40, 0.30      0.80, 1.87      1.45, 1.96    +0.25
-  lighthouse  3/10, 7/10   0.50, 0.70      0.99, 1.70      0.83, -       +0.11
+  text        knows       choice      margin      loss of gold  controls
+  train 30    2/5, 1/5    0.67, 0.33  1.45, 0.36  1.58, 2.24    +0.10
+  train 4     1/10, 2/10  0.40, 0.30  0.80, 1.87  1.45, 1.96    +0.25
+  lighthouse  3/10, 7/10  0.50, 0.70  0.99, 1.70  0.83, -       +0.11
 
 The answers become likelier and are told apart less: on the page with the most
 facts one name answers five of ten questions. Not taken.
