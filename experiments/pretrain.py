@@ -75,6 +75,12 @@ def stage_at(stages, step: int, steps: int) -> WorldRows:
               stages[-1].rows)
 
 
+def world_rows(stages, settings: PretrainingConfig, seed: int):
+  """Number of a step -> rows of its stage, the same for the same seed."""
+  return lambda step: world_batches.sample_rows(
+      stage_at(stages, step, settings.steps), (seed, step))
+
+
 def born(model: ModelConfig, settings: PretrainingConfig, seed: int,
          lookup_start: bool, mesh) -> list:
   """[params, opt_state] to begin with, each leaf where it is going to stay."""
@@ -90,22 +96,19 @@ def born(model: ModelConfig, settings: PretrainingConfig, seed: int,
       next_token.make_optimizer(settings).init, mesh, params)]
 
 
-def train(model: ModelConfig, settings: PretrainingConfig, stages, seed: int,
-          state, steps, heard, mesh):
+def train(model: ModelConfig, settings: PretrainingConfig, rows_of, state,
+          steps, heard, mesh):
   """The state after the numbered steps; heard(step, state, metrics, tokens).
 
   Args:
     model: the architecture.
-    settings: of the optimizer; rows and window are those of the stages.
-    stages: list of Stage.
-    seed: rows depend on it and the number of a step.
+    settings: of the optimizer; rows and window are those of the rows.
+    rows_of: number of a step -> its `PackedRows`.
     state: (params, opt_state) to begin with.
     steps: numbers, consecutive.
     heard: called after each step, one behind the device.
     mesh: where the state lies; rows are split over it.
   """
-  rows_of = lambda step: world_batches.sample_rows(
-      stage_at(stages, step, settings.steps), (seed, step))
   real_tokens = lambda rows: int((rows.turn >= 0).sum())
   # What `heard` computes on several processes may meet the step that is under
   # way: CPUs run both at once, and each process may begin with another.
@@ -210,7 +213,7 @@ def main(argv):
       if session.step:
         phase.advance(session.step)
       params, _ = train(
-          model, settings, stages, config.seed, state,
+          model, settings, world_rows(stages, settings, config.seed), state,
           range(session.step, settings.steps),
           watched(session, phase, config.save_every), mesh)
     params = jax.tree.map(sharding.to_host, params)

@@ -206,11 +206,13 @@ class Seeder:
       free_V = np.zeros(learner.config.vocab_size, bool)
     advantage, metrics = (None, {}) if s.group_size == 1 else _advantage(
         s, *texts, free_V, self.imitation.verdicts(*texts))
-    old_self, segments = self._teacher(state)
-    hidden = objective.teacher_hidden_states(
-        learner.config, old_self,
-        Rows(*rows_lib.pad_left(teacher, e.teacher_prompt.shape[1] + room),
-             rollout.tokens, rollout.mask), segments)
+    hidden = None
+    if s.alpha:
+      old_self, segments = self._teacher(state)
+      hidden = objective.teacher_hidden_states(
+          learner.config, old_self,
+          Rows(*rows_lib.pad_left(teacher, e.teacher_prompt.shape[1] + room),
+               rollout.tokens, rollout.mask), segments)
     rows = Rows(prompt, mask, rollout.tokens, rollout.mask)
     return Batch(rows, hidden, advantage, sampled_log_probs=(
         rollout.log_probs if s.updates_per_rollout > 1 else None),
@@ -245,8 +247,9 @@ class Seeder:
         batch.rows, batch.rehearsal, batch.retention) if rows is not None)
     tokens *= updates
     moved = state.teacher is not None
-    if on_policy or moved:  # Rollouts are written, and the teacher reads them.
-      tokens += (1 + on_policy) * rows_lib.num_tokens(batch.rows)
+    # Rollouts are written, and the teacher reads them where there is a D.
+    readings = on_policy + ((on_policy and s.alpha > 0) or moved)
+    tokens += readings * rows_lib.num_tokens(batch.rows)
     if moved and self.privilege.segments:
       tokens += len(self.privilege.document)
     learner = self.learner

@@ -45,7 +45,8 @@ def prompts_of(chat: ChatPrompts, problems: Sequence[Problem],
 
 
 def reference_examples(dreamer: Dreamer, problems: Sequence[Problem], key,
-                       teacher_prompt: str = TEACHER_PROMPT) -> Examples:
+                       teacher_prompt: str = TEACHER_PROMPT,
+                       taught: bool = True) -> Examples:
   """Solutions in the teacher's words, for `seed.Seeder` without segments.
 
   Args:
@@ -54,6 +55,8 @@ def reference_examples(dreamer: Dreamer, problems: Sequence[Problem], key,
     problems: with their solutions.
     key: PRNG key of the samples.
     teacher_prompt: with {problem} and {solution}.
+    taught: whether the teacher's states for its own words are kept, which no
+      update asks for that learns from rollouts alone.
 
   Returns:
     Examples whose teacher prompts hold the solutions. Problems that do not fit
@@ -62,16 +65,48 @@ def reference_examples(dreamer: Dreamer, problems: Sequence[Problem], key,
   Raises:
     UserError: none fits.
   """
-  limit = dreamer.settings.prompt_tokens
-  pairs = [pair for pair in zip(*prompts_of(
-      dreamer.chat, problems, teacher_prompt), strict=True)
-           if len(pair[1]) <= limit]
-  if not pairs:
-    raise UserError(
-        f'no problem fits with its solution into prompt_tokens={limit}: raise '
-        'it, or choose shorter ones.')
-  student, teacher = map(list, zip(*pairs, strict=True))
+  fitting = _fitting(dreamer, problems, teacher_prompt)
+  student, teacher, _ = zip(*fitting, strict=True)
   return score_examples(
       dreamer.model.config, dreamer.model.params, student, teacher,
-      dreamer.write(teacher, key),
-      dreamer.settings.completion_tokens)
+      dreamer.write(teacher, key), dreamer.settings.completion_tokens,
+      taught=taught)
+
+
+def solved_examples(dreamer: Dreamer, problems: Sequence[Problem],
+                    teacher_prompt: str = TEACHER_PROMPT) -> Examples:
+  """The given solutions themselves, of which the teacher has read nothing yet.
+
+  They are targets of supervised fine-tuning, or bound the student's own
+  attempts, which a teacher with the solution in view then reads.
+
+  Args:
+    dreamer, problems, teacher_prompt: as of `reference_examples`; a solution
+      that is too long to be written is left out as well.
+
+  Raises:
+    UserError: none fits.
+  """
+  student, teacher, solutions = zip(
+      *_fitting(dreamer, problems, teacher_prompt, written=True), strict=True)
+  return score_examples(
+      dreamer.model.config, dreamer.model.params, student, teacher, solutions,
+      dreamer.settings.completion_tokens, taught=False)
+
+
+def _fitting(dreamer, problems, teacher_prompt, written=False):
+  """(student's prompt, teacher's, solution with its end), where they fit."""
+  limit, tokenizer = dreamer.settings, dreamer.chat.tokenizer
+  fitting = [
+      (*prompts, solution) for *prompts, solution in zip(
+          *prompts_of(dreamer.chat, problems, teacher_prompt),
+          ([*tokenizer.encode(p.solution), *tokenizer.stop_ids[:1]]
+           for p in problems), strict=True)
+      if len(prompts[1]) <= limit.prompt_tokens and (
+          not written or len(solution) <= limit.completion_tokens)]
+  if not fitting:
+    raise UserError(
+        'no problem fits with its solution into prompt_tokens='
+        f'{limit.prompt_tokens} and completion_tokens='
+        f'{limit.completion_tokens}: raise them, or choose shorter ones.')
+  return fitting

@@ -47,10 +47,11 @@ def named_by(target: str, learner: Learner, hidden, key):
   Args:
     target: of `SeedingConfig`.
     learner: whose unembedding the teacher shares.
-    hidden: [B, N, D] from which the teacher predicts.
+    hidden: [B, N, D] from which the teacher predicts; None where it is not
+      asked, as nothing weighs D.
     key: typed PRNG key of the update.
   """
-  if target not in NAMED:
+  if target not in NAMED or hidden is None:
     return None
   return teacher_tokens(learner.config, learner.frozen, hidden, (
       jax.random.fold_in(key, 1) if target == 'sampled' else None))

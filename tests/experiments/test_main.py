@@ -30,6 +30,7 @@ from experiments import (
     question_agreement,
     quickstart,
     read_stream,
+    reasoning,
 )
 from sleepjax.errors import UserError
 from sleepjax.model import load_pretrained
@@ -152,6 +153,7 @@ def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
     (ablate_seeding, ['--workdir='], '--workdir is empty'),
     (ablate_dreaming, [], '--workdir is missing'),
     (beds, ['--workdir='], '--workdir is empty'),
+    (reasoning, [], '--workdir is missing'),
     (compile, ['--config=configs/scale/small.py', '--out='], '--out is empty'),
     (compile, ['--config=configs/scale/small.py', '--programs='],
      '--programs is empty'),
@@ -188,6 +190,8 @@ def test_no_config_and_no_default():
     (quickstart, 'consolidate/quick', 'days, which'),
     (read_stream, 'quickstart', 'tokens, skip_tokens, save_every, continuum,'),
     (pretrain, 'quickstart', 'save_every, .* stages, which'),
+    (reasoning, 'quickstart', 'pretrained, files, check, whole, bed, arms, '
+     'seeds, tried, choice_seed, rates, which'),
     (growth_training, 'quickstart', 'scratch, pretraining, plan, seeds, which'),
     (growth_parity, 'quickstart', 'models, shapes, which'),
     (judge_error, 'quickstart', 'judges, yes_no, which'),

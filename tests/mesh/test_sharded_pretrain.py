@@ -42,7 +42,7 @@ def _trained_here():
             for stage in config.stages.values()]
   mesh, heard = sharding.make_mesh(MeshConfig()), []
   params, _ = pretrain.train(
-      model, settings, stages, config.seed,
+      model, settings, pretrain.world_rows(stages, settings, config.seed),
       pretrain.born(model, settings, config.seed, True, mesh),
       range(settings.steps),
       lambda step, state, metrics, tokens: heard.append(metrics), mesh)

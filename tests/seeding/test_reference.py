@@ -57,6 +57,23 @@ def test_only_the_teacher_sees_the_solution(model, chat):
     assert problem.problem in teacher and problem.solution in teacher
 
 
+def test_given_solutions_are_completions_that_nobody_has_read(model, chat):
+  writer = dreamer(model, chat)
+  fitting = [*PROBLEMS, Problem('Say no.', 'no')]
+  examples = reference.solved_examples(writer, fitting, PROMPT)
+  assert examples.hidden is None
+  # Of six tokens, 'It is 5.' and '7 is one.' are too long with their end.
+  reply = examples.student.completion[0][examples.student.completion_mask[0]]
+  assert len(examples) == 1
+  assert reply.tolist() == [
+      *chat.tokenizer.encode('no'), chat.tokenizer.stop_ids[0]]
+  teacher = examples.teacher_prompt[0][examples.teacher_mask[0]].tolist()
+  assert chat.tokenizer.decode(teacher) == chat.tokenizer.decode(
+      chat.closed_book('Say no. (no)'))
+  with pytest.raises(UserError, match='completion_tokens=6'):
+    reference.solved_examples(writer, PROBLEMS, PROMPT)
+
+
 @pytest.mark.parametrize('settings', [
     SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=0.5,
                   warmup_steps=1),
@@ -64,16 +81,24 @@ def test_only_the_teacher_sees_the_solution(model, chat):
                   warmup_steps=1, updates_per_rollout=2),
     SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=1.0,
                   warmup_steps=1, estimator='sampled',
-                  divergence=DivergenceConfig('reverse_kl'))],
-                         ids=['exact', 'twice', 'sampled'])
-def test_the_student_learns_on_its_own_attempts(model, chat, settings):
+                  divergence=DivergenceConfig('reverse_kl')),
+    SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=0.0,
+                  gamma=1.0, warmup_steps=1)],
+                         ids=['exact', 'twice', 'sampled', 'reward alone'])
+def test_the_student_learns_on_its_own_attempts(
+    model, chat, settings, monkeypatch):
   config, params = model
   writer = dreamer(model, chat)
   examples = reference.reference_examples(
       writer, PROBLEMS, jax.random.key(0), PROMPT)
+  judged = {}
+  if not settings.alpha:  # Then nobody asks what the teacher would say.
+    monkeypatch.setattr(loop.objective, 'teacher_hidden_states', None)
+    judged = {'judge': lambda texts, references: np.arange(len(texts)) % 2,
+              'tokenizer': chat.tokenizer}
   seeder = loop.Seeder(
       Learner(config, params), settings, loop.Terms(examples),
-      imitation=Imitation(chat.tokenizer.stop_ids))
+      imitation=Imitation(chat.tokenizer.stop_ids, **judged))
   slot = slots.read_slot(config, params, 0)
   state = update.init_state(settings, jax.tree.map(jnp.copy, slot))
   lines = []
@@ -81,7 +106,8 @@ def test_the_student_learns_on_its_own_attempts(model, chat, settings):
       state, jax.random.key(2), lambda step, m, tokens: lines.append(m))
   assert [line['on_policy'] for line in lines] == [1.0] * 3
   assert int(state.step) == 3
-  assert all(np.isfinite(line['divergence']) for line in lines)
+  assert all(np.isfinite(line['divergence']) for line in lines
+             if settings.alpha)
   assert np.abs(state.slot['down']).max() > 0
   assert ('clipped' in lines[0]) == (settings.updates_per_rollout == 2)
 

@@ -1,0 +1,72 @@
+"""The small model of `experiments.reasoning`, pretrained if it is not yet."""
+
+import json
+import pathlib
+
+import jax
+
+from experiments import _config, pretrain
+from sleepjax.data import arithmetic_tokenizer
+from sleepjax.errors import UserError
+from sleepjax.mesh import distributed, sharding
+from sleepjax.mesh.sharding import MeshConfig
+from sleepjax.model import Model, load_pretrained
+from sleepjax.models import export
+from sleepjax.models.config import ModelConfig
+from sleepjax.pretraining import arithmetic_batches
+from sleepjax.pretraining.arithmetic_batches import ArithmeticRows
+from sleepjax.pretraining.next_token import PretrainingConfig
+from sleepjax.runs import folder as folder_lib
+from sleepjax.runs.session import StepSession
+from sleepjax.training.phase_saves import in_place_of
+
+
+def trained(config, folder: pathlib.Path) -> Model:
+  """The model that `config.pretrained` describes.
+
+  It is made in `folder`, whose unfinished training goes on, and read from there
+  the next time.
+
+  Args:
+    config: with seed, save_every, model, pretraining and rows.
+    folder: of this model alone.
+
+  Raises:
+    UserError: a setting is wrong, or the folder holds another model.
+  """
+  model = _config.to_dataclass(
+      ModelConfig, config.model, 'config.pretrained.model')
+  settings = _config.to_dataclass(
+      PretrainingConfig, config.pretraining, 'config.pretrained.pretraining')
+  rows = _config.to_dataclass(
+      ArithmeticRows, config.rows, 'config.pretrained.rows')
+  tokenizer = arithmetic_tokenizer.build_tokenizer()
+  if model.vocab_size < tokenizer.vocab_size:
+    raise UserError(
+        f'config.pretrained.model.vocab_size={model.vocab_size}: arithmetic '
+        f'has {tokenizer.vocab_size} words and digits.')
+  recipe, mesh = json.loads(config.to_json()), sharding.make_mesh(MeshConfig())
+  if (folder / 'report.json').exists():
+    made = json.loads((folder / 'report.json').read_text(encoding='utf-8'))
+    folder_lib.check_same(folder, *(folder_lib.identity(run, ('config',))
+                                    for run in (made, {'config': recipe})))
+    return load_pretrained(str(folder / 'hf'))
+  with StepSession(folder, recipe, 'steps.jsonl') as session:
+    state = pretrain.born(model, settings, config.seed, False, mesh)
+    if session.saved:
+      state = in_place_of(state, session.saved, 'the saved state')
+    with (session.observer.phase('pretrain', total=settings.steps) as phase,
+          session.deferred()):
+      if session.step:
+        phase.advance(session.step)
+      params, _ = pretrain.train(
+          model, settings, lambda step: arithmetic_batches.sample_rows(
+              rows, (config.seed, step)), state,
+          range(session.step, settings.steps),
+          pretrain.watched(session, phase, config.save_every), mesh)
+    params = jax.tree.map(sharding.to_host, params)
+    if distributed.is_first() and not (folder / 'hf').exists():
+      export.export_hf(model, params, tokenizer, folder / 'hf')
+    distributed.barrier('the pretrained model', timeout=3600)
+    session.report(session.notes)
+  return load_pretrained(str(folder / 'hf'))
