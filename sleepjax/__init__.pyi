@@ -1,7 +1,9 @@
 """What is public, for type checkers; `__init__.py` imports it when asked."""
 
+from sleepjax.data.corpus import Corpus as Corpus
 from sleepjax.data.documents import Document as Document
 from sleepjax.data.documents import Question as Question
+from sleepjax.data.own_data import read as read
 from sleepjax.dreaming.round import dream_round as dream_round
 from sleepjax.dreaming.settings import DreamingConfig as DreamingConfig
 from sleepjax.errors import UserError as UserError

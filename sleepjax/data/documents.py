@@ -11,27 +11,42 @@ import os
 import pathlib
 from typing import Any
 
-from sleepjax.data import sentences
+from sleepjax.data import markup, sentences
 from sleepjax.data.sentences import split_sentences as split_sentences
 from sleepjax.data.text_files import read_text, readable
 from sleepjax.errors import UserError
 
 _BUNDLED = pathlib.Path(__file__).resolve().parent / 'text'
 _LONGEST_TITLE = 80
+MARKDOWN = '.md', '.markdown'
+HTML = '.html', '.htm', '.xhtml'
 _NO_TITLE = tuple('.!?:;,。！？：；，、।؟۔։')
 
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-  """A text and its title, which is empty when the text has none."""
+  """A text, its title and what is asked about it at night.
+
+  title: empty when the text has none.
+  text: what is read.
+  prompts: which the night answers with the text in view and learns from,
+    besides those that it finds itself.
+  """
 
   title: str
   text: str
+  prompts: tuple[str, ...] = ()
 
   @classmethod
   def read(cls, path: str | os.PathLike) -> 'Document':
-    """The document in a text file; see `read_document`."""
-    return read_document(path)
+    """The one document in a file; see `own_data.read` for its forms.
+
+    Raises:
+      UserError: there is no such file, or it has no text or several.
+    """
+    from sleepjax.data import own_data  # Which reads with this module.
+
+    return own_data.read_one(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,16 +58,22 @@ class Question:
 
 
 def read_document(path: str | os.PathLike) -> Document:
-  """The document in a text file, see `text_files.read_text`.
+  """The document in a file of text, Markdown or HTML, told by its ending.
 
-  A first line of at most 80 characters that does not end like a sentence, has a
-  blank line after it and is not the first of several items is the title, and no
-  part of the text.
+  Of plain text, a first line of at most 80 characters that does not end like a
+  sentence, has a blank line after it and is not the first of several items is
+  the title, and no part of the text. For the others see `markup`.
 
   Raises:
     UserError: there is no such file, or it holds no readable text.
   """
-  text = read_text(path, 'a text file with a document')
+  expected = 'a text file with a document'
+  if (kind := ending(path)) in MARKDOWN:
+    return _shown(markup.markdown_text(read_text(path, expected)), path)
+  if kind in HTML:
+    return _shown(markup.html_text(read_text(
+        path, expected, encoding=markup.declared_encoding)), path)
+  text = read_text(path, expected)
   title, blank, rest = text.partition('\n\n')
   if (blank and rest.strip() and '\n' not in title
       and len(title) <= _LONGEST_TITLE
@@ -60,6 +81,17 @@ def read_document(path: str | os.PathLike) -> Document:
       and not (sentences.is_item(title) and sentences.is_item(rest.lstrip()))):
     return Document(title, rest.strip())
   return Document('', text)
+
+
+def ending(path: str | os.PathLike) -> str:
+  """How the name of a file ends, such as '.txt', also before '.gz'."""
+  *_, before, last = '', '', *pathlib.PurePath(path).suffixes
+  return (before if last.lower() == '.gz' else last).lower()
+
+
+def _shown(shown, path):
+  return Document(shown.title, readable(
+      shown.text, f'{path}: what is shown of the page'))
 
 
 def read_questions(path: str | os.PathLike) -> tuple[Question, ...]:

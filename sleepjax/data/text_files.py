@@ -1,8 +1,8 @@
 """How a text file is read, by whatever command.
 
 One rule of encodings: UTF-8, or UTF-16 and UTF-32 that begin with a byte order
-mark. Anything else is refused, with a guess at what it is: a wrong guess would
-be learnt without a word.
+mark, or else what a file itself says that it is. Anything else is refused, with
+a guess at what it is: a wrong guess would be learnt without a word.
 """
 
 import gzip
@@ -13,6 +13,7 @@ import re
 import stat
 import unicodedata
 import zlib
+from collections.abc import Callable
 
 from sleepjax.errors import UserError
 
@@ -24,19 +25,28 @@ _MARKS = ((b'\xff\xfe\0\0', 'utf-32'), (b'\0\0\xfe\xff', 'utf-32'),
           (b'\xff\xfe', 'utf-16'), (b'\xfe\xff', 'utf-16'))
 
 
-def read_text(path: str | os.PathLike, expected: str,
-              strip: bool = True) -> str:
+def read_text(path: str | os.PathLike, expected: str, strip: bool = True,
+              encoding: Callable[[bytes], str | None] = lambda content: None
+              ) -> str:
   r"""The text of a file, newlines as \n.
 
   Args:
     path: a file, or with `.gz` a compressed one.
     expected: what it should be, for messages.
     strip: takes off the white space around it.
+    encoding: finds the one that a file says it has; it is tried where the rule
+      of this module fails.
 
   Raises:
     UserError: there is no such file, or it holds no readable text.
   """
-  text = decode(read_bytes(path, expected), path, expected)
+  content = read_bytes(path, expected)
+  try:
+    text = decode(content, path, expected)
+  except UserError:
+    if (declared := encoding(content)) is None:
+      raise
+    text = _decode_as(declared, content, path, expected)
   text = text.replace('\r\n', '\n').replace('\r', '\n')
   if not text.strip():
     raise UserError(f'{path}: the file is empty; expected {expected}.')
@@ -98,6 +108,17 @@ def decode(content: bytes, path: str | os.PathLike, expected: str) -> str:
     raise UserError(
         f'{path}: a binary file (it has a NUL), or UTF-16 without a byte order '
         f'mark; expected {expected}.')
+  return text
+
+
+def _decode_as(encoding, content, path, expected):
+  try:
+    text = content.decode(encoding)
+  except (ValueError, LookupError):  # Not every codec is one of text.
+    text = '\0'
+  if '\0' in text:
+    raise UserError(f'{path}: says that it is {encoding}, and is not; expected '
+                    f'{expected}. {_advice(content)}')
   return text
 
 
