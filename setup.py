@@ -48,6 +48,7 @@ setuptools.setup(
         'jax>=0.10',
         'jaxtyping',
         'jinja2>=3.1.6',  # Older ones let templates out of the sandbox.
+        'markdown-it-py',
         'matplotlib',
         'ml-collections',
         'ml-dtypes',
@@ -63,6 +64,8 @@ setuptools.setup(
     ],
     extras_require={
         'cuda': ['jax[cuda12]>=0.10'],
+        # For data sets that Hugging Face `datasets` has saved.
+        'arrow': ['pyarrow'],
         # pyright, with all that it needs in its wheels.
         'dev': ['basedpyright==1.40.2', 'beartype', 'hypothesis', 'ipykernel',
                 'mkdocs-material', 'mkdocstrings[python]', 'nbclient',

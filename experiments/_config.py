@@ -114,7 +114,19 @@ def check_no_best(saving) -> None:
 
 def is_empty(value: Any) -> bool:
   """Whether nothing was given, such as by `--workdir=$UNSET`."""
-  return value == [] or isinstance(value, str) and not value.strip()
+  if isinstance(value, list):
+    return not value or any(map(is_empty, value))
+  return isinstance(value, str) and not value.strip()
+
+
+def check_given(flag: flags.FlagHolder) -> None:
+  """Refuses a command line without a flag.
+
+  Raises:
+    UserError: it was not given.
+  """
+  if flag.value is None:
+    raise UserError(f'--{flag.name} is missing; see --help.')
 
 
 def path(flag: flags.FlagHolder) -> pathlib.Path:
@@ -123,8 +135,7 @@ def path(flag: flags.FlagHolder) -> pathlib.Path:
   Raises:
     UserError: it was not given.
   """
-  if flag.value is None:
-    raise UserError(f'--{flag.name} is missing; see --help.')
+  check_given(flag)
   return pathlib.Path(flag.value).expanduser()
 
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
   enable_compilation_cache()
   # As a sleep reads it: without its title.
   text = (None if args.document is None else
-          documents.read_document(args.document).text)
+          documents.Document.read(args.document).text)
   folder = _main.model_folder(args.checkpoint)
   print(f'loading {folder}', file=sys.stderr)
   ask = _asker(checkpoints.load_model(folder), args, text)

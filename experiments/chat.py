@@ -126,7 +126,7 @@ class Chat:
             '/forget': self._forget, '/export': self._export}
 
   def _read(self, path: str) -> str:
-    document = documents.read_document(_given(path, '/read FILE'))
+    document = documents.Document.read(_given(path, '/read FILE'))
     self._talk.read(document)
     return (f'Read {document.title or path}: {len(document.text.split())} '
             'words. Ask about it, or /sleep.')

@@ -8,6 +8,11 @@
     print(slept.ask('Who designed the lighthouse?'))
     sj.export_hf(slept, 'notes-hf')
 
+More than one file, or a folder, is read at once:
+
+    documents, questions, skipped = sj.read('notes', 'diary.md')
+    slept, report = sj.sleep(model, documents, questions=questions)
+
 A night can leave its model, and enter another copy of what it was learnt on:
 
     sj.save_night(slept, 1, 'notes.safetensors')
@@ -73,21 +78,21 @@ class Report(Mapping[str, Any]):
     return text.getvalue().rstrip()
 
 
-def sleep(model: Model, document: Document,
+def sleep(model: Model, document: Document | Sequence[Document],
           settings: SleepConfig | None = None, *, key: int = 0,
           questions: Sequence[Question] | None = None,
           exam: ExamConfig | None = None, observer: Observer | None = None
           ) -> tuple[Model, Report]:
-  """Reads a document and sleeps on it, chunk by chunk.
+  """Reads documents and sleeps on them, chunk by chunk.
 
   Args:
     model: canonical; it stays as it is.
-    document: what is read; one that is longer than the context takes several
-      sleeps, each of which adds a slot.
+    document: what is read, or several, one after the other; one that is longer
+      than the context takes several sleeps, each of which adds a slot.
     settings: every choice of a sleep; None for `recipes.facts`.
     key: seed of everything random.
-    questions: about the document, for scoring only; None lets the model write
-      some itself.
+    questions: about what is read, for scoring only; without any the model
+      writes some itself.
     exam: of the scores.
     observer: shows phases and keeps metrics; None is silent.
 
@@ -99,8 +104,8 @@ def sleep(model: Model, document: Document,
   """
   settings = settings or recipes.facts()
   task = DocumentTask(
-      model, Reading(document, questions, bundled_controls()), settings,
-      exam or ExamConfig(), key)
+      model, Reading(document, questions or None, bundled_controls()),
+      settings, exam or ExamConfig(), key)
   slept, report = nights.lived(task, model, settings, key, observer)
   return slept, Report(report)
 

@@ -18,6 +18,8 @@ def accepted() -> None:
   model = assert_type(sj.load('smollm2-135m-instruct'), sj.Model)
   night = sj.sleep(model, sj.Document.read('notes.txt'), sj.SleepConfig(),
                    key=0, observer=sj.shown())
+  found = assert_type(sj.read('notes', 'diary.md'), sj.Corpus)
+  sj.sleep(model, found.documents, questions=found.questions)
   slept, report = assert_type(night, tuple[sj.Model, sj.Report])
   assert_type(slept.ask('Who designed the lighthouse?'), str)
   print(report, report['knows_after'])

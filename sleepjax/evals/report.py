@@ -214,6 +214,9 @@ def _summary_lines(report: Mapping[str, Any]) -> list[str]:
   if 'questions' in report:
     lines.append(f'questions: {report["questions"]} '
                  f'({report.get("questions_source", "source unknown")})')
+  if report.get('skipped'):
+    lines.append(f'skipped: {len(report["skipped"])}, see `skipped` in '
+                 'report.json')
   if 'growth_max_abs_logit_change' in report:
     lines.append('largest change of a logit by growth: '
                  f'{report["growth_max_abs_logit_change"]:.2e}')

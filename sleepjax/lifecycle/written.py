@@ -173,6 +173,8 @@ def write_words(settings: SleepConfig, teachers: Teachers, day: Day, keys,
         reader, document, segments, write_key, settings.answer_prompt,
         day.avoid)
     coverage = coverage._asdict()
+  dreams = dreams + dreams_lib.answers_to(
+      reader, document.prompts, segments, jax.random.fold_in(write_key, 4))
   dreams = dreams + _exam(settings, previous.chat, [
       (q.question, q.answer) for q in day.given])
   held_in, agreements = _held_in(

@@ -2,17 +2,20 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
+from sleepjax.data.documents import Document
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.models import transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.roofline import flops
 
 _PRODUCTS = 8  # Of which the fastest counts.
+_LISTED = 20  # Texts.
+_NAME = 40  # Characters of a text without a title.
 
 
 def seconds_of_a_sleep(config: ModelConfig, settings: SleepConfig) -> float:
@@ -85,6 +88,28 @@ def announcement(what: str, sleeps: int, config: ModelConfig,
              f'{memory / 2**30:.1f} GiB. A larger sleep.context_tokens takes '
              'fewer sleeps.')
   return text
+
+
+def announcement_of_texts(texts: Sequence[Document], sleeps: Sequence[int],
+                          config: ModelConfig, settings: SleepConfig
+                          ) -> list[str]:
+  """Lines of the sleeps that each text will take, and of all of them.
+
+  Args:
+    texts: that are slept on; of many the first ones have a line.
+    sleeps: of each.
+    config: the model before them.
+    settings: of each sleep.
+  """
+  count = lambda number, what: f'{number} {what}{"" if number == 1 else "s"}'
+  name = lambda text: text.title or ' '.join(text.text[:_NAME].split())
+  lines = [f'  {name(text)!r}: {count(len(text.text.split()), "word")}, '
+           f'{count(number, "sleep")}'
+           for text, number in zip(texts, sleeps, strict=True)]
+  if len(lines) > _LISTED:
+    lines = [*lines[:_LISTED], f'  and {len(lines) - _LISTED} more']
+  return [*lines, announcement(
+      count(len(texts), 'text'), sum(sleeps), config, settings)]
 
 
 class Remaining:

@@ -1,8 +1,7 @@
-"""One document: read in chunks, a sleep after each, and an exam about it."""
+"""Documents: read in chunks, a sleep after each, and an exam about them."""
 
 import copy
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,14 @@ from sleepjax.runs import nights
 from sleepjax.runs.nights import remembered
 from sleepjax.runs.task import Progress
 from sleepjax.sampling import context
-from sleepjax.tasks.reading import chunks_of, with_room
+from sleepjax.tasks.reading import (
+    Reading,
+    chunks_of,
+    is_prompt,
+    summary_of,
+    usable_prompts,
+    with_room,
+)
 from sleepjax.training.observer import Observer
 from sleepjax.writing import dreams
 from sleepjax.writing.dreamer import Dreamer
@@ -70,22 +76,6 @@ class ExamConfig:
                 batch_rows=1, outside_items=1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Reading:
-  """What is read, and what it is asked.
-
-  document: the text.
-  questions: for scoring only, or None to let the model write them.
-  controls: (document, questions) that it does not read.
-  where: the questions come from, for messages.
-  """
-
-  document: Document
-  questions: Sequence[Question] | None = None
-  controls: Sequence[tuple[Document, Sequence[Question]]] = ()
-  where: str = 'the questions'
-
-
 def bundled_controls() -> list[tuple[Document, tuple[Question, ...]]]:
   """Documents about invented things, with questions: nobody has read them."""
   return [(documents.bundled_document(name), documents.bundled_questions(name))
@@ -106,13 +96,8 @@ def slept_on(task: 'DocumentTask', model: Model, place: nights.Run
   return report, found is not None
 
 
-def text_sha256(document: Document) -> str:
-  """Hash of a document's text, by which runs of it are told apart."""
-  return hashlib.sha256(document.text.encode()).hexdigest()
-
-
 class DocumentTask:
-  """Chunks of one document as days; see `sleepjax.runs.task.Task`.
+  """Chunks of documents as days; see `sleepjax.runs.task.Task`.
 
   Its progress has
     questions, source: what is asked, and whether a 'file' gave it.
@@ -151,7 +136,12 @@ class DocumentTask:
         settings.answer_prompt, exam.max_new_tokens, exam.batch_rows)
     self._rehearsal = [documents.bundled_document(name).text
                        for name in documents.bundled_names('rehearsal_')]
-    self.chunks, self.drift = self._checked(model)
+    self.documents, skipped = usable_prompts(
+        model, reading.documents, settings, reading.questions or ())
+    self.skipped = [*reading.skipped, *skipped]
+    parts, self.drift = self._checked(model)
+    self.chunks = [chunk for chunks in parts for chunk in chunks]
+    self.sleeps_of = [len(chunks) for chunks in parts]
     self.outside = {name: benchmarks.read(name, exam.outside_items)
                     for name in exam.outside}
     for name, items in self.outside.items():
@@ -159,7 +149,7 @@ class DocumentTask:
     self.nights = len(self.chunks)
 
   def identity(self) -> dict[str, Any]:
-    return {'document_sha256': text_sha256(self.reading.document)}
+    return {'document_sha256': self.reading.sha256}
 
   def prepare(self, model: Model) -> Model:
     # With room for its slots the model is the same, and so are the programs
@@ -210,7 +200,9 @@ class DocumentTask:
     sleeps = progress['sleeps']
     hand_overs = [sleep['hand_over'] for sleep in sleeps]
     return {
-        'document': self.reading.document.title,
+        'document': self.reading.title,
+        'documents': summary_of(self.documents, self.sleeps_of),
+        'skipped': [entry._asdict() for entry in self.skipped],
         'questions': len(progress['questions']),
         'questions_source': progress['source'], 'sleeps': len(sleeps),
         **sleep_scores.compare(progress['before'], after),
@@ -286,29 +278,35 @@ class DocumentTask:
           ready.config, ready.params, ready.chat, chunk.text)
       questions += [Question(q, a) for q, a in dreams.write_exam(
           dreamer, chunk.text, (segment,), jax.random.fold_in(key, i),
-          s.answer_prompt, _GENERATED_QUESTIONS)]
+          s.answer_prompt, _GENERATED_QUESTIONS)
+                    if not is_prompt(q, self.documents)]
     if not questions:
       raise UserError(
-          'the model could not write questions about the document: give some '
+          'the model could not write questions about the text: give some '
           'with --questions=FILE.json.')
     return questions
 
   def _checked(self, model):
-    """(the document's chunks, tokens of the unrelated text)."""
+    """(the chunks of each document, tokens of the unrelated text)."""
     r, chat = self.reading, model.chat
-    chunks = chunks_of(model, r.document, self.settings)
-    exams = [(r.document, r.questions or (), r.where), *(
-        (control, asked, f'control questions on {control.title!r}')
-        for control, asked in r.controls)]
-    for text, asked, place in exams:
+    if not self.documents:
+      raise UserError(
+          f'{len(r.questions or ())} questions and no text to read: they are '
+          'for scoring only. Give the text that they are about, too.')
+    chunks = [chunks_of(model, document, self.settings)
+              for document in self.documents]
+    for text in (*self.documents, *(control for control, _ in r.controls)):
       if len(chat.document(text.text[:_BEGINNING])) <= len(chat.document('')):
         raise UserError(
             f'the text {text.title!r} begins with nothing that has a token in '
             "the model's vocabulary, so there is nothing to read.")
-      read = (max(len(chat.document(chunk.text)) for chunk in chunks)
-              if text is r.document else len(chat.document(text.text)))
+    longest = lambda texts: max(len(chat.document(t.text)) for t in texts)
+    exams = [(sum(chunks, []), r.questions or (), r.where), *(
+        ([control], asked, f'control questions on {control.title!r}')
+        for control, asked in r.controls)]
+    for texts, asked, place in exams:
       check_scorable(chat, asked, place, self.answers,
-                     model.config.max_context - read)
+                     model.config.max_context - longest(texts))
     drift = model.tokenizer.encode_stream(
         _drift_text(self.exam))[:self.exam.drift_tokens]
     if len(drift) < 2:

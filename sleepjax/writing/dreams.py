@@ -158,6 +158,22 @@ def write_dreams(dreamer: Dreamer, document, segments: Segments, key,
       held, answers, strict=True) if a], coverage
 
 
+def answers_to(dreamer: Dreamer, prompts: Sequence[str], segments: Segments,
+               key) -> list[Dream]:
+  """What the teacher says to prompts that come with a text, as they are.
+
+  Args:
+    dreamer: the old self.
+    prompts: each is answered `open_samples` times, at least once.
+    segments: the text in its cache.
+    key: PRNG key.
+  """
+  return _complete(
+      dreamer, [Dream('open', prompt, '', ()) for prompt in prompts
+                for _ in range(max(1, dreamer.settings.open_samples))],
+      segments, key)
+
+
 def recitations(dreamer: Dreamer, document) -> list[Dream]:
   """The text itself as replies: piece by piece, each after what stands before
   it, and every sentence alone. Nothing is sampled.

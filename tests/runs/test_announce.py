@@ -163,3 +163,15 @@ def test_a_run_of_several_sleeps_says_its_time_and_fills_its_pool(
   assert report['sentences'] == 6
   assert report['params_after'] - report['params_before'] == (
       CONFIG.num_layers * 2 * 3 * CONFIG.embed_dim * 2)
+
+
+def test_texts_are_announced_before_their_sum(monkeypatch, settings):
+  monkeypatch.setattr(announce, '_flops_a_second', lambda config: 1e6)
+  texts = [Document('A tower', 'Lit by Ann.'), Document('', 'one\n ' * 30)]
+  lines = announce.announcement_of_texts(texts, [1, 3], CONFIG, settings)
+  assert lines[0] == "  'A tower': 3 words, 1 sleep"
+  assert lines[1].endswith(": 30 words, 3 sleeps") and '\n' not in lines[1]
+  assert lines[2:] == [announce.announcement('2 texts', 4, CONFIG, settings)]
+  many = announce.announcement_of_texts(
+      texts[:1] * 22, [1] * 22, CONFIG, settings)
+  assert len(many) == 22 and many[20] == '  and 2 more'
