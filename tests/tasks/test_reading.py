@@ -16,8 +16,8 @@ from sleepjax.tasks import reading
 from sleepjax.tasks.document import DocumentTask, ExamConfig, Reading
 from tests import small_sleep
 
-TOWER = Document('A tower', 'It was lit by Ann. ' * 6)
-MILL = Document('A mill', 'It was run by Bob.', ('Who ran it?', 'Who lit it?'))
+TOWER = Document('A tower', 'It was lit by Ann. ' * 12)
+MILL = Document('A mill', 'Bob ran it for years.', ('Who ran it?', 'Who lit it?'))
 EXAM = Question('Who  RAN it?', 'Bob')
 
 
@@ -74,7 +74,7 @@ def test_prompts_that_no_night_can_answer_are_left_out(model, settings):
 
 
 def test_a_prompt_goes_to_the_chunk_it_is_about(model, settings):
-  text = 'The tower was lit by Ann. ' * 3 + 'The mill was run by Bob. ' * 3
+  text = 'The tower was lit by Ann. ' * 4 + 'The mill was run by Bob. ' * 4
   chunks = reading.chunks_of(model, Document(
       'Both', text, ('Who had the mill?', 'Who had the tower?')), settings)
   assert len(chunks) == 2
