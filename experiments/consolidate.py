@@ -44,7 +44,7 @@ from sleepjax.training.compilation_cache import enable_compilation_cache
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
 _DOCUMENT = flags.DEFINE_multi_string(
-    'document', None, 'File or folder to read; may be given several times.',
+    'document', None, 'File or folder to read',
     flag_values=_FLAGS)
 _QUESTIONS = flags.DEFINE_string(
     'questions', None, 'JSON list of {"question", "answer"}, for scoring only, '

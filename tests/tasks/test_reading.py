@@ -17,7 +17,8 @@ from sleepjax.tasks.document import DocumentTask, ExamConfig, Reading
 from tests import small_sleep
 
 TOWER = Document('A tower', 'It was lit by Ann. ' * 12)
-MILL = Document('A mill', 'Bob ran it for years.', ('Who ran it?', 'Who lit it?'))
+MILL = Document(
+    'A mill', 'Bob ran it for years.', ('Who ran it?', 'Who lit it?'))
 EXAM = Question('Who  RAN it?', 'Bob')
 
 
