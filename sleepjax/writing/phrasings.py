@@ -23,6 +23,7 @@ _NEAR = 6.0  # Words from the span at which one is a third as likely.
 _AUXILIARY = re.compile(
     r'\b(?:is|was|are|were|has|had|have|can|could|will|would)\b')
 _DATE_PREPOSITION = re.compile(rf'\b(?:in|on|at|since)\s(?={GAP})')
+_YEAR = re.compile(r'(?:\D+ |mid-)?[12]\d{3}s?')  # Or about that one.
 _ARTICLE = re.compile(r'(?:The|An?|Its|Their)\b')
 _WORDS = {'date': ('When', 'In what year'), 'number': ('How many', 'How'),
           'name': ('Who', 'What', 'Which', 'Where'), 'phrase': ('What',)}
@@ -54,7 +55,7 @@ def question_word(span: Span, rng: np.random.Generator) -> str:
     unit = re.search(r'[^\W\d_]\S*$', span.text)
     if unit and ' ' in span.text and rng.random() < 0.6:
       return f'How many {unit[0]}'
-  if span.kind == 'date' and not re.fullmatch(r'[12]\d{3}s?', span.text):
+  if span.kind == 'date' and not _YEAR.fullmatch(span.text):
     return ('When', 'On what date')[rng.integers(2)]
   words = _WORDS[span.kind]
   return words[rng.integers(len(words))]

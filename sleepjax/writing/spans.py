@@ -45,6 +45,16 @@ _COUNT = (rf'(?:(?:{_TENS})(?:-(?:{_ONES}))?|(?!one\b)(?:{_ONES}))'
 _NUMBER = re.compile(
     rf'(?:[$€£¥₹]\s?)?(?:(?<![A-Za-z\d.])\d+(?:[.,:]\d+)*|\b{_COUNT}\b)'
     r'(?:\s?%|\s(?:hundred|thousand|million|billion|percent)\b)?')
+# What makes a number or a date less exact is part of the answer.
+_HEDGE = {
+    'number': re.compile(
+        r'\b(?:(?:more|less|fewer|greater|higher|lower) than|at (?:least|most)|'
+        r'up to|as (?:many|much|few) as|around|about|approximately|roughly|'
+        r'nearly|almost|over|under|some)\s$', re.IGNORECASE),
+    'date': re.compile(
+        r'\b(?:(?:around|about|circa|after|before|early|late|early in|late in)\s|'
+        r'mid-)$', re.IGNORECASE)}
+_RANGE = re.compile(r'\s?[–—]\s?|\s(?:to|or)\s')
 _UNIT = re.compile(r'(?:\s|-)([^\W\d_][^\s,;:.!?()।"“”]*)')
 _WORD = re.compile(r"[^\W\d_][\w'’.&-]*[\w]|[^\W\d_]")
 # An initial's full stop, and small words of names.
@@ -155,6 +165,8 @@ def candidates(sentence: str, number: int = 0, english: bool = True,
   numbers = [m for m in _NUMBER.finditer(sentence) if free(*m.span())]
   found += [span(m.start(), _with_unit(sentence, m, english), 'number')
             for m in numbers]
+  if english:
+    found = [span(*whole) for whole in _ranges_and_hedges(sentence, found)]
   found += [span(start, end, 'name')
             for start, end in _name_runs(sentence, names) if free(start, end)]
   if is_unspaced(sentence):
@@ -181,6 +193,20 @@ def _with_unit(sentence, match, english):
   if match.end() < len(sentence) and _UNSPACED.match(sentence[match.end()]):
     return match.end() + 1
   return match.end()
+
+
+def _ranges_and_hedges(sentence, found):
+  """(start, end, kind): "100 to 300 miles" is one, "over 40%" the whole of it."""
+  whole: list[tuple[int, int, str]] = []
+  for s in sorted(found, key=lambda s: s.start):
+    if whole and _RANGE.fullmatch(sentence, whole[-1][1], s.start):
+      start, _, kind = whole.pop()
+      whole.append((start, s.end, 'date' if 'date' in (kind, s.kind) else kind))
+    else:
+      whole.append((s.start, s.end, s.kind))
+  for start, end, kind in whole:
+    hedge = _HEDGE[kind].search(sentence[:start])
+    yield (hedge.start() if hedge else start), end, kind
 
 
 def _capitalised_inside(sentences):
