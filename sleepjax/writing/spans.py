@@ -52,8 +52,8 @@ _HEDGE = {
         r'up to|as (?:many|much|few) as|around|about|approximately|roughly|'
         r'nearly|almost|over|under|some)\s$', re.IGNORECASE),
     'date': re.compile(
-        r'\b(?:(?:around|about|circa|after|before|early|late|early in|late in)\s|'
-        r'mid-)$', re.IGNORECASE)}
+        r'\b(?:(?:around|about|circa|after|before|early|late)\s(?:in\s)?|mid-)$',
+        re.IGNORECASE)}
 _RANGE = re.compile(r'\s?[–—]\s?|\s(?:to|or)\s')
 _UNIT = re.compile(r'(?:\s|-)([^\W\d_][^\s,;:.!?()।"“”]*)')
 _WORD = re.compile(r"[^\W\d_][\w'’.&-]*[\w]|[^\W\d_]")
@@ -196,12 +196,15 @@ def _with_unit(sentence, match, english):
 
 
 def _ranges_and_hedges(sentence, found):
-  """(start, end, kind): "100 to 300 miles" is one, "over 40%" the whole of it."""
+  """(start, end, kind): "100 to 300 miles" is one, "over 40%" all of it."""
   whole: list[tuple[int, int, str]] = []
+  money = lambda at: sentence[at] in '$€£¥₹'
   for s in sorted(found, key=lambda s: s.start):
-    if whole and _RANGE.fullmatch(sentence, whole[-1][1], s.start):
-      start, _, kind = whole.pop()
-      whole.append((start, s.end, 'date' if 'date' in (kind, s.kind) else kind))
+    start, end, kind = whole[-1] if whole else (0, 0, '')
+    joint = kind and _RANGE.fullmatch(sentence, end, s.start)
+    if joint and (money(start) == money(s.start)
+                  or money(start) and 'or' not in joint[0]):
+      whole[-1] = start, s.end, 'date' if 'date' in (kind, s.kind) else kind
     else:
       whole.append((s.start, s.end, s.kind))
   for start, end, kind in whole:

@@ -91,3 +91,10 @@ def test_few_words_name_the_topic_in_half_of_the_questions():
   named = [TOPIC in phrasings.few_words(SENTENCE, YEAR, TOPIC, rng)
            for _ in range(400)]
   assert 0.4 < np.mean(named) < 0.6
+
+
+@pytest.mark.parametrize('text, want', [
+    ('1986', 'When'), ('mid-2000s', 'When'), ('after 1587', 'When'),
+    ('12 May', 'When'), ('around 1831 to 1925', 'When')])
+def test_dates_are_asked_for_by_when(text, want):
+  assert phrasings.question_word(Span(text, 'date', 0, 0), Lowest()) == want

@@ -125,3 +125,23 @@ def test_nothing_worth_knowing(text):
 
 def test_a_span_ends_where_its_text_ends():
   assert Span('1871', 'date', 0, 14).end == 18
+
+
+@pytest.mark.parametrize('sentence, want', [
+    ('London was the most populous city from around 1831 to 1925.',
+     [('around 1831 to 1925', 'date')]),
+    ('It took place from 23 to 26 October 1944.',
+     [('23 to 26 October 1944', 'date')]),
+    ('The zone is 100 to 300 mi wide.', [('100 to 300 mi', 'number')]),
+    ('It held 200,000–400,000 books.', [('200,000–400,000 books', 'number')]),
+    ('From the mid-2000s, it grew, and by late 1999 it had shrunk.',
+     [('mid-2000s', 'date'), ('late 1999', 'date')]),
+    ('It will cost around $200 million.', [('around $200 million', 'number')]),
+    ('It has more than 300 rooms and at least two towers.',
+     [('more than 300 rooms', 'number'), ('at least two towers', 'number')]),
+    ('It came after 1587.', [('after 1587', 'date')]),
+    ('The Roundabout 12 was built in 1986.',
+     [('12', 'number'), ('1986', 'date')])])
+def test_hedges_and_ranges_are_part_of_the_answer(sentence, want):
+  assert [(s.text, s.kind) for s in spans.candidates(sentence)
+          if s.kind in ('date', 'number')] == want
