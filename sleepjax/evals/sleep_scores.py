@@ -43,17 +43,22 @@ class Exam:
 
 def chunk_of(questions: Sequence[Question], chunks: Sequence[Document]
              ) -> list[int]:
-  """Of each question, the chunk that shares most content words with it."""
+  """Of each question, the chunk that shares most content words with it.
+
+  Of several that share as many, the one that shares most with its answer.
+  """
   places = {}  # Word -> the chunks that have it.
   for i, chunk in enumerate(chunks):
     for word in content_words(chunk.text):
       places.setdefault(word, []).append(i)
   found = []
   for question in questions:
-    shared = np.zeros(len(chunks), int)
-    for word in content_words(question.question):
-      shared[places.get(word, [])] += 1
-    found.append(int(shared.argmax()))
+    shared = np.zeros((2, len(chunks)), int)
+    for row, text in zip(shared, (question.question, question.answer)):
+      for word in content_words(text):
+        row[places.get(word, [])] += 1
+    asked, answered = shared
+    found.append(int((asked * (1 + answered.max()) + answered).argmax()))
   return found
 
 

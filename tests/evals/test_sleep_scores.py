@@ -39,6 +39,19 @@ def test_questions_in_scripts_without_spaces_find_their_chunk():
   assert sleep_scores.chunk_of(asked, chunks) == [1, 0, 2]
 
 
+def test_an_answer_decides_between_chunks_that_a_question_fits_as_well():
+  chunks = [Document('', 'A house of one garden.'), Document('', 'A red gate.'),
+            Document('', 'The house is red, and so is all.')]
+  ask = lambda question, answer: sleep_scores.chunk_of(
+      [Question(question, answer)], chunks)[0]
+  assert ask('Who is it?', 'a gate') == 1  # No word of the question is there.
+  assert ask('Which house?', 'one red') == 0
+  assert ask('Which house?', 'red all') == 2
+  # However much of an answer is elsewhere, the question comes first.
+  assert ask('Which garden?', 'red all, red gate') == 0
+  assert ask('Which sea?', 'blue') == 0
+
+
 def test_losses_are_pooled_over_tokens_with_and_without_chunks(monkeypatch):
   """8 nats on 2 tokens, twice 3 on 6 each: 1 nat a token, however asked."""
   chunks = [Document('', 'A red house.'), Document('', 'A blue garden.')]
