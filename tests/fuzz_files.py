@@ -2,11 +2,12 @@
 
   python -m tests.fuzz_files --cases=10000 --seed=0
 
-Each case damages one file of a small model, of a checkpoint or of questions, at
-random but repeatably, and reads it as the commands do. It has to be read, or
-refused by a UserError, within TIME_LIMIT seconds and MEMORY_LIMIT of additional
-memory. The cases run in a process of their own, so that a crash is a finding,
-too. Prints what was found and ends with status 1 if that is anything.
+Each case damages one file of a small model, of a checkpoint, of questions or of
+what is read, at random but repeatably, and reads it as the commands do. It has
+to be read, or refused by a UserError, within TIME_LIMIT seconds and
+MEMORY_LIMIT of additional memory. The cases run in a process of their own, so
+that a crash is a finding, too. Prints what was found and ends with status 1 if
+that is anything.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import jax
 import numpy as np
 
 from sleepjax import model as load
-from sleepjax.data import documents
+from sleepjax.data import documents, own_data
 from sleepjax.data.prompts import ChatPrompts
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
@@ -106,6 +107,22 @@ def write_originals(folder: pathlib.Path) -> None:
   (folder / 'questions/questions.json').write_text(json.dumps(
       [{'question': f'Who built tower {i}?', 'answer': 'Ann'}
        for i in range(4)]))
+  (folder / 'own').mkdir()
+  for name, text in OWN.items():
+    (folder / 'own' / name).write_text(text)
+
+
+# Of every form of text and of rows.
+OWN = {
+    'a.txt': 'A tower\n\nIt was lit by Ann.', 'b.md': (
+        '---\ntitle: B\n---\n# B\n\n* [a](b) `c`\n\n|d|e|\n|-|-|\n|f|g|\n'),
+    'c.html': '<meta charset="latin1"><table><tr><th>a<th>b<tr><td>c<td>d'
+              '</table><ol start="2"><li><pre>e</pre></ol><p hidden>f',
+    'd.jsonl': '{"text": "One."}\n{"prompt": "a", "privileged_context": "b"}',
+    'e.json': json.dumps({'data': [{'title': 'a', 'paragraphs': [{
+        'context': 'b', 'qas': [{'question': 'c', 'answers': [
+            {'text': 'd'}]}]}]}]}),
+    'f.csv': 'a;b\n"c";d\ne;f\n'}
 
 
 # (folder, files that are damaged, how it is read).
@@ -126,6 +143,7 @@ READERS = {
                                    Tokenizer.from_folder(folder))),
     'night': (('night.safetensors',), lambda folder: night_files.read_night(
         folder / 'night.safetensors')),
+    'own': ((*OWN,), own_data.read),
     'questions': (('questions.json',), lambda folder: documents.read_questions(
         folder / 'questions.json')),
 }
@@ -191,7 +209,7 @@ def run_case(originals: pathlib.Path, scratch: pathlib.Path, seed: int,
   """'read' or 'refused'; anything else is raised."""
   chance = random.Random(f'{seed} {case}')
   kind = chance.choice(('gguf', 'gguf', 'hf', 'hf', 'hf', 'checkpoint',
-                        'night', 'questions'))
+                        'night', 'questions', 'own'))
   files, read = READERS[kind]
   name = chance.choice(files)
   folder = scratch / kind
