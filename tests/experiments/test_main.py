@@ -146,7 +146,14 @@ def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('command, arguments, message', [
     (consolidate, ['--workdir='], '--workdir is empty'),
+    (consolidate, ['--workdir=x'], '--document is missing'),
     (consolidate, ['--workdir=x', '--document= '], '--document is empty'),
+    (consolidate, ['--workdir=x', '--document=.', '--document='],
+     '--document is empty'),
+    (consolidate, ['--workdir=x', '--document=.'],
+     r'\.: nothing to read \(no files\)'),
+    (consolidate, ['--workdir=x', '--document=.', '--document=nowhere'],
+     'nowhere: no such file'),
     (consolidate, ['--questions='], '--questions is empty'),
     (quickstart, ['--workdir', ''], '--workdir is empty'),
     (quickstart, [], '--workdir is missing; see --help'),
