@@ -34,6 +34,8 @@ from sleepjax.seeding.roles import Privilege
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.observer import Observer, silent
 
+_GUARDED_ROWS = 32  # Of retention, on which it is seen what a hand-over moves.
+
 
 @dataclasses.dataclass(frozen=True)
 class ConsolidationConfig:
@@ -115,10 +117,17 @@ def _seed_slot(config, sides, place, material, segments, settings, key,
   slot, hand_over = consolidation.consolidate(
       seeder, slots.read_slot(config, sides.student, index, level), key,
       between=between, guard=Guard(
-          m.held_out, m.retention and m.retention.student,
+          m.held_out, m.retention and _some(m.retention),
           settings.max_retention_divergence), observer=observer)
   return layout.insert_slot(
       config, sides.student, slot, index, level), hand_over
+
+
+def _some(examples):
+  """Rows of examples, evenly chosen, as many whenever there are enough."""
+  chosen = np.linspace(
+      0, len(examples) - 1, min(_GUARDED_ROWS, len(examples))).round()
+  return examples.take(chosen.astype(int))[0]
 
 
 def merge_oldest(config: ModelConfig, params, level: int,

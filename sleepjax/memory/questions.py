@@ -4,12 +4,13 @@ Of the sentences that the sender has seen, those that it would say and the
 student would not are scouted with a few questions, which the model writes
 itself and answers with what it holds. What the student would answer as well
 need not be handed over; of the sentences that tell it most, more is asked, and
-their beginnings are to be gone on from. A reply counts if all its
-words stand in the sentence. Earlier questions are asked again, closed book, so
-that what slower levels know stays.
+their beginnings are to be gone on from. A question counts if all that it names
+stands in the sentence, and a reply if all its words do. Earlier questions are
+asked again, closed book, so that what slower levels know stays.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -64,6 +65,8 @@ class QuestionConfig:
     `memory_prompt`.
   rehearsal_per_text: questions tried about every text of `prepared`.
   rehearsal_tokens: longest prompt of these, the text included.
+  rehearse_questions: whether asking them is rehearsed, too; without, a sender
+    begins to ask about what it has learnt before.
   """
 
   dreams: DreamConfig = DreamConfig()
@@ -79,6 +82,7 @@ class QuestionConfig:
   memory_prompt: str = 'Ask a question.'
   rehearsal_per_text: int = 4
   rehearsal_tokens: int = 160
+  rehearse_questions: bool = True
 
   def __post_init__(self):
     if '{question}' not in self.answer_prompt:
@@ -187,7 +191,8 @@ class Questions:
       questions[n].append(clean_question(
           opening + reply, sentences[n], s.forbidden))
     pairs = [(n, q) for n, every in questions.items() for q in distinct(every)
-             if len(chat.closed_book(self._put(q))) <= s.prompt_tokens]
+             if len(chat.closed_book(self._put(q))) <= s.prompt_tokens
+             and names_stand_in(q, sentences[n])]
     replies = teacher.write(
         [chat.closed_book(self._put(q)) for _, q in pairs], answer_key,
         temperature=0.0, segments=segments)
@@ -270,7 +275,8 @@ def prepared(model: Model, config: QuestionConfig, key,
       model, config,
       examples(rehearsal.write_rehearsal(
           dreamer, texts, rehearsal_key, config.answer_prompt,
-          config.rehearsal_per_text, config.rehearsal_tokens)
+          config.rehearsal_per_text, config.rehearsal_tokens,
+          config.rehearse_questions)
                if texts else []),
       examples(rehearsal.write_memories(
           dreamer, config.memory_prompt, config.memories, memory_key,
@@ -293,6 +299,17 @@ def stands_in(reply: str, sentence: str) -> bool:
   """Whether a reply has words, and all of them stand in a sentence."""
   words = comparable_words(reply)
   return bool(words) and set(words) <= set(comparable_words(sentence))
+
+
+def names_stand_in(question: str, sentence: str) -> bool:
+  """Whether a question names nothing that a sentence does not.
+
+  A model that has learnt of somebody asks about him when it is shown another,
+  and a sender with the sentence in view would still answer from it.
+  """
+  names = [w for w in re.findall(r'\w+', question)[1:]
+           if w[0].isupper() or w[0].isdigit()]
+  return set(names) <= set(re.findall(r'\w+', sentence))
 
 
 def told_most(gains: Sequence[float], answered: Sequence[_Answered],

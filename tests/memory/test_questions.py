@@ -18,6 +18,7 @@ from sleepjax.writing.dreamer import DreamConfig
 
 NEW = Fact('Bokar', 'pet', 'lynx')
 KNOWN = [f for f in world.known_facts() if f.attribute != 'mentor'][:40:7]
+OTHER = world.day(seed=9, number=0)
 TEXT = ' '.join([*(f.statement() for f in KNOWN[:3]), NEW.statement(),
                  *(f.statement() for f in KNOWN[3:])])
 CONFIG = QuestionConfig(
@@ -37,7 +38,7 @@ def model():
 
 @pytest.fixture(scope='module')
 def asking(model):
-  return questions.prepared(model, CONFIG, jax.random.key(1))
+  return questions.prepared(model, CONFIG, jax.random.key(1), [OTHER.text])
 
 
 def holder(model, text, earlier=()):
@@ -84,6 +85,22 @@ def test_nothing_held_out_is_learnt(model, asking):
   # A question, and a beginning of the sentence.
   assert sum('Tell me a fact' in text for text in unseen) == 1
   assert len(unseen) == 2
+
+
+def test_another_text_is_rehearsed_in_view(model, asking):
+  """As a stretch of a stream, with a message of its own behind it."""
+  prompts, replies = (texts(model, asking.rehearsal, part)
+                      for part in ('prompt', 'completion'))
+  assert len(prompts) >= 2 and all(p.startswith(OTHER.text) for p in prompts)
+  asked = [prompt.removeprefix(OTHER.text).strip() for prompt in prompts]
+  answers = [(question, reply.strip()) for question, reply in zip(
+      asked, replies, strict=True) if world.wording_of(question)]
+  right = [reply == world.answer_to(question, OTHER.facts)
+           for question, reply in answers]
+  assert sum(right) > len(right) / 2  # They are sampled.
+  # Asking is rehearsed as well.
+  assert sum(q.startswith('Ask a question about this') for q in asked) == len(
+      answers) == len(asked) / 2
 
 
 def test_what_the_student_knows_is_not_handed_over(model, asking):
@@ -152,6 +169,13 @@ def test_a_reply_stands_in_its_sentence():
   assert questions.stands_in('Lima.', 'Bonat lives in Lima.')
   assert not questions.stands_in('Oslo', 'Bonat lives in Lima.')
   assert not questions.stands_in(' ', 'Bonat lives in Lima.')
+
+
+def test_a_question_names_what_its_sentence_does():
+  assert questions.names_stand_in('What does Bonat drink?', 'Bonat likes tea.')
+  assert questions.names_stand_in('Who drinks tea?', 'Bonat likes tea.')
+  assert not questions.names_stand_in(
+      'What does Lobor drink?', 'Bonat likes tea.')
 
 
 def test_a_sentence_tells_what_its_weakest_question_tells():
