@@ -2,7 +2,8 @@
 
 *Relational*: two facts of two days answer a question together. *Capacity*: so
 many facts that there may be no room for them. *Stretch*: facts far apart, with
-what is long known between them.
+what is long known between them; *stream*: so many windows of it that no context
+holds them.
 
 >>> bed = relational(seed=0, days=4, pairs=2)
 >>> bed.days[0].text
@@ -24,6 +25,9 @@ from sleepjax.errors import UserError
 # Of 8 attributes that a person has, those that are told are as many on average
 # in small and large beds.
 _FACTS_A_PERSON = 20 / 3
+# Tokens: of a statement at most, and of a window in which one surely fits.
+_LONGEST_SENTENCE = 9
+_SMALLEST_WINDOW = 32
 
 
 class Asked(NamedTuple):
@@ -149,6 +153,90 @@ def stretch(seed: int, number: int, sentences: int) -> Day:
   place = np.sort(np.flatnonzero(order < len(day.facts)))
   order[place] = np.arange(len(day.facts))  # The day's facts in its order.
   return Day(number, day.facts, _text([told[i] for i in order], rng))
+
+
+class Told(NamedTuple):
+  """A fact of a stream and where it stands.
+
+  fact: as it is asked about.
+  window: number of the window, from 0, in which it is told as a whole.
+  token: number of its first token in the stream.
+  """
+
+  fact: Fact
+  window: int
+  token: int
+
+
+class Stream(NamedTuple):
+  """A long text of what is long known, with few new facts.
+
+  windows: text of each.
+  told: the new facts in order, as many windows apart as there is room for.
+  """
+
+  windows: tuple[str, ...]
+  told: tuple[Told, ...]
+
+
+def stream(seed: int, windows: int = 128, window: int = 128, facts: int = 8
+           ) -> Stream:
+  """Windows of long-known sentences, in each part of which a new fact is told.
+
+  The stream has as many parts as facts, all of one length, and a window of each
+  is drawn; of facts that are more than windows, several share one. No fact is
+  cut by the end of a window; other sentences are. Every second fact is about an
+  attribute that one before it was about, so that the name has to tell them
+  apart.
+
+  Args:
+    seed: of the facts, their places, and what stands between them.
+    windows: of the stream.
+    window: tokens of each; words and full stops are tokens.
+    facts: told in it, of people who come once.
+
+  Raises:
+    UserError: more facts than windows or attributes allow, or windows in which
+      no fact may fit.
+  """
+  most = min(windows * (window // (2 * _LONGEST_SENTENCE)),
+             2 * len(ATTRIBUTES))
+  if not 1 <= facts <= most or window < _SMALLEST_WINDOW:
+    raise UserError(
+        f'facts={facts} in windows={windows} of window={window} tokens: '
+        f'expected from 1 to {most} facts, and windows of at least '
+        f'{_SMALLEST_WINDOW} tokens.')
+  rng, known = np.random.default_rng((seed, 6)), world.known_facts()
+  bounds = np.linspace(0, windows, facts + 1)
+  places: dict[int, list[Fact]] = {}
+  for fact, low, high in zip(_new_facts(facts, rng), bounds, bounds[1:]):
+    place = int(rng.integers(int(low), max(int(low) + 1, int(high))))
+    places.setdefault(place, []).append(fact)
+  words: list[str] = []
+  told = []
+  while len(words) < windows * window:
+    number, offset = divmod(len(words), window)
+    here = places.get(number, [])
+    # The last place at which all of them surely fit, or a random one.
+    last = offset + (len(here) + 1) * _LONGEST_SENTENCE > window
+    new = here and (last or rng.random() < _LONGEST_SENTENCE / window)
+    fact = here.pop(0) if new else known[rng.integers(len(known))]
+    if new:
+      told.append(Told(fact, number, len(words)))
+    words += fact.statement(rng.integers(3)).replace('.', ' .').split()
+  return Stream(tuple(
+      ' '.join(words[n * window:(n + 1) * window]).replace(' .', '.')
+      for n in range(windows)), tuple(told))
+
+
+def _new_facts(number, rng):
+  """So many, each attribute twice and no value of one again."""
+  people = rng.permutation(NEW_NAMES)[:number]
+  pairs = rng.permutation(len(ATTRIBUTES))[:-(-number // 2)]
+  values = [rng.permutation(ATTRIBUTES[a].values)[:2] for a in pairs]
+  made = [Fact(str(person), ATTRIBUTES[pairs[i // 2]].name,
+               str(values[i // 2][i % 2])) for i, person in enumerate(people)]
+  return [made[i] for i in rng.permutation(number)]
 
 
 def _told(number, facts, rng):

@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from sleepjax.data import world, world_beds
+from sleepjax.data import world, world_beds, world_tokenizer
 from sleepjax.errors import UserError
 
 
@@ -116,7 +116,48 @@ def test_a_stretch_is_a_day_with_sentences_between():
       assert sentence in [fact.statement(i) for i in range(3)]
 
 
+def test_a_stream_tells_a_new_fact_in_each_of_its_parts():
+  tokenizer = world_tokenizer.build_tokenizer()
+  for seed in range(8):
+    stream = world_beds.stream(seed, windows=24, window=40, facts=6)
+    assert stream == world_beds.stream(seed, 24, 40, 6)
+    ids = [tokenizer.encode(text) for text in stream.windows]
+    assert [len(window) for window in ids] == [40] * 24
+    every = sum(ids, [])
+    assert [told.window // 4 for told in stream.told] == list(range(6))
+    for told in stream.told:
+      # Whole, within its window, and nowhere else.
+      assert told.token // 40 == told.window
+      spoken = [tokenizer.encode(told.fact.statement(i)) for i in range(3)]
+      found = [of for of in spoken
+               if every[told.token:told.token + len(of)] == of]
+      assert len(found) == 1
+      assert (told.token + len(found[0]) - 1) // 40 == told.window
+      assert every.count(tokenizer.encode(told.fact.person)[0]) == 1
+    facts = [told.fact for told in stream.told]
+    assert len({f.person for f in facts}) == 6
+    assert len({f.attribute for f in facts}) == 3
+    assert len({(f.attribute, f.value) for f in facts}) == 6
+    assert {f.person for f in facts} <= set(world.NEW_NAMES)
+
+
+def test_many_facts_share_a_window():
+  stream = world_beds.stream(0, windows=2, window=128, facts=8)
+  assert [told.window for told in stream.told] == [0] * 4 + [1] * 4
+  assert all(told.fact.person in stream.windows[told.window]
+             for told in stream.told)
+
+
+def test_the_longest_sentence_is_as_long_as_streams_count_on():
+  encode = world_tokenizer.build_tokenizer().encode
+  assert max(len(encode(fact.statement(i))) for fact in world.known_facts()
+             for i in range(3)) <= world_beds._LONGEST_SENTENCE
+
+
 def test_beds_for_which_the_world_is_too_small_are_refused():
+  for wrong in ({'windows': 2, 'facts': 15}, {'window': 31}, {'facts': 17}):
+    with pytest.raises(UserError, match='windows of at least 32 tokens'):
+      world_beds.stream(0, **wrong)
   with pytest.raises(UserError, match='days=1 of pairs=4'):
     world_beds.relational(0, days=1)
   with pytest.raises(UserError, match='at most 192'):
