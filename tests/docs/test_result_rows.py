@@ -11,7 +11,7 @@ import pathlib
 
 import pytest
 
-from experiments import _config, beds, knowledge_incorporation
+from experiments import _config, beds, knowledge_incorporation, long_context
 from sleepjax.tasks import incorporation
 
 ROWS = pathlib.Path(__file__).resolve().parents[2] / 'docs/results/rows'
@@ -26,7 +26,8 @@ def kept(folder):
 
 
 def test_every_folder_is_known():
-  assert {path.name for path in ROWS.iterdir()} == {*BEDS, 'knowledge'}
+  assert {path.name for path in ROWS.iterdir()} == {
+      *BEDS, 'knowledge', 'long_context'}
 
 
 @pytest.mark.parametrize('folder', BEDS)
@@ -53,3 +54,16 @@ def test_rows_of_incorporation(monkeypatch):
   for arm, entry in found:
     wanted = shared if arm in incorporation.SHARED else same[arm]
     assert entry['same'] == {'config': wanted}, arm
+
+
+def test_rows_of_long_streams():
+  config = importlib.import_module('configs.long_context.small').get_config()
+  found = kept('long_context')
+  assert found
+  for arm, entry in found:
+    same = entry['same']['config']
+    wanted = long_context.identity(config, arm)
+    if wanted['fast']:  # Then it is the digest of the level.
+      assert len(same['fast']) == 64, arm
+      wanted['fast'] = same['fast']
+    assert same == wanted, arm
