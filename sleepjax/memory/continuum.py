@@ -96,7 +96,8 @@ class MemoryState(NamedTuple):
   params: canonical parameters, the whole model as it speaks now.
   wake: what `sleepjax.memory.wake` carries; its weights are those of `params`.
   pending: tokens that do not fill a window yet.
-  seen: for each memory level that hands over, the tokens since its last sleep.
+  seen: for each memory level that hands over, the tokens since its last sleep,
+    and those that were handed to it when it had just slept.
   sleeps: [number of MLP levels], sleeps of the sender of each so far.
   asked: prompts of all hand-overs so far, their ids one after another, each
     with −1 behind it.
@@ -220,6 +221,9 @@ def hand_over(config: ModelConfig, settings: ContinuumConfig,
     asked = np.concatenate([asked, *(
         (*prompt, -1) for prompt in prompts)]).astype(np.int32)
     sleeps[receiver - 1] += 1
+    # A receiver that has slept in this step forgot these before it got them.
+    if receiver < len(seen) and not len(seen[receiver]):
+      seen[receiver] = seen[sender]
   if receiver is not None:
     seen[sender] = np.zeros(0, np.int32)
   return state._replace(params=params, wake=after, seen=tuple(seen),
@@ -306,7 +310,8 @@ def finish(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
            for level in range(last, -1, -1)]
   pairs = [(sender, receiver) for sender, receiver in pairs
            if receiver is None
-           or len(state.seen[sender]) >= settings.sleep.prompt_tokens]
+           or settings.sleep is None
+           or len(state.seen[sender]) >= settings.sleep.stretches.prompt_tokens]
   state, _ = _sleep(config, settings, state, pairs, key, asking, observer)
   nothing = np.zeros(0, np.int32)
   rounded = -(-state.wake.tokens_read // size) * size

@@ -77,7 +77,8 @@ def test_every_clock_fires(whole):
   assert state.sleeps.sum() == clock.sleeps(80, CHUNKS)
   assert np.isfinite([float(r['loss']) for r in reports]).all()
   assert state.pending.tolist() == STREAM[80:].tolist()
-  assert [len(s) for s in state.seen] == [0, 0, 0]
+  # All slept after 80, slow before fast, and then got what was handed on.
+  assert [len(s) for s in state.seen] == [0, 8, 16]
 
 
 @pytest.mark.slow
@@ -140,6 +141,28 @@ def test_an_interrupted_sleep_changes_nothing(model):
     continuum.hand_over(
         config, SETTINGS, state, (0, 1), KEY, observer=Interrupts())
   assert_same(state, before)
+
+
+def test_a_receiver_is_asked_later_for_what_it_gets_after_its_sleep(model):
+  config, params = model
+  state = continuum.init_state(config, params, SETTINGS)
+  tokens = [STREAM[i:i + 8].astype(np.int32) for i in (0, 8, 16)]
+  state = state._replace(seen=(tokens[0], np.zeros(0, np.int32), tokens[2]))
+
+  class Nothing:
+    """Hands nothing over."""
+
+    def write(self, holder, key):
+      del holder, key
+
+  after, _ = continuum.hand_over(
+      config, SETTINGS, state, (0, 1), KEY, Nothing())
+  assert_same(after.seen, (np.zeros(0, np.int32), tokens[0], tokens[2]))
+  # One that has not slept has read them itself.
+  state = state._replace(seen=(tokens[0], tokens[0], tokens[2]))
+  after, _ = continuum.hand_over(
+      config, SETTINGS, state, (0, 1), KEY, Nothing())
+  assert_same(after.seen, (np.zeros(0, np.int32), tokens[0], tokens[2]))
 
 
 @pytest.mark.slow
