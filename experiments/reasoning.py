@@ -6,13 +6,13 @@ r"""Problems with solutions, from which a model learns in several ways.
 A sleep, its ablations, on-policy self-distillation, fine-tuning and GRPO
 (configs/reasoning/arms.py), each on a fresh copy of one model, which is
 pretrained into DIR/pretrained where the configuration names none. First the
-stop rule is checked: the model must solve far more with a solution in view. A
-row is an arm and a seed, kept in DIR/rows; a later run of the same command
-skips it, with more seeds or arms too. After every row DIR/report.json and
-DIR/table.md are written: means with intervals, every arm beside `sleep` in
-pairs, seconds until an arm has the score of `sleep`, and the verdict. With
---choose every arm is run at each of its rates in config.tried, on a seed and
-problems of their own, and DIR/choice has the rows.
+stop rule is checked: the model must solve far more with a solution in view, and
+not only copy it. A row is an arm and a seed, kept in DIR/rows; a later run of
+the same command skips it, with more seeds or arms too. After every row
+DIR/report.json and DIR/table.md are written: means with intervals, every arm
+beside `sleep` in pairs, seconds until an arm has the score of `sleep`, and the
+verdict. With --choose every arm is run at each of its rates in config.tried, on
+a seed and problems of their own, and DIR/choice has the rows.
 """
 
 if __name__ == '__main__':
@@ -34,7 +34,7 @@ from sleepjax.model import load_pretrained
 from sleepjax.runs import folder as folder_lib
 from sleepjax.runs import rows, table
 from sleepjax.runs.rows import Cell
-from sleepjax.tasks import reasoning, reasoning_table
+from sleepjax.tasks import reasoning, reasoning_table, slips
 from sleepjax.tasks.reasoning import ReasoningConfig
 from sleepjax.training import observer as observers
 from sleepjax.training.compilation_cache import enable_compilation_cache
@@ -114,6 +114,14 @@ def main(argv):
     gap = bed.gap(plain, comparison.seeds[0])
     _main.tell(f'solved: {gap["student"]:.0%} alone, {gap["teacher"]:.0%} with '
                'a solution in view')
+    if not config.files:
+      after = gap['after_slips'] = slips.after_slips(
+          plain.for_compute(bed.model), bed.config.teacher_prompt,
+          bed.config.choice, comparison.seeds[0])
+      gap['enough'] &= after['teacher'] >= (
+          bed.config.least_after_slip * after['student'])
+      _main.tell(f'after a wrong number: {after["student"]:.0%} right alone, '
+                 f'{after["teacher"]:.0%} with a solution in view')
     if reason := reasoning_table.no_room(gap):
       report_lib.write_report(workdir, {'gap': gap, 'stopped': reason})
       _main.tell(f'Stopped: {reason}.')

@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
   m.max_context = 512
 
   p = c.pretraining = ConfigDict()
-  p.steps = 500
+  p.steps = 600
   p.learning_rate = 6e-3
   p.matrix_learning_rate = 0.01
   p.final_rate = 0.05
@@ -30,5 +30,6 @@ def get_config() -> ConfigDict:
   r.rows = 32
   r.length = 128
   r.turns = 3
-  r.view_share = 0.3
+  r.view_share = 0.45
+  r.slip_share = 0.7
   return c

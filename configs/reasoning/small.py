@@ -13,8 +13,12 @@ Question. Does a sleep, its slot and its imitation reward, solve more problems
 than on-policy self-distillation from the same solutions?
 
 Stop rule, checked first: with a solution in view the model solves at least 20
-points more than without, greedily, and without between 20 and 70 %. Else the
-run ends, and nothing is said of the arms.
+points more than without, greedily, and without between 20 and 70 %; and after a
+wrong number it calculates right at least 0.9 times as often. Else the run ends,
+and nothing is said of the arms. The last part came after two models whose
+teacher solved all and was no help: one copied its solution wherever it was, one
+often. `opsd` learnt false arithmetic from them, which docs/results/reasoning.md
+has. The slips in the replies of pretraining (rows.slip_share) are there for it.
 
 Criterion, written before any run: avg@16 of `sleep` less that of `opsd` is
 above 0 with its 95 % interval over seeds (`full.py`), and the signs of the
@@ -83,9 +87,9 @@ def get_config() -> ConfigDict:
   q.warmup_steps = 5
 
   c.tried = ConfigDict({
-      'sleep': (3e-3, 1e-2, 3e-2), 'opsd': (3e-4, 1e-3, 3e-3),
+      'sleep': (1e-3, 3e-3, 1e-2), 'opsd': (3e-4, 1e-3, 3e-3),
       'sft': (3e-4, 1e-3, 3e-3), 'grpo': (3e-4, 1e-3, 3e-3),
-      'opsd_slot': (3e-3, 1e-2, 3e-2), 'no_expansion': (3e-4, 1e-3, 3e-3)})
+      'opsd_slot': (1e-3, 3e-3, 1e-2), 'no_expansion': (3e-4, 1e-3, 3e-3)})
   c.choice_seed = 100
   c.rates = ConfigDict({name: rates[1] for name, rates in c.tried.items()})
   return c

@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
   b = c.bed
   b.train, b.exam, b.choice, b.samples, b.choice_samples = 8, 6, 3, 2, 1
   b.points, b.batch_rows = 2, 12
-  b.least_gap, b.least_student = -1.0, 0.0
+  b.least_gap, b.least_student, b.least_after_slip = -1.0, 0.0, 0.0
   c.sleep.unroll = False
   c.sleep.slot_rank = 4
   c.sleep.dreams.batch_rows = 8

@@ -27,6 +27,7 @@ from sleepjax.errors import UserError, check_least
 # What a chain may be used for. One in eight is kept from pretraining.
 PARTS = ('exam', 'choice', 'train', 'pretraining')
 _SHARES = (1, 1, 2, 28)  # Of 32.
+_SLIPS = 20  # Wrong numbers that are tried.
 _TRIES = 10_000  # Draws until a grade is said to have no more chains of a part.
 
 NAMES = ('Ann', 'Bob', 'Cleo', 'Dan', 'Eva', 'Finn', 'Gus', 'Hana')
@@ -108,6 +109,28 @@ class Chain(NamedTuple):
             for before, (kind, operand), after in zip(
                 values, self.steps, values[1:])]
     return ' '.join([*said, f'The answer is {values[-1]}.'])
+
+  def slipped(self, rng: np.random.Generator, largest: int
+              ) -> tuple[str, str, str] | None:
+    """A solution with one wrong result, right from there on.
+
+    Args:
+      rng: of the draw.
+      largest: number that may come up.
+
+    Returns:
+      what stands before the wrong number, it, and what stands after it; None
+      where none was found from which the chain goes on.
+    """
+    where = int(rng.integers(len(self.steps)))
+    right, rest = self.values()[where + 1], self.steps[where + 1:]
+    for wrong in rng.integers(1, largest + 1, _SLIPS).tolist():
+      later = Chain(wrong, rest)
+      if wrong != right and all(1 <= v <= largest for v in later.values()):
+        said = self.solution().split('. ')
+        before = '. '.join(said[:where + 1]).removesuffix(f' {right}')
+        return before, str(wrong), f'. {later.solution()}'
+    return None
 
   def story(self, rng: np.random.Generator) -> str:
     """The problem in words that are drawn."""

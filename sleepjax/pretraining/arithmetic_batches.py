@@ -27,6 +27,9 @@ class ArithmeticRows:
   rows, length: B and T; problems that do not fit are cut off.
   turns: problems of every row.
   view_share: of the problems, those with a solution in view.
+  slip_share: of these, those whose reply has a wrong number, which is not
+    learnt, and goes on from it by right arithmetic. Without them a teacher that
+    is shown a student's mistake goes on as the solution does.
   prompt_weight: of the loss of a prompt's own tokens.
   grades: how difficult problems are; each is as likely.
   """
@@ -35,12 +38,13 @@ class ArithmeticRows:
   length: int = 224
   turns: int = 5
   view_share: float = 0.3
+  slip_share: float = 0.4
   prompt_weight: float = 0.05
   grades: tuple[Grade, ...] = arithmetic.GRADES
 
   def __post_init__(self):
     check_least(self, rows=1, length=1, turns=1)
-    for name in ('view_share', 'prompt_weight'):
+    for name in ('view_share', 'slip_share', 'prompt_weight'):
       if not 0 <= getattr(self, name) <= 1:
         raise ValueError(
             f'{name}={getattr(self, name)} must lie between 0 and 1.')
@@ -67,21 +71,24 @@ def sample_rows(settings: ArithmeticRows, seed) -> PackedRows:
     grade, chain = c.grades[rng.integers(len(c.grades))], None
     while chain is None or arithmetic.part_of(chain) != 'pretraining':
       chain = grade.draw(rng)
-    problem, solution = chain.story(rng), chain.solution()
-    asked = problem if rng.random() >= c.view_share else (
-        arithmetic_tokenizer.IN_VIEW.format(
-            problem=problem, solution=solution))
-    turns.append((chat.closed_book(asked), [*encode(solution), stop]))
+    asked, reply = chain.story(rng), ('', '', chain.solution())
+    if rng.random() < c.view_share:
+      asked = arithmetic_tokenizer.IN_VIEW.format(
+          problem=asked, solution=chain.solution())
+      if rng.random() < c.slip_share:
+        reply = chain.slipped(rng, grade.largest) or reply
+    prompt, (before, wrong, after) = chat.closed_book(asked), map(encode, reply)
+    learnt = [c.prompt_weight] * len(prompt) + [1.0] * len(before) + (
+        [0.0] * len(wrong)) + [1.0] * (len(after) + 1)
+    turns.append(([*prompt, *before, *wrong, *after, stop], [0.0, *learnt[1:]]))
   # Wide enough that all rows have the length that is asked for.
   width = max(-(-c.length // c.turns), *(
-      len(prompt) + len(reply) for prompt, reply in turns))
+      len(tokens) for tokens, _ in turns))
   ids = np.full((len(turns), width), _EMPTY)
   weight = np.zeros((len(turns), width))
-  for number, (prompt, reply) in enumerate(turns):
-    end = len(prompt) + len(reply)
-    ids[number, :end] = [*prompt, *reply]
-    weight[number, 1:len(prompt)] = c.prompt_weight
-    weight[number, len(prompt):end] = 1.0
+  for number, (tokens, learnt) in enumerate(turns):
+    ids[number, :len(tokens)] = tokens
+    weight[number, :len(tokens)] = learnt
   shape = c.rows, c.turns, width
   return packed.pack(
       np.zeros((c.rows, 0), int), ids.reshape(shape), weight.reshape(shape),

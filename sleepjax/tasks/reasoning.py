@@ -54,6 +54,8 @@ class ReasoningConfig:
   teacher_prompt: what the teacher sees, with {problem} and {solution}.
   least_gap, least_student, most_student: points between teacher and student,
     and right answers of the student, outside of which a bed has no room.
+  least_after_slip: of the student's right arithmetic after a wrong number, the
+    share that the teacher needs (`sleepjax.tasks.slips`).
   """
 
   train: int = 512
@@ -69,6 +71,7 @@ class ReasoningConfig:
   least_gap: float = 0.2
   least_student: float = 0.2
   most_student: float = 0.7
+  least_after_slip: float = 0.9
 
   def __post_init__(self):
     check_least(self, train=1, exam=1, choice=1, samples=1, choice_samples=1,

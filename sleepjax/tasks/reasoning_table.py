@@ -116,9 +116,14 @@ def verdict(results: table.Results) -> dict[str, Any]:
 
 def no_room(gap: Mapping[str, Any]) -> str:
   """Why a run ends before it has begun, or ''; see `Bed.gap`."""
-  return '' if gap['enough'] else (
-      f'the teacher solves {gap["teacher"]:.0%} with a solution in view, the '
-      f'student {gap["student"]:.0%} without: arms cannot be told apart here')
+  if gap['enough']:
+    return ''
+  said = (f'the teacher solves {gap["teacher"]:.0%} with a solution in view, '
+          f'the student {gap["student"]:.0%} without')
+  if after := gap.get('after_slips'):
+    said += (f'; after a wrong number it calculates {after["teacher"]:.0%} '
+             f'right, the student {after["student"]:.0%}')
+  return f'{said}: arms cannot be told apart here'
 
 
 def _by_grade(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -46,6 +46,25 @@ def test_numbers_stay_in_their_grade(grade):
   assert kinds == ({'+', '-', '*'} if grade.times else {'+', '-'})
 
 
+@pytest.mark.parametrize('grade', GRADES)
+def test_a_slip_is_one_wrong_number_and_right_arithmetic_after_it(grade):
+  rng, places = np.random.default_rng(2), set()
+  for _ in range(200):
+    chain = grade.draw(rng)
+    slip = chain.slipped(rng, grade.largest)
+    if slip is None:
+      continue
+    before, wrong, after = slip
+    text = f'{before} {wrong}{after}'
+    holds = arithmetic.equations(text)
+    assert holds.count(False) == 1 and len(holds) == grade.steps
+    places.add(holds.index(False))
+    assert chain.solution().startswith(f'{before} ')
+    # What follows begins with the wrong number.
+    assert after.startswith((f'. {wrong} ', f'. The answer is {wrong}.'))
+  assert places == set(range(grade.steps))
+
+
 @pytest.mark.parametrize('text, answer, holds', [
     ('4 7 + 3 8 = 8 5. The answer is 8 5.', '85', [True]),
     ('2 * 3 = 7. 7 - 9 = - 2. The answer is 0 7', '7', [False]),
@@ -128,7 +147,8 @@ def test_every_word_has_a_token_and_digits_are_apart():
 
 
 def test_rows_of_pretraining():
-  settings = ArithmeticRows(rows=4, length=600, view_share=0.5)
+  settings = ArithmeticRows(
+      rows=4, length=600, view_share=0.5, slip_share=0.0)
   rows = arithmetic_batches.sample_rows(settings, 7)
   again = arithmetic_batches.sample_rows(settings, 7)
   assert all(np.array_equal(a, b) for a, b in zip(rows, again))
@@ -147,6 +167,25 @@ def test_rows_of_pretraining():
       seen += solution in told
       assert weights[mine][0] == 0
   assert 3 <= seen <= 17
+
+
+def test_a_slip_is_not_learnt_but_what_follows_is():
+  rows = arithmetic_batches.sample_rows(ArithmeticRows(
+      rows=4, length=600, view_share=1.0, slip_share=1.0), 7)
+  slips = 0
+  for tokens, turns, weights in zip(*rows):
+    for turn in range(1, 6):
+      mine = turns == turn
+      said = arithmetic.as_written(CHAT.tokenizer.decode(
+          tokens[mine].tolist()))
+      wrong = arithmetic.equations(said).count(False)
+      first_reply = np.flatnonzero(mine & (weights == 1))[0]
+      unlearnt = mine & (weights == 0)
+      unlearnt[:first_reply] = False
+      assert bool(unlearnt.any()) == bool(wrong) and wrong <= 1
+      assert unlearnt.sum() <= 2  # Digits.
+      slips += wrong
+  assert slips > 15
 
 
 def write(folder, **parts):

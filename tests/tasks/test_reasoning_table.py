@@ -69,4 +69,7 @@ def test_a_bed_without_room_is_said_so():
   gap = {'student': 0.4, 'teacher': 0.5, 'enough': False}
   assert 'solves 50% with a solution in view, the student 40%' in (
       reasoning_table.no_room(gap))
+  assert 'it calculates 10% right, the student 60%: arms' in (
+      reasoning_table.no_room({**gap, 'after_slips': {
+          'teacher': 0.1, 'student': 0.6}}))
   assert reasoning_table.no_room({**gap, 'enough': True}) == ''
