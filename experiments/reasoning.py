@@ -108,9 +108,6 @@ def main(argv):
     bed = reasoning.Bed(
         model.with_params(model.config, sharding.on_mesh(model.params)),
         problems, check, bed)
-    if _CHOOSE.value:
-      _choose(config, bed, workdir / 'choice')
-      return
     gap = bed.gap(plain, comparison.seeds[0])
     _main.tell(f'solved: {gap["student"]:.0%} alone, {gap["teacher"]:.0%} with '
                'a solution in view')
@@ -125,6 +122,9 @@ def main(argv):
     if reason := reasoning_table.no_room(gap):
       report_lib.write_report(workdir, {'gap': gap, 'stopped': reason})
       _main.tell(f'Stopped: {reason}.')
+      return
+    if _CHOOSE.value:
+      _choose(config, bed, workdir / 'choice')
       return
     _fill(bed, workdir, rows.cells(comparison.arms, comparison.seeds),
           (plain, settings), same, gap)

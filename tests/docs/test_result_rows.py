@@ -11,12 +11,23 @@ import pathlib
 
 import pytest
 
-from experiments import _config, beds, knowledge_incorporation, long_context
+from experiments import (
+    _config,
+    beds,
+    knowledge_incorporation,
+    long_context,
+    reasoning,
+)
 from sleepjax.tasks import incorporation
 
 ROWS = pathlib.Path(__file__).resolve().parents[2] / 'docs/results/rows'
 BEDS = {'beds_growth_160': ('configs.beds.growth', '160'),
         'beds_relational': ('configs.beds.relational',)}
+
+# Of config.pretrained, what models of reasoning before today's had.
+EARLIER = {'pretraining.steps': 500, 'rows.view_share': 0.3}
+REASONING = {'copies': {**EARLIER, 'rows.slip_share': 0.0},
+             'some_slips': {**EARLIER, 'rows.slip_share': 0.4}}
 
 
 def kept(folder):
@@ -27,7 +38,7 @@ def kept(folder):
 
 def test_every_folder_is_known():
   assert {path.name for path in ROWS.iterdir()} == {
-      *BEDS, 'knowledge', 'long_context'}
+      *BEDS, 'knowledge', 'long_context', 'reasoning'}
 
 
 @pytest.mark.parametrize('folder', BEDS)
@@ -67,3 +78,20 @@ def test_rows_of_long_streams():
       assert len(same['fast']) == 64, arm
       wanted['fast'] = same['fast']
     assert same == wanted, arm
+
+
+@pytest.mark.parametrize('model', REASONING)
+def test_rows_of_reasoning(model):
+  """A row of a choice of rates is named after its own."""
+  config = importlib.import_module('configs.reasoning.small').get_config()
+  config.pretrained.update_from_flattened_dict(REASONING[model])
+  found = sorted((ROWS / 'reasoning' / model).glob('**/rows/*/*/*.json'))
+  assert found
+  for path in found:
+    arm, chosen = path.parts[-3], path.parts[-5] == 'choice'
+    rates = {arm: float(path.stem)} if chosen else config.rates
+    sleeps = {} if arm == reasoning.UNTAUGHT else {
+        arm: reasoning.with_arm(config.sleep, arm, rates, config.whole)}
+    same = json.loads(path.read_text(encoding='utf-8'))['same']
+    assert same == {
+        'config': reasoning.identities(config, sleeps)[arm]}, path
