@@ -16,7 +16,7 @@ PRINTS = {
                   '13,824 of 383,139 numbers were trained'),
     'growth': ('a slot of 16 hidden units    383,139 parameters, largest '
                'change 0.0e+00', 'largest change with random weights: 2.'),
-    'forgetting': ('2 day 1', 'exact: True')}
+    'forgetting': ('night_1.safetensors', 'exact: True')}
 WITH_PICTURE = 'quickstart',
 
 
