@@ -25,12 +25,12 @@ from sleepjax.growth.expansion import shape_table
 from sleepjax.growth.learner import Learner
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.written import (
-  Day,
-  Night,
-  Teachers,
-  Words,
-  read_words,
-  write_words,
+    Day,
+    Night,
+    Teachers,
+    Words,
+    read_words,
+    write_words,
 )
 from sleepjax.memory import day as day_memory
 from sleepjax.model import Model

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from sleepjax.errors import check_least
 from sleepjax.memory.material import Holder, Material
 from sleepjax.mesh.sharding import to_host
 from sleepjax.models.config import ModelConfig
@@ -38,11 +39,7 @@ class StretchConfig:
   temperature: float = 1.0
 
   def __post_init__(self):
-    for name, least in (('dreams', 1), ('prompt_tokens', 1),
-                        ('dream_tokens', 1), ('held_out', 0)):
-      if getattr(self, name) < least:
-        raise ValueError(
-            f'{name}={getattr(self, name)} must be at least {least}.')
+    check_least(self, dreams=1, prompt_tokens=1, dream_tokens=1, held_out=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,6 +90,12 @@ class Fact(NamedTuple):
     """Those of them that are a few words."""
     return [a.question for a in self.asked if a.short and not a.refused]
 
+  @property
+  def whole(self) -> list[str]:
+    """Those by rule that are whole questions."""
+    return [a.question for a in self.asked
+            if a.by_rule and not (a.short or a.refused)]
+
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
@@ -140,14 +146,13 @@ class Facts:
     Each is the last whole one by rule of a fact that has three others or more,
     of facts that are evenly chosen.
     """
-    whole = [[q for q in f.by_rule if q not in f.short] for f in self.facts]
     able = [n for n, f in enumerate(self.facts)
-            if len(f.questions) + len(f.by_rule) > 3 and whole[n]]
+            if len(f.questions) + len(f.by_rule) > 3 and f.whole]
     chosen = {able[i] for i in np.unique(np.linspace(
         0, len(able) - 1, min(number, len(able))).round().astype(int))}
     held, facts = [], list(self.facts)
     for n in sorted(chosen):
-      fact, question = facts[n], whole[n][-1]
+      fact, question = facts[n], facts[n].whole[-1]
       held.append((question, fact.span.text))
       facts[n] = fact._replace(asked=tuple(
           a for a in fact.asked if a.question != question))
@@ -234,8 +239,9 @@ def _by_rule(dreamer, settings, topic, sentences, fact, avoid):
   # The same choices wherever the text is read.
   rng = np.random.default_rng([span.sentence, span.start])
   whole = phrasings(sentence, span, topic, rng, settings.keyword_questions)
-  short = [few_words(sentence, span, topic, rng)
-           for _ in range(settings.short_questions)]
+  tried = (few_words(sentence, span, topic, rng)
+           for _ in range(settings.short_questions))
+  short = [question for question in tried if question]
   return distinct([
       statement and echo_question(statement, span) or None, *whole, *short],
       (*avoid, *(a.question for a in fact.asked))), set(short).difference(whole)

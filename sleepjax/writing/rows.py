@@ -73,9 +73,8 @@ def rows_of(facts: Facts, chat: ChatPrompts, settings: RowConfig,
   for fact in facts.facts:
     span, sentence = fact.span, facts.sentences[fact.span.sentence]
     short = short_sentence(sentence, span, fits)
-    short_ones = set(fact.short)
-    for question in (*fact.questions, *fact.by_rule):
-      kind = 'short' if question in short_ones else 'question'
+    asked = [('question', q) for q in (*fact.questions, *fact.whole)]
+    for kind, question in [*asked, *(('short', q) for q in fact.short)]:
       for _ in range(s.copies):
         add(kind, answer_prompt.format(question=question), '',
             span.text, span.text, sentence)

@@ -132,17 +132,7 @@ def test_what_has_no_token_is_named(checked, byte_tokenizer, monkeypatch):
 @pytest.mark.slow
 def test_a_run_of_several_sleeps_says_its_time_and_fills_its_pool(
     talker, byte_tokenizer, tmp_path, capsys):
-  config = small_sleep.get_config().sleep
-  config.context_tokens = 110
-  config.slot_rank = 2
-  config.matmul_dtype = 'float32'
-  config.seeding.update(
-      steps=1, rows=4, rehearsal=0.0, retention=0.0, on_policy=0.0)
-  config.dreaming.rounds = 0
-  config.dreams.update(
-      question_prompt='{sentence}', openings=('Who',), open_prompts=(),
-      questions_in_all=1, recalls_per_sentence=1, held_out=0,
-      prompt_tokens=100, completion_tokens=4, batch_rows=4)
+  config = small_sleep.of_a_model_of_bytes()
   settings = _config.to_dataclass(cycle.SleepConfig, config, 'sleep')
   text = ' '.join(f'The keeper number {i} lit the lamp.' for i in range(6))
   controls = [(Document('A control', 'It was dark.'), (QUESTION,))]

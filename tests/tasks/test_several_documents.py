@@ -36,17 +36,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def live(talker, byte_tokenizer, folder):
-  config = small_sleep.get_config().sleep
-  config.context_tokens = 110
-  config.slot_rank = 2
-  config.matmul_dtype = 'float32'
-  config.seeding.update(
-      steps=1, rows=4, rehearsal=0.0, retention=0.0, on_policy=0.0)
-  config.dreaming.rounds = 0
-  config.dreams.update(
-      question_prompt='{sentence}', openings=('Who',), open_prompts=(),
-      questions_in_all=1, recalls_per_sentence=1, held_out=0, open_samples=2,
-      prompt_tokens=100, completion_tokens=4, batch_rows=4)
+  config = small_sleep.of_a_model_of_bytes()
+  config.dreams.open_samples = 2
   settings = _config.to_dataclass(SleepConfig, config, 'sleep')
   model = Model(*talker, byte_tokenizer, 'talker')
   controls = [(Document('A control', 'It was dark.'), (
