@@ -77,6 +77,7 @@ def test_a_command_and_its_configuration(built, hostile):
   assert '--config.scale=world' in shown.stdout
 
 
+@pytest.mark.slow
 def test_processes_of_a_command_find_it_again(built, hostile):
   done = call(built, hostile, sys.executable, '-m', 'sleepjax',
               'divergence_memory', '--run', '--rows=8', '--vocab=8',

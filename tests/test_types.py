@@ -13,6 +13,7 @@ pytest.importorskip(
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_the_public_surface():
   done = subprocess.run(
       [sys.executable, '-m', 'basedpyright', '--outputjson',

@@ -27,6 +27,7 @@ def saved(smollm2, tmp_path_factory):
 
 
 @pytest.mark.parametrize('case', REFERENCE, ids=range(len(REFERENCE)))
+@pytest.mark.slow
 def test_ids_equal_llama_cpp(smollm2, case):
   assert smollm2.encode(case['text']) == case['ids']
 

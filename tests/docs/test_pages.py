@@ -101,6 +101,7 @@ def test_what_is_not_there_is_found():
     pages.find('seeding.chunked')
 
 
+@pytest.mark.slow
 def test_the_program_of_growth_runs(capsys):
   code, = pages.blocks('sleepjax/growth/README.md', 'python')
   exec(compile(code, 'growth', 'exec'), {'__name__': 'growth'})

@@ -53,6 +53,7 @@ def test_dreams_use_prompts_in_turn_or_at_even_distances():
   assert sample.dreamt_prompts(40, 4) == [0, 10, 20, 30]
 
 
+@pytest.mark.slow
 def test_dreams_of_each_memory_cycle_its_prompts(scanned):
   config = scanned.config
   how = [PROMPTS, PROMPTS[:1]], SETTINGS, STOP, jax.random.key(3)

@@ -136,6 +136,7 @@ def test_a_memory_without_answers_is_named(sleeper):
     run_round(sleeper, memories=(TONIGHT, Task(PROMPTS, [([1], [])])))
 
 
+@pytest.mark.slow
 def test_write_back_seeds_the_best_dreams_into_the_slot(sleeper, seeder):
   parts = []
   questions = paired_examples(
@@ -202,6 +203,7 @@ def test_seeding_goes_on_where_nothing_else_is_written(
       settings.generator == 'merged' and moved)
 
 
+@pytest.mark.slow
 def test_a_generator_is_merged_or_gone(sleeper, seeder):
   questions = paired_examples(
       sleeper.config, sleeper.params, [([3, 4], [5, 6, 0])], 5)

@@ -91,6 +91,7 @@ def by_hand(model, dreams):
   return norms, influences
 
 
+@pytest.mark.slow
 def test_gradient_scores_equal_a_loop_over_dreams(model):
   norms, influences = by_hand(model, ALL_DREAMS)
   assert min(norms) > 1e-3 and min(influences) < 0 < max(influences)
@@ -100,6 +101,7 @@ def test_gradient_scores_equal_a_loop_over_dreams(model):
                              atol=1e-4)
 
 
+@pytest.mark.slow
 def test_scores_in_chunks_that_do_not_divide_the_dreams(scanned):
   for a, b in zip(scores_of(scanned, rows_at_once=4), scores_of(scanned)):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -118,6 +120,7 @@ def test_influence_foretells_a_small_step(scanned):
                                rtol=0.05, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_masked_tokens_do_not_count(model):
   def noisy(rows):
     return rows._replace(
@@ -265,6 +268,7 @@ def test_improvement_reward_is_signed_and_finite():
       [[0.5, -0.5, -0.5], [0, -0.5, -0.5], [0, 0, 0]])
 
 
+@pytest.mark.slow
 def test_learning_the_held_in_answers_is_rewarded(scanned):
   trials = trials_of(scanned, held_in=dm.stacked(row(DREAMS, 0)),
                      task_n=np.zeros(4, int))

@@ -125,6 +125,7 @@ def rollouts(seeder):
   return seeder._on_policy(state, rng.choice(3, 2), rng, jax.random.key(3))
 
 
+@pytest.mark.slow
 def test_verdicts_change_the_advantages(seeder, byte_tokenizer):
   heard, said = [], np.array([0, 1, 1, 0], np.float32)
 

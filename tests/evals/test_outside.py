@@ -146,6 +146,7 @@ def test_solutions_are_right_or_not(model, monkeypatch):
   assert rows[3]['answer'] == 'No.'
 
 
+@pytest.mark.slow
 def test_solutions_are_what_the_model_says(model, monkeypatch):
   """Shots that all problems share are read once."""
   monkeypatch.setattr(outside, 'SOLUTION_TOKENS', 6)

@@ -68,6 +68,7 @@ def test_one_answer(workdir, byte_tokenizer, expected, capsys):
   assert printed.err == f'loading {workdir / "model"}\n'
 
 
+@pytest.mark.slow
 def test_document(workdir, byte_tokenizer, expected, capsys, tmp_path):
   (tmp_path / 'text').write_text('It was Ada.\n')
   asked(f'--checkpoint={workdir / "model"}', '--question', 'Who wrote it?',
@@ -131,6 +132,7 @@ def test_wrong_input(workdir, flags, message):
     asked(*(flag.format(workdir) for flag in flags))
 
 
+@pytest.mark.slow
 def test_command(workdir, tmp_path):
   """The real command: answer on stdout, one line for a mistake, a cache."""
   def run(*flags, cache):

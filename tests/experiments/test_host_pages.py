@@ -40,6 +40,7 @@ def run(keep):
 
 @pytest.mark.skipif(
     platform.libc_ver()[0] != 'glibc', reason='settings of glibc')
+@pytest.mark.slow
 def test_buffers_of_a_program_are_faulted_in_once():
   told, faults = run('1')
   assert told and faults < 1000

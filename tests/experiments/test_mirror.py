@@ -122,6 +122,7 @@ def test_a_snapshot_is_not_taken_in_the_middle_of_a_save(folders):
     process.wait()
 
 
+@pytest.mark.slow
 def test_sigterm_reaches_the_run(folders, tmp_path):
   """The run saves and ends; the snapshot after that is the last."""
   remote, local = folders

@@ -152,6 +152,7 @@ def main(argv):
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no full device')
 @pytest.mark.parametrize('arguments', [
     ['quickstart', '--help'], ['ask', '--help'], ['--help']])
+@pytest.mark.slow
 def test_help_that_cannot_be_printed(arguments):
   with open('/dev/full', 'w') as full:
     done = subprocess.run(

@@ -38,7 +38,8 @@ def filled(tree, seed=0, scale=0.3):
       scale * rng.normal(size=leaf.shape), jnp.float32), tree)
 
 
-@pytest.fixture(params=['plain', 'every_part', 'levels'])
+@pytest.fixture(params=[
+    'plain', 'every_part', pytest.param('levels', marks=pytest.mark.slow)])
 def model(request):
   return request.getfixturevalue(request.param)
 
@@ -196,6 +197,7 @@ def test_fisher_of_samples_is_the_hessian_of_the_divergence(eight_tokens):
   np.testing.assert_allclose(mean, np.mean(per_row, axis=0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_penalty_is_added_and_holds_important_weights(plain):
   config, frozen = plain
   part = AllLayers(('down',))
@@ -222,6 +224,7 @@ def test_fisher_needs_rows(plain):
                         Rows(*(leaf[:0] for leaf in ROWS)))
 
 
+@pytest.mark.slow
 def test_a_teacher_that_moves_follows_by_its_decay(slotted):
   config, frozen = slotted
   settings = SeedingConfig(

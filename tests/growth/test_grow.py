@@ -57,6 +57,7 @@ def adam(state):
   return next(part for part in parts if hasattr(part, 'nu'))
 
 
+@pytest.mark.slow
 def test_everything_grows_together(state, larger):
   shapes = jax.tree.map(jnp.shape, transformer.abstract_params(larger.config))
   assert (larger.config.mlp_dim, larger.config.num_heads,

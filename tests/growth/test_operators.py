@@ -38,9 +38,10 @@ OPERATORS = [
     SplitGroups(2), ValueDim(10), Layers((-1, 0, 1, 1)), HiddenWidth(40),
     HiddenWidth(64, how='duplicate'), AppendSlot(4),
     AppendSlot(4, opened=False)]
-# Of another width, count or half of what the others widen.
-SIBLINGS = [MlpWidth(60), KeyValueGroups(3), ValueDim(10), HiddenWidth(40),
-            AppendSlot(4, opened=False)]
+# Of another width, count or half of what the others widen, or long to compile.
+SLOW = [MlpWidth(60), MlpWidth(100, how='copies'), QueryHeads(3),
+        KeyValueGroups(3), ValueDim(10), Layers((-1, 0, 1, 1)), HiddenWidth(40),
+        HiddenWidth(64, how='duplicate'), AppendSlot(4, opened=False)]
 
 
 def grown(model, operator):
@@ -83,7 +84,7 @@ def measured(request):
     pytest.param('kinds', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('operator', [
     pytest.param(operator, id=str(operator), marks=(
-        pytest.mark.slow if operator in SIBLINGS else ()))
+        pytest.mark.slow if operator in SLOW else ()))
     for operator in OPERATORS])
 def test_parity_and_gradients(operator, name, measured):
   if name == 'levels' and operator == AppendSlot(4):
@@ -161,6 +162,7 @@ def test_appended_slot_is_that_of_slots(slotted):
 
 
 @pytest.mark.parametrize('top_k', [0, 4])
+@pytest.mark.slow
 def test_routed_slots_grow_if_all_are_used(top_k, levels):
   config, params = levels
   config = dataclasses.replace(config, slot_top_k=top_k)

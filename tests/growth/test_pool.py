@@ -190,7 +190,8 @@ def test_forms_and_routing(form, routing):
   assert np.abs(want).max() > 0.1
 
 
-@pytest.mark.parametrize('routing', ['none', 'sigmoid'])
+@pytest.mark.parametrize('routing', [
+    pytest.param('none', marks=pytest.mark.slow), 'sigmoid'])
 @pytest.mark.parametrize('form', list(SLOT_MATRICES))
 def test_every_form_is_zero_at_birth(form, routing):
   """Growing changes no logit; only `down` has a gradient at first."""

@@ -129,6 +129,7 @@ def test_held_in_answers_are_the_likeliest(written):
                   for question, answer in words.held_in]) > 0.8
 
 
+@pytest.mark.slow
 def test_facts_are_learnt_as_verified_answers_and_in_their_own_words(model):
   """This model answers in chats alone, so nothing that it asks is verified."""
   words, _, chat, _ = write(model, changes={

@@ -191,6 +191,7 @@ def test_every_sender_has_its_budget():
     dataclasses.replace(SETTINGS, sleep=None).sleep_of(0)
 
 
+@pytest.mark.slow
 def test_levels_that_only_learn_awake(model):
   """Eq. 2 by hand: every level is what `wake` makes of the stream."""
   config, params = model

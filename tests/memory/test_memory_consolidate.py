@@ -95,6 +95,7 @@ def test_an_mlp_level_hands_over(model):
   assert not hand_over.rolled_back and hand_over.retention_divergence is None
 
 
+@pytest.mark.slow
 def test_attention_hands_over_what_is_in_context(model):
   config, params = model
   heard = Heard()
@@ -176,6 +177,7 @@ def test_a_full_pool_merges_its_oldest(model):
   assert np.isfinite(logits(config, student, np.array([STREAM]))).all()
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_model(model):
   config, params = model
   short = dataclasses.replace(SETTINGS, seeding=dataclasses.replace(

@@ -57,6 +57,7 @@ def texts(model, examples, part='prompt'):
           for i, m in zip(ids, mask, strict=True)]
 
 
+@pytest.mark.slow
 def test_what_is_new_is_asked_and_what_is_known_is_not(model, asking):
   material = asking.write(holder(model, TEXT), jax.random.key(2))
   learnt = texts(model, material.examples)
@@ -103,6 +104,7 @@ def test_another_text_is_rehearsed_in_view(model, asking):
       answers) == len(asked) / 2
 
 
+@pytest.mark.slow
 def test_what_the_student_knows_is_not_handed_over(model, asking):
   known = ' '.join(f.statement() for f in KNOWN)
   assert asking.write(holder(model, known), jax.random.key(2)) is None

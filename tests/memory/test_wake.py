@@ -38,6 +38,7 @@ def read_all(model, state, tokens, settings=SETTINGS):
   return state, losses
 
 
+@pytest.mark.slow
 def test_each_token_is_predicted_once(model):
   """The loss of two windows, from logits in float64."""
   config, params = model
@@ -116,6 +117,7 @@ def test_a_frozen_level_has_no_weights(model):
       params['layers']['mlp'])
 
 
+@pytest.mark.slow
 def test_rows_never_mix(model):
   """Row 0 is the same bit for bit whatever row 1 reads."""
   config, params = model
@@ -142,6 +144,7 @@ def test_rows_never_mix(model):
         row(ends[0], i), alone)
 
 
+@pytest.mark.slow
 def test_a_partial_window_is_a_shorter_one(model):
   """Masked tokens change nothing: no loss, no gradient, no count."""
   config, params = model
@@ -159,6 +162,7 @@ def test_a_partial_window_is_a_shorter_one(model):
   assert int(have.tokens_read) == 10 and int(have.previous) == STREAM[9]
 
 
+@pytest.mark.slow
 def test_a_newborn_level_learns_a_text():
   """Zero at birth, it changes nothing; then the same text gets easier."""
   config = dataclasses.replace(CONFIG, level_dims=(16,))

@@ -50,6 +50,7 @@ _main.run(lambda argv: distributed.initialize(), [])
       'SLURM_NTASKS': '2', 'SLURM_PROCID': '0', 'SLURM_LOCALID': '0'},
      'process 0 of 2, at the first host of the step (SLURM_NTASKS=2 '
      'SLURM_PROCID=0 SLURM_STEP_NODELIST=127.0.0.1)')])
+@pytest.mark.slow
 def test_peers_that_never_come(environ, who):
   """Variables that are left over in a shell: said at once, and then refused."""
   with socket.socket() as free:

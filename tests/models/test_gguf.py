@@ -79,6 +79,7 @@ def test_smollm2_next_token_logprobs(smollm2):
       logprobs[ids], list(want.values()), atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_smollm2_logits_equal_transformers(smollm2):
   golden = np.load(GOLDEN / 'smollm2_logits.npz')
   model, params = smollm2

@@ -49,6 +49,7 @@ def test_the_first_layer_looks_a_few_tokens_back(params):
       assert weights[head, at].argmax() == at - head - 2
 
 
+@pytest.mark.slow
 def test_the_first_layer_prefers_rare_tokens(params):
   tokens = np.random.default_rng(0).integers(0, COMMON, 20)
   tokens[10] = 150

@@ -29,6 +29,7 @@ def test_it_is_small(exam):
   assert sum(file.stat().st_size for file in files) < 2_000_000
 
 
+@pytest.mark.slow
 def test_it_looks_up_what_it_has_never_heard_of(exam):
   scores = world_scores.in_context_accuracy(exam, _DAYS)
   assert set(scores) == set(world.FORMS)
@@ -49,6 +50,7 @@ def test_closed_book_it_cannot_know_what_is_new(exam):
   assert world_scores.accuracy(exam, asked) < 0.2
 
 
+@pytest.mark.slow
 def test_it_knows_what_is_long_known(exam):
   scores = world_scores.known_accuracy(exam)
   assert set(scores) == {'direct', 'paraphrase', 'composite'}

@@ -19,8 +19,9 @@ TOKENS = np.random.default_rng(0).integers(0, 61, (B, T))
 
 
 @pytest.fixture(scope='module', params=[
-    'every_part scanned', 'every_part unrolled', 'levels scanned',
-    'levels unrolled', 'kinds scanned', 'kinds unrolled'])
+    'every_part scanned', 'every_part unrolled', 'kinds scanned',
+    *(pytest.param(name, marks=pytest.mark.slow) for name in (
+        'kinds unrolled', 'levels scanned', 'levels unrolled'))])
 def model(request):
   """(config, params) in each layout, in float32."""
   name, way = request.param.split()
@@ -153,6 +154,7 @@ def test_padded_segment_equals_none(model, whole):
   assert_close(hidden, whole[:, 5:])
 
 
+@pytest.mark.slow
 def test_what_each_kind_of_layer_sees(kinds):
   """One layer: what is out of the window, and where a text begins."""
   def outputs(kind, tokens, before=()):

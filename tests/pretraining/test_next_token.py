@@ -32,6 +32,7 @@ def test_loss_is_that_of_the_logits(plain):
   np.testing.assert_allclose(total, (log_z - right).sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_loss_of_a_stream_counts_each_token_once(plain):
   config, params = plain
   want = [next_token.next_token_loss(

@@ -21,12 +21,10 @@ from tests.seeding.small_seeder import (
 )
 
 
-@pytest.mark.parametrize('unroll', [
-    False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('unroll', [False, True])
 @pytest.mark.parametrize('name, head', [
-    pytest.param('every_part', None, marks=pytest.mark.slow),
-    ('every_part', HEAD),
-    pytest.param('kinds', HEAD, marks=pytest.mark.slow)])
+    ('every_part', None), ('every_part', HEAD), ('kinds', HEAD)])
 def test_a_cut_model_is_the_whole_one(name, unroll, head, request):
   config, params = layout.for_compute(
       *request.getfixturevalue(name), matmul_dtype='float32', unroll=unroll)

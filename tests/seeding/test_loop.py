@@ -30,6 +30,7 @@ def seeder(slotted):
   return small_seeder.seeder(*slotted)
 
 
+@pytest.mark.slow
 def test_updates_are_what_they_were(seeder):
   """Which rows are drawn, what is written, and every term."""
   slot = slots.read_slot(

@@ -125,6 +125,7 @@ def test_terms_combine_as_documented(grown, learnt, batch, parts):
   assert metrics['loss'] == loss
 
 
+@pytest.mark.slow
 def test_retention_is_a_term_of_its_own(grown, learnt, batch, parts):
   """Rows of another length and weight; by hand, too."""
   config, frozen = grown

@@ -77,11 +77,13 @@ def test_given_solutions_are_completions_that_nobody_has_read(model, chat):
 @pytest.mark.parametrize('settings', [
     SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=0.5,
                   warmup_steps=1),
-    SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=0.5,
-                  warmup_steps=1, updates_per_rollout=2),
-    SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=1.0,
-                  warmup_steps=1, estimator='sampled',
-                  divergence=DivergenceConfig('reverse_kl')),
+    pytest.param(SeedingConfig(
+        steps=3, rows=2, group_size=2, on_policy=1.0, alpha=0.5,
+        warmup_steps=1, updates_per_rollout=2), marks=pytest.mark.slow),
+    pytest.param(SeedingConfig(
+        steps=3, rows=2, group_size=2, on_policy=1.0, alpha=1.0,
+        warmup_steps=1, estimator='sampled',
+        divergence=DivergenceConfig('reverse_kl')), marks=pytest.mark.slow),
     SeedingConfig(steps=3, rows=2, group_size=2, on_policy=1.0, alpha=0.0,
                   gamma=1.0, warmup_steps=1)],
                          ids=['exact', 'twice', 'sampled', 'reward alone'])

@@ -81,6 +81,7 @@ def check_same(model, settings, batch, sizes, part=OWN_MLP_SLOT):
           err_msg=name)
 
 
+@pytest.mark.slow
 def test_all_terms(slotted, batch):
   check_same(slotted, SETTINGS, batch, (4,))
 
@@ -90,6 +91,7 @@ def test_rows_alone(slotted, alone):
   check_same(slotted, SETTINGS, alone._replace(advantage=None), (1, 6))
 
 
+@pytest.mark.slow
 def test_tokens_as_target(slotted, alone):
   settings = dataclasses.replace(SETTINGS, target='tokens', on_policy=0.0)
   check_same(slotted, settings, alone._replace(advantage=None), (3,))

@@ -33,6 +33,7 @@ def test_facts_are_asked_at_their_distances_and_at_the_end(reader):
         if n < 11]
 
 
+@pytest.mark.slow
 def test_a_context_forgets_and_bm25_finds(reader):
   nothing, window, bm25 = map(reader.rival, long_stream.RIVALS)
   for row in (nothing, window, bm25):

@@ -251,6 +251,7 @@ def test_wake_chunks_refuse_a_context_that_cannot_be(chat, context, message):
     wake_chunks(chat, Document('', TEXT), context, 8192)
 
 
+@pytest.mark.slow
 def test_sharing_what_prompts_begin_with_changes_no_token(
     talker, byte_tokenizer, monkeypatch):
   settings = DreamConfig(

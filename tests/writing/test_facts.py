@@ -184,8 +184,10 @@ def test_a_text_beside_its_examples_must_fit(scripted):
     ('...', 'nothing in the text is worth a question'),
     ('', 'nothing in the text is worth a question'),
     ('Of it.', 'nothing in the text is worth a question'),
-    ('灯塔由工程师王小明设计，于1871年首次点亮。',
-     'It is not English: the model may not write its language.')])
+    pytest.param(
+        '灯塔由工程师王小明设计，于1871年首次点亮。',
+        'It is not English: the model may not write its language.',
+        marks=pytest.mark.slow)])
 def test_a_text_that_cannot_be_asked_about_is_said_so(
     talker, byte_tokenizer, text, note):
   dreamer = Dreamer(Model(*talker, byte_tokenizer), settings())
@@ -324,6 +326,7 @@ def test_rows_that_do_not_fit_are_left_out_whole(told, byte_tokenizer):
   assert len(rows_of(told, chat, True, prompt=3)) > 4
 
 
+@pytest.mark.slow
 def test_evidence_is_of_the_page_of_the_topic_and_of_rivals(
     talker, byte_tokenizer, monkeypatch):
   monkeypatch.setattr(verification, 'is_answer', lambda *_: True)
