@@ -25,6 +25,13 @@ from sleepjax.errors import UserError
 _MOST_TOKENS = 2**31  # Ids are int32.
 _MARK = '\u241f'  # Never in a real conversation.
 
+# What other programs read of a model's files and nothing here does: names, or
+# what `save` writes itself. It leaves as it came.
+_GENERATION, _SETTINGS = 'generation_config.json', 'tokenizer_config.json'
+_KEPT = ('model_max_length', 'padding_side', 'truncation_side',
+         'model_input_names')
+_OWN_GENERATION = ('eos_token_id', 'pad_token_id', '_from_model_config')
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tokenizer:
@@ -43,6 +50,8 @@ class Tokenizer:
       <|begin_of_text|>; most tokenizers have none.
     enable_thinking: whether an answer begins with a thought, in chat templates
       of models that can do both (`chat_templates.render`).
+    kept: settings by file that nothing here uses, such as the temperature that
+      a model's makers recommend; `save` writes them again.
   """
 
   backend: tokenizers.Tokenizer
@@ -52,6 +61,8 @@ class Tokenizer:
   pad_id: int
   text_start: tuple[int, ...] = ()
   enable_thinking: bool = False
+  kept: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+      default_factory=dict)
 
   @classmethod
   def from_folder(cls, folder: str | os.PathLike,
@@ -81,7 +92,8 @@ class Tokenizer:
           '.save_pretrained(folder) of transformers.')
     with _library_errors(f'{path}: cannot be read as a tokenizer'):
       backend = tokenizers.Tokenizer.from_file(str(path))
-    settings = special_tokens.optional_json(folder / 'tokenizer_config.json')
+    settings = special_tokens.optional_json(folder / _SETTINGS)
+    generation = special_tokens.optional_json(folder / _GENERATION)
     if enable_thinking is None:
       enable_thinking = settings.get('enable_thinking', False)
     if not isinstance(enable_thinking, bool):
@@ -89,9 +101,13 @@ class Tokenizer:
                       'tokenizer_config.json is neither true nor false.')
     with _library_errors(f'{folder}: its special tokens cannot be read'):
       roles = special_tokens.add_declared(backend, folder, settings)
-    return _finished(
+    tokenizer = _finished(
         backend, chat_templates.folder_template(folder, settings), roles,
         special_tokens.model_ends(folder), str(folder), enable_thinking)
+    return dataclasses.replace(tokenizer, kept={
+        _SETTINGS: {k: v for k, v in settings.items() if k in _KEPT},
+        _GENERATION: {k: v for k, v in generation.items()
+                      if k not in _OWN_GENERATION}})
 
   @classmethod
   def from_gguf(cls, source: str | os.PathLike | model_files.GgufFile,
@@ -235,19 +251,21 @@ class Tokenizer:
     """Writes what `from_folder` (and transformers) needs.
 
     Files: tokenizer.json, tokenizer_config.json with the chat template, and
-    generation_config.json with the stop ids.
+    generation_config.json with the stop ids and what it said else.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     self.backend.save(str(folder / 'tokenizer.json'))
-    _write_json(folder / 'tokenizer_config.json', {
+    _write_json(folder / _SETTINGS, {
+        **self.kept.get(_SETTINGS, {}),
         'tokenizer_class': 'PreTrainedTokenizerFast',
         'clean_up_tokenization_spaces': False,
         **self.special_tokens,
         'chat_template': self.chat_template,
         **({'enable_thinking': True} if self.enable_thinking else {}),
     })
-    _write_json(folder / 'generation_config.json', {
+    _write_json(folder / _GENERATION, {
+        **self.kept.get(_GENERATION, {}),
         'eos_token_id': list(self.stop_ids),
         'pad_token_id': self.pad_id,
     })
@@ -326,6 +344,5 @@ def _library_errors(what: str):
 
 
 def _write_json(path: pathlib.Path, contents: dict[str, Any]) -> None:
-  path.write_text(
-      json.dumps(contents, indent=2, ensure_ascii=False) + '\n',
-      encoding='utf-8')
+  # In ASCII: what is kept may have half characters.
+  path.write_text(json.dumps(contents, indent=2) + '\n', encoding='utf-8')

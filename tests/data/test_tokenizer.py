@@ -114,6 +114,27 @@ def test_stop_ids_are_gathered_from_all_places(tmp_path):
   assert Tokenizer.from_folder(GOLDEN / 'qwen2').pad_id == 0
 
 
+def test_settings_of_other_programs_leave_as_they_came(tmp_path):
+  shutil.copytree(GOLDEN / 'llama', tmp_path / 'in')
+  for name, more in (
+      ('generation', {'temperature': 0.6, 'top_p': 0.95, 'note': '\ud800'}),
+      ('tokenizer', {'model_max_length': 77, 'auto_map': 'x'})):
+    path = tmp_path / f'in/{name}_config.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+  for source in 'in', 'out':
+    tokenizer = Tokenizer.from_folder(tmp_path / source)
+    tokenizer.save(tmp_path / 'out')
+    generation, settings = (
+        json.loads((tmp_path / f'out/{name}_config.json').read_text())
+        for name in ('generation', 'tokenizer'))
+    assert generation == {
+        'bos_token_id': 1, 'eos_token_id': [2, 5, 3], 'pad_token_id': 2,
+        'output_attentions': False, 'output_hidden_states': False,
+        'transformers_version': '5.23.0', 'use_cache': True,
+        'temperature': 0.6, 'top_p': 0.95, 'note': '\ud800'}
+    assert settings['model_max_length'] == 77 and 'auto_map' not in settings
+
+
 def test_messages_the_template_refuses(smollm2):
   tokenizer = Tokenizer.from_folder(GOLDEN / 'llama')
   with pytest.raises(UserError, match='unknown role narrator'):
