@@ -1,12 +1,15 @@
-"""A model that has slept, as a plain Hugging Face folder.
+r"""A model that has slept, as other programs load it.
 
   python -m experiments.export --checkpoint=DIR --out=HF_DIR
+  python -m experiments.export --checkpoint=DIR --format=gguf --dtype=q8_0 \
+      --out=FILE.gguf
 
-Slots are folded into the MLPs, so the result is an ordinary Llama, Qwen2 or
-Qwen3 model with a larger intermediate size: transformers and the usual servers
-load it without code of ours. --checkpoint is a run's workdir or its model
-folder. Some servers want a width that 128 or 256 divides: --pad-to adds hidden
-units whose weights are zero.
+Slots are folded into the MLPs, so the result is an ordinary Llama, Qwen2,
+Qwen3, SmolLM3 or Gemma 3 model with a larger intermediate size: transformers
+and the usual servers load the folder, llama.cpp the file, without code of ours
+(docs/export.md). --checkpoint is a run's workdir or its model folder. Some
+servers want a width that 128 or 256 divides: --pad-to adds hidden units whose
+weights are zero.
 """
 
 if __name__ == '__main__':
@@ -16,23 +19,24 @@ if __name__ == '__main__':
 from experiments import _main
 from sleepjax.errors import UserError
 from sleepjax.growth.fold import fold_slots, pad_units
-from sleepjax.models.export import (
-    check_exportable,
-    check_new_folder,
-    export_hf,
-)
-from sleepjax.models.tensor_files import DTYPES
+from sleepjax.models import export, gguf_export, tensor_files
 from sleepjax.training import checkpoints
 
+_DTYPES = {'hf': [*tensor_files.DTYPES], 'gguf': [*gguf_export.DTYPES]}
 
-def main(argv):
+
+def _parsed(argv):
   parser = _main.Parser('export', __doc__)
   parser.add_argument('--checkpoint', required=True, metavar='DIR',
                       help='workdir of a run, or the folder of a saved model')
-  parser.add_argument('--out', required=True, metavar='HF_DIR',
-                      help='new folder')
-  parser.add_argument('--dtype', choices=[*DTYPES], default='float32',
-                      help='of the weights; %(default)s by default')
+  parser.add_argument('--out', required=True, metavar='PATH',
+                      help='new folder, or new file that ends in .gguf')
+  parser.add_argument('--format', choices=[*_DTYPES], default='hf',
+                      help='a Hugging Face folder (hf) or a GGUF file; '
+                      '%(default)s by default')
+  parser.add_argument('--dtype', default='float32',
+                      help=f'of the weights: {", ".join(_DTYPES["gguf"])} '
+                      '(the last in GGUF alone); %(default)s by default')
   parser.add_argument('--shard-gib', type=float, default=5.0, metavar='GIB',
                       help='largest file of weights; %(default)s by default')
   parser.add_argument('--pad-to', type=int, default=1, metavar='N',
@@ -42,14 +46,31 @@ def main(argv):
     raise UserError(f'--shard-gib={args.shard_gib} must be positive.')
   if args.pad_to < 1:
     raise UserError(f'--pad-to={args.pad_to} must be at least 1.')
+  if args.dtype not in _DTYPES[args.format]:
+    raise UserError(f'--dtype={args.dtype}: with --format={args.format} it '
+                    f'must be one of {", ".join(_DTYPES[args.format])}.')
+  return args
+
+
+def main(argv):
+  args = _parsed(argv)
   folder = _main.model_folder(args.checkpoint)
-  check_new_folder(args.out)
+  if args.format == 'gguf':
+    gguf_export.check_new_file(args.out)
+  else:
+    export.check_new_folder(args.out)
   if (config := checkpoints.describe(folder).config) is not None:
-    check_exportable(config)  # Before its arrays are read.
+    export.check_exportable(config)  # Before its arrays are read.
   saved = checkpoints.load_model(folder)
   config, params = fold_slots(saved.config, saved.params)
   config, params = pad_units(config, params, args.pad_to)
-  export_hf(config, params, saved.tokenizer, args.out, dtype=args.dtype,
-            most_bytes=int(args.shard_gib * 2 ** 30))
-  print(f'Wrote {args.out}: intermediate_size {saved.config.mlp_dim} -> '
-        f'{config.mlp_dim}, {saved.config.num_slots} slots folded.')
+  size = {'dtype': args.dtype, 'most_bytes': int(args.shard_gib * 2 ** 30)}
+  written = [args.out]
+  if args.format == 'gguf':
+    written = gguf_export.export_gguf(
+        config, params, saved.tokenizer, args.out, name=saved.name, **size)
+  else:
+    export.export_hf(config, params, saved.tokenizer, args.out, **size)
+  print(f'Wrote {", ".join(map(str, written))}: intermediate_size '
+        f'{saved.config.mlp_dim} -> {config.mlp_dim}, '
+        f'{saved.config.num_slots} slots folded.')

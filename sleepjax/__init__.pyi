@@ -15,6 +15,7 @@ from sleepjax.growth.slot_operators import CloseSlot as CloseSlot
 from sleepjax.growth.slot_operators import OpenSlot as OpenSlot
 from sleepjax.library import Report as Report
 from sleepjax.library import combine as combine
+from sleepjax.library import export_gguf as export_gguf
 from sleepjax.library import export_hf as export_hf
 from sleepjax.library import forget as forget
 from sleepjax.library import load as load

@@ -33,13 +33,13 @@ import rich.console
 from sleepjax.data.documents import Document, Question
 from sleepjax.evals import report as report_lib
 from sleepjax.growth import nights as nights_lib
-from sleepjax.growth.fold import fold_slots
+from sleepjax.growth.fold import fold_slots, pad_units
 from sleepjax.growth.night_files import read_night
 from sleepjax.growth.nights import save_night as save_night
 from sleepjax.lifecycle import recipes
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.model import Model, load_pretrained
-from sleepjax.models import export
+from sleepjax.models import export, gguf_export
 from sleepjax.runs import night_report, nights
 from sleepjax.tasks.document import (
     DocumentTask,
@@ -184,11 +184,44 @@ def forget(model: Model, *numbers: int, never: Model | None = None
   return less, Report(report)
 
 
-def export_hf(model: Model, folder: str | os.PathLike) -> None:
+def export_hf(model: Model, folder: str | os.PathLike, *,
+              dtype: str = 'float32', most_bytes: int | None = None,
+              pad_to: int = 1) -> None:
   """Writes a model as a Hugging Face folder, its slots folded into its MLPs.
 
+  Args:
+    model: canonical.
+    folder: must not exist, or be empty.
+    dtype: of the weights: 'float32', 'bfloat16' or 'float16', rounded.
+    most_bytes: of one file of weights; more are several. None for one file.
+    pad_to: makes the width of its MLPs a multiple of this, by hidden units
+      whose weights are zero.
+
   Raises:
-    UserError: it cannot be folded, or the folder is not a new one.
+    UserError: it cannot be folded, a weight does not fit into the type, or the
+      folder is not a new one.
   """
-  config, params = fold_slots(model.config, model.params)
-  export.export_hf(config, params, model.tokenizer, folder)
+  config, params = pad_units(
+      *fold_slots(model.config, model.params), pad_to)
+  export.export_hf(config, params, model.tokenizer, folder, dtype=dtype,
+                   most_bytes=most_bytes)
+
+
+def export_gguf(model: Model, path: str | os.PathLike, *,
+                dtype: str = 'float32', most_bytes: int | None = None,
+                pad_to: int = 1) -> None:
+  """Writes a model as a GGUF file, its slots folded into its MLPs.
+
+  Args:
+    model: canonical.
+    path: must not exist, and end in .gguf.
+    dtype: of matrices: 'float32', 'bfloat16', 'float16' or 'q8_0'.
+    most_bytes, pad_to: see `export_hf`.
+
+  Raises:
+    UserError: see `export_hf`; or GGUF has no such architecture or tokenizer.
+  """
+  config, params = pad_units(
+      *fold_slots(model.config, model.params), pad_to)
+  gguf_export.export_gguf(config, params, model.tokenizer, path, dtype=dtype,
+                          most_bytes=most_bytes, name=model.name)

@@ -233,7 +233,8 @@ def load_pretrained(source: str, mesh: Mesh | None = None,
     file = model_files.open_gguf(path)
     _check_can_leave(source, gguf.config_from_gguf(file))
     tokenizer = Tokenizer.from_gguf(file, bool(enable_thinking))
-    files = hf_files.WeightFiles((path,))
+    files = hf_files.WeightFiles(file.paths)
+    name = pathlib.Path(model_files.whole_name(path.resolve())).stem
     config, params = gguf.load_gguf(file, mesh)
   else:
     raise UserError(

@@ -7,7 +7,11 @@ import numpy as np
 
 from sleepjax.models import weight_map
 from sleepjax.models.config import ModelConfig
-from sleepjax.models.gguf import FAMILIES
+from sleepjax.models.gguf import (
+    FAMILIES,
+    ROTATE_NEIGHBOURS,
+    neighbours_first,
+)
 
 # Rows of 256 entries, the least that K-quants take; heads as wide as Qwen3's.
 QUANTISED = {
@@ -26,12 +30,6 @@ _TYPES = {
     'ffn_up': 'BF16', 'ffn_down': 'Q6_K'}
 
 
-def neighbours_first(array, head_dim):
-  """Our row order (pairs i, i + K/2) to that of GGUF's llama (2i, 2i + 1)."""
-  halves = array.reshape(-1, 2, head_dim // 2, *array.shape[1:])
-  return halves.swapaxes(1, 2).reshape(array.shape)
-
-
 def stored_tensors(config, params, architecture='llama'):
   """{name: array} of parameters as a file has them, in float32."""
   sizes, tensors = weight_map.axis_sizes(config), {}
@@ -39,26 +37,30 @@ def stored_tensors(config, params, architecture='llama'):
     array = np.asarray(weight_map.leaf_at(params, weight.path))
     for i, layer in enumerate(array if weight.stacked else [array]):
       stored = weight.to_stored(layer, sizes)
-      if weight.rotated and architecture in ('llama', 'smollm3'):
+      if weight.rotated and architecture in ROTATE_NEIGHBOURS:
         stored = neighbours_first(stored, config.head_dim)
       tensors[weight.gguf.format(i)] = stored
   return tensors
 
 
 def write_gguf(path, config, params, metadata=(), change=lambda tensors: None,
-               architecture='llama'):
+               architecture='llama', tensors_per_file=0):
   """A small F32 file; `change` edits the tensors before they are written.
 
   metadata: (method of GGUFWriter, its arguments) of further keys.
+  tensors_per_file: at most; 0 for one file.
   """
   tensors = stored_tensors(config, params, architecture)
   change(tensors)
-  return write_tensors(path, config, tensors, metadata, architecture)
+  return write_tensors(
+      path, config, tensors, metadata, architecture, tensors_per_file)
 
 
-def write_tensors(path, config, tensors, metadata, architecture):
+def write_tensors(path, config, tensors, metadata, architecture,
+                  tensors_per_file=0):
   """A file of tensors, each an array or (bytes, its type)."""
-  writer = gguf.GGUFWriter(path, architecture)
+  writer = gguf.GGUFWriter(
+      path, architecture, split_max_tensors=tensors_per_file)
   writer.add_context_length(config.max_context)
   writer.add_embedding_length(config.embed_dim)
   writer.add_block_count(config.num_layers)

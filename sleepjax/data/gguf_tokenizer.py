@@ -7,7 +7,7 @@ merged, the pair whose token has the highest score first, nothing is split, and
 what no token spells becomes bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
@@ -37,7 +37,8 @@ def _words(digits):
 
 
 # By tokenizer.ggml.pre, what splits a text into words.
-_SPLITTERS = {
+SPLITTERS = {
+    'gpt-2': pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
     'smollm': pre_tokenizers.Sequence([
         pre_tokenizers.Digits(individual_digits=True),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]),
@@ -47,7 +48,7 @@ _SPLITTERS = {
 # Those that compose characters first, as their models' own files do; that take
 # a word that is a token as it is; that begin a text by a token unless the file
 # says no.
-_COMPOSED, _WHOLE_WORDS, _BEGIN = ('qwen2',), ('llama-bpe',), ('llama-bpe',)
+COMPOSED, WHOLE_WORDS, _BEGIN = ('qwen2',), ('llama-bpe',), ('llama-bpe',)
 _SPACE = '\u2581'  # How SentencePiece writes it.
 _LONGEST = 512  # Characters of a token that merges lead to.
 
@@ -64,11 +65,11 @@ def backend(file: model_files.GgufFile) -> tokenizers.Tokenizer:
     built, begins = _sentencepiece(file), True
   else:
     rule = file.need('tokenizer.ggml.pre', str)
-    if kind != 'gpt2' or rule not in _SPLITTERS:
+    if kind != 'gpt2' or rule not in SPLITTERS:
       raise UserError(
           f'{file.path}: tokenizer {kind}/{rule} is not supported from GGUF; '
           'expected llama (SentencePiece) or one of '
-          f'{", ".join(f"gpt2/{r}" for r in _SPLITTERS)}. Load the Hugging '
+          f'{", ".join(f"gpt2/{r}" for r in SPLITTERS)}. Load the Hugging '
           'Face folder of this model.')
     built, begins = _byte_level(file, rule), rule in _BEGIN
   tokens, types = _tokens(file)
@@ -92,10 +93,10 @@ def _byte_level(file, rule):
       vocab={token: i for i, token in enumerate(tokens)
              if types[i] != _UNUSED},
       merges=[tuple(merge.split(' ')) for merge in merges],
-      ignore_merges=rule in _WHOLE_WORDS))
-  if rule in _COMPOSED:
+      ignore_merges=rule in WHOLE_WORDS))
+  if rule in COMPOSED:
     built.normalizer = normalizers.NFC()
-  built.pre_tokenizer = _SPLITTERS[rule]
+  built.pre_tokenizer = SPLITTERS[rule]
   built.decoder = decoders.ByteLevel()
   return built
 
@@ -106,7 +107,7 @@ def _sentencepiece(file):
   ids = {token: i for i, token in enumerate(tokens) if types[i] != _UNUSED}
   unknown = _special_ids(file).get('unknown')
   built = tokenizers.Tokenizer(models.BPE(
-      vocab=ids, merges=_merges(tokens, types, scores, ids),
+      vocab=ids, merges=merges_by_score(tokens, types, scores, ids),
       unk_token=None if unknown is None else tokens[unknown],
       fuse_unk=True, byte_fallback=True))
   spaces = [normalizers.Replace(' ', _SPACE)]
@@ -120,8 +121,15 @@ def _sentencepiece(file):
   return built
 
 
-def _merges(tokens: Sequence[str], types, scores, ids) -> list[tuple[str, str]]:
-  """Every pair of tokens that makes a third, by the score of that one."""
+def merges_by_score(tokens: Sequence[str], types: Sequence[int],
+                    scores: Sequence[float], ids: Mapping[str, int]
+                    ) -> list[tuple[str, str]]:
+  """Every pair of tokens that makes a third, by the score of that one.
+
+  Args:
+    tokens, types, scores: of each id.
+    ids: of the tokens in use.
+  """
   found = []
   for token, kind, score in zip(tokens, types, scores, strict=True):
     if kind != _NORMAL or len(token) > _LONGEST:

@@ -20,23 +20,37 @@ from sleepjax.errors import UserError
 
 _MOST_ELEMENTS = 2**24  # Of a list in a GGUF header: larger than vocabularies.
 _POINTER = b'version https://git-lfs.github.com/spec/'
-_FIRST_PART = re.compile(r'-\d{5}-of-(\d{5})\.gguf$')
+_PART = re.compile(r'-\d{5}-of-(\d{5})(?=\.gguf$)')
 # Names of files that were cut into pieces of bytes.
 _PIECE = re.compile(r'(part-?\d+of\d+|-split-[a-z])$')
 
 
 @dataclasses.dataclass(frozen=True)
 class GgufFile:
-  """An open (memory-mapped) GGUF file."""
+  """An open (memory-mapped) GGUF file, or the parts that it was split into.
 
-  path: pathlib.Path
-  reader: 'BoundedGgufReader'
+  Attributes:
+    paths: of the parts; the metadata stand in the first.
+    readers: of the same.
+  """
+
+  paths: tuple[pathlib.Path, ...]
+  readers: tuple['BoundedGgufReader', ...]
+
+  @property
+  def path(self) -> pathlib.Path:
+    return self.paths[0]
+
+  @functools.cached_property
+  def tensors(self) -> dict[str, gguf.ReaderTensor]:
+    """The tensors of all parts, by name."""
+    return {t.name: t for reader in self.readers for t in reader.tensors}
 
   @functools.cached_property
   def metadata(self) -> dict[str, Any]:
     """Every key of the header, as plain Python values."""
     try:
-      return {k: f.contents() for k, f in self.reader.fields.items()}
+      return {k: f.contents() for k, f in self.readers[0].fields.items()}
     except Exception as e:
       raise _unreadable(self.path, e, 'GGUF') from e
 
@@ -92,30 +106,61 @@ class BoundedGgufReader(gguf.GGUFReader):
 def open_gguf(path: str | os.PathLike) -> GgufFile:
   """Opens a GGUF file and checks that all it declares is inside it.
 
+  Args:
+    path: of a file; of a model that was split into several, any of them.
+
   Raises:
-    UserError: no such file, not GGUF, cut short, or a part of a split model.
+    UserError: no such file, not GGUF, cut short, or parts of a split model are
+      missing or belong to different ones.
   """
   path = pathlib.Path(path)
   if not path.is_file():
     raise UserError(f'{path}: no such file; expected a GGUF file.')
-  check_is_no_pointer(path)
-  try:
-    file = GgufFile(path, BoundedGgufReader(path))
-    number, parts = (
-        field.contents() if (field := file.reader.get_field(key)) else 0
-        for key in ('split.no', 'split.count'))
-  except Exception as e:  # The parser fails in many ways on a damaged file.
-    raise _unreadable(path, e, 'GGUF') from e
-  if parts not in (0, 1):
-    first = path.with_name(_FIRST_PART.sub(r'-00001-of-\1.gguf', path.name))
-    whole = _FIRST_PART.sub('.gguf', path.name)
-    whole = 'merged.gguf' if whole == path.name else whole
+  reader, number, parts, total = _opened_gguf(path)
+  if parts in (0, 1):
+    return GgufFile((path,), (reader,))
+  name = _PART.search(path.name)
+  if name is None or int(name[1]) != parts:
     raise UserError(
         f'{path}: is one of {parts} files (split.no={number}) that a model was '
-        'split into. Merge them with llama.cpp, '
-        f'`llama-gguf-split --merge {first} {path.with_name(whole)}`, and load '
-        'the result, or load the Hugging Face folder of this model.')
+        'split into. Give all of them the names that they had, which end in '
+        f'-{number + 1:05d}-of-{parts:05d}.gguf and the like.')
+  paths = tuple(path.with_name(_PART.sub(f'-{i + 1:05d}-of-{name[1]}',
+                                         path.name)) for i in range(parts))
+  if missing := [part.name for part in paths if not part.is_file()]:
+    raise UserError(
+        f'{path}: is one of {parts} files that a model was split into; beside '
+        f'it there is no {", ".join(missing[:3])}'
+        f'{" and others" * (len(missing) > 3)}. Download all of them into one '
+        'folder.')
+  opened = [_opened_gguf(part) for part in paths]
+  file = GgufFile(paths, tuple(reader for reader, *_ in opened))
+  if ([said[1:] for said in opened] != [(i, parts, total) for i in range(parts)]
+      or len(file.tensors) != sum(len(r.tensors) for r in file.readers)
+      or total not in (0, len(file.tensors))):
+    raise UserError(
+        f'{file.path}: the {parts} files of this name are not parts of one '
+        'model. Download all of them again.')
   return file
+
+
+def whole_name(path: pathlib.Path) -> str:
+  """Name of a GGUF file without what says which part of a model it is."""
+  return _PART.sub('', path.name)
+
+
+def _opened_gguf(path):
+  """(reader, number of this part, of all parts, of tensors in all parts)."""
+  check_is_no_pointer(path)
+  try:
+    reader = BoundedGgufReader(path)
+    said = [field.contents() if (field := reader.get_field(key)) else 0
+            for key in ('split.no', 'split.count', 'split.tensors.count')]
+    if any(type(number) is not int for number in said):
+      raise ValueError(f'it is said to be part {said}')
+    return reader, *said
+  except Exception as e:  # The parser fails in many ways on a damaged file.
+    raise _unreadable(path, e, 'GGUF') from e
 
 
 def open_safetensors(path: pathlib.Path) -> safetensors.safe_open:

@@ -56,7 +56,7 @@ def config_json(config: ModelConfig) -> dict:
   Raises:
     UserError: no supported family has this architecture.
   """
-  family = _family_of(config)
+  family = family_of(config)
   _check_expressible(config, family)
   settings = {
       'architectures': [family],
@@ -90,8 +90,12 @@ def config_json(config: ModelConfig) -> dict:
   return settings
 
 
-def _family_of(config):
-  """The class of transformers that computes this."""
+def family_of(config: ModelConfig) -> str:
+  """The class of transformers that computes this.
+
+  Raises:
+    UserError: none does.
+  """
   fixed = ('qkv_bias', 'qk_norm', 'mlp_activation', 'post_norms')
   plain = {field.name: field.default for field in dataclasses.fields(config)}
   have = {name: getattr(config, name) for name in fixed}

@@ -20,7 +20,7 @@ FAMILIES = {
     'smollm3': {},
     'gemma3': {'qk_norm': True, 'mlp_activation': 'gelu', 'post_norms': True}}
 # These rotate neighbours, see `half_rotation_rows`; the others halves, as we.
-_ROTATE_NEIGHBOURS = ('llama', 'smollm3')
+ROTATE_NEIGHBOURS = ('llama', 'smollm3')
 # What the files leave to the program: every fourth layer of SmolLM3 is not
 # rotated, every sixth of Gemma 3 has no window, whose rotary base is this.
 _UNROTATED_EVERY, _FULL_EVERY, _WINDOW_THETA = 4, 6, 10_000.0
@@ -30,7 +30,7 @@ _GEMMA_27B_LAYERS = 62  # Whose scores are scaled otherwise.
 _LLAMA3 = {'low_freq_factor': 1.0, 'high_freq_factor': 4.0,
            'original_max_context': 8192}
 
-_DIVISORS = 'rope_freqs.weight'
+DIVISORS = 'rope_freqs.weight'
 
 # Keys under 'llama.' and the like that `config_from_gguf` reads.
 _COMPUTED = {
@@ -76,7 +76,7 @@ def load_gguf(
   """The configuration and the dequantised parameters of a GGUF file.
 
   Args:
-    source: a path, or a file that is already open.
+    source: a path (of a split model, that of any part), or what is open.
     mesh: see `weight_map.stacked_params`.
 
   Returns:
@@ -91,7 +91,7 @@ def load_gguf(
     file = model_files.open_gguf(source)
   config = config_from_gguf(file)
   architecture = file.metadata['general.architecture']
-  tensors = {t.name: t for t in file.reader.tensors}
+  tensors = file.tensors
 
   def read(name, weight):
     tensor = tensors[name]
@@ -102,13 +102,13 @@ def load_gguf(
           f'{file.path}: tensor {name} is stored as '
           f'{tensor.tensor_type.name}, which cannot be dequantised here. Use '
           'a file of type F16, Q8_0, Q4_K or the like.') from e
-    if weight.rotated and architecture in _ROTATE_NEIGHBOURS:
+    if weight.rotated and architecture in ROTATE_NEIGHBOURS:
       array = half_rotation_rows(array, config.head_dim)
     return weight_map.finite_float32(array, name, file.path)
 
   params = weight_map.stacked_params(
       config, {name: _shape(t) for name, t in tensors.items()
-               if name != _DIVISORS}, read,
+               if name != DIVISORS}, read,
       names='gguf', where=str(file.path), mesh=mesh)
   return config, params
 
@@ -131,7 +131,7 @@ def config_from_gguf(file: model_files.GgufFile) -> ModelConfig:
         f'GGUF; expected one of {", ".join(FAMILIES)}. No other file of this '
         'model would help: from Hugging Face folders, '
         f'{", ".join(hf_config.FAMILIES)} are supported.')
-  tensors = {t.name: t for t in file.reader.tensors}
+  tensors = file.tensors
   if 'token_embd.weight' not in tensors:
     raise UserError(f'{file.path}: has no tensor token_embd.weight; expected a '
                     'whole language model.')
@@ -173,7 +173,7 @@ def _layers(file, architecture, num_layers, embed_dim) -> dict:
   """Further fields of `ModelConfig`: of its layers and of the embedding."""
   every = lambda n, kind, others: tuple(
       others if (i + 1) % n else kind for i in range(num_layers))
-  if num_layers > len(file.reader.tensors):
+  if num_layers > len(file.tensors):
     return {}  # Refused, before any list of that length is made.
   if architecture == 'smollm3' and num_layers >= _UNROTATED_EVERY:
     return {'layer_kinds': every(_UNROTATED_EVERY, 'unrotated', 'full')}
@@ -232,10 +232,10 @@ def _rope_scaling(file, architecture, head_dim, theta) -> RopeScaling | None:
   factor = setting('scaling.factor', setting('scale_linear', 0.0))
   if setting('scaling.type', 'linear') == 'none' or factor in (0.0, 1.0):
     factor = None
-  divisors = [t for t in file.reader.tensors if t.name == _DIVISORS]
-  if not divisors:
+  divisors = file.tensors.get(DIVISORS)
+  if divisors is None:
     return factor and RopeScaling(_decimal(factor))
-  have = np.asarray(divisors[0].data, np.float32).ravel()
+  have = np.asarray(divisors.data, np.float32).ravel()
   if not factor and 2 * len(have) == head_dim and have.max() > 1:
     scaling = RopeScaling(_decimal(float(have.max())), **_LLAMA3)
     want = (ops.rope_frequencies(head_dim, theta)
@@ -243,7 +243,7 @@ def _rope_scaling(file, architecture, head_dim, theta) -> RopeScaling | None:
     if np.allclose(have, want, 1e-4):
       return scaling
   raise UserError(
-      f'{file.path}: its rotary frequencies ({_DIVISORS}) are not scaled as '
+      f'{file.path}: its rotary frequencies ({DIVISORS}) are not scaled as '
       "Llama 3's are, and a file does not say how else. Load the Hugging Face "
       'folder of this model.')
 
@@ -263,6 +263,12 @@ def half_rotation_rows(array: np.ndarray, head_dim: int) -> np.ndarray:
   """
   pairs = array.reshape(-1, head_dim // 2, 2, *array.shape[1:])
   return pairs.swapaxes(1, 2).reshape(array.shape)
+
+
+def neighbours_first(array: np.ndarray, head_dim: int) -> np.ndarray:
+  """The inverse of `half_rotation_rows`."""
+  halves = array.reshape(-1, 2, head_dim // 2, *array.shape[1:])
+  return halves.swapaxes(1, 2).reshape(array.shape)
 
 
 def _shape(tensor) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import export as export_command
+from sleepjax import library
 from sleepjax.errors import UserError
 from sleepjax.growth import fold, slots
 from sleepjax.model import load_pretrained
@@ -276,3 +277,7 @@ def test_the_command_takes_type_size_and_width(tmp_path):
     with pytest.raises(UserError, match=flag):
       export_command.main(['export', f'--checkpoint={tmp_path}',
                            f'--out={tmp_path / "other"}', flag])
+  library.export_hf(model.with_params(config, params), tmp_path / 'library',
+                    dtype='bfloat16', pad_to=256)
+  jax.tree.map(np.testing.assert_array_equal, back.params,
+               load_pretrained(str(tmp_path / 'library')).params)

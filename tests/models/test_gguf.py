@@ -217,27 +217,42 @@ def test_scaling_of_llama3(tmp_path):
     gguf.load_gguf(write(divisors * np.float32([1, 1, 1.1, 1])))
 
 
-@pytest.mark.parametrize('number, name', [
-    (0, 'm-00001-of-00002.gguf'), (1, 'm-00002-of-00002.gguf')])
-def test_parts_of_a_split_file(tmp_path, number, name):
-  """Parts other than the first have no metadata but their number."""
-  metadata = [('add_uint16', 'split.no', number),
-              ('add_uint16', 'split.count', 2)]
-  path = write_gguf(tmp_path / name, CONFIG, random_params(CONFIG), metadata)
-  if number:
-    writer = gguf_package.GGUFWriter(path, '')
-    for method, *values in metadata:
-      getattr(writer, method)(*values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
+@pytest.fixture
+def parts(tmp_path):
+  """The paths of a model in three files."""
+  write_gguf(tmp_path / 'm.gguf', CONFIG, random_params(CONFIG),
+             tensors_per_file=8)
+  return sorted(tmp_path.glob('m-0000?-of-00003.gguf'))
+
+
+def test_a_model_in_several_files(parts):
+  for path in parts:
+    config, params = gguf.load_gguf(path)
+    assert config == CONFIG
+    jax.tree.map(
+        np.testing.assert_array_equal, params, random_params(CONFIG))
+
+
+def test_a_part_is_missing(parts):
+  parts[1].unlink()
   with pytest.raises(UserError) as error:
-    load.load_pretrained(str(path))
+    load.load_pretrained(str(parts[2]))
   assert str(error.value) == (
-      f'{path}: is one of 2 files (split.no={number}) that a model was split '
-      'into. Merge them with llama.cpp, `llama-gguf-split --merge '
-      f'{tmp_path}/m-00001-of-00002.gguf {tmp_path}/m.gguf`, and load the '
-      'result, or load the Hugging Face folder of this model.')
+      f'{parts[2]}: is one of 3 files that a model was split into; beside it '
+      'there is no m-00002-of-00003.gguf. Download all of them into one '
+      'folder.')
+
+
+def test_parts_of_two_models(parts):
+  parts[2].write_bytes(parts[1].read_bytes())
+  with pytest.raises(UserError, match='not parts of one model'):
+    load.load_pretrained(str(parts[0]))
+
+
+def test_a_part_with_another_name(parts):
+  renamed = parts[0].rename(parts[0].with_name('mine.gguf'))
+  with pytest.raises(UserError, match='end in -00001-of-00003.gguf'):
+    load.load_pretrained(str(renamed))
 
 
 def test_a_piece_of_a_file(tmp_path):
