@@ -3,13 +3,16 @@ r"""A model that has slept, as other programs load it.
   python -m experiments.export --checkpoint=DIR --out=HF_DIR
   python -m experiments.export --checkpoint=DIR --format=gguf --dtype=q8_0 \
       --out=FILE.gguf
+  python -m experiments.export --checkpoint=DIR --format=peft --base=HF_DIR \
+      --out=ADAPTER_DIR
 
 Slots are folded into the MLPs, so the result is an ordinary Llama, Qwen2,
 Qwen3, SmolLM3 or Gemma 3 model with a larger intermediate size: transformers
 and the usual servers load the folder, llama.cpp the file, without code of ours
 (docs/export.md). --checkpoint is a run's workdir or its model folder. Some
 servers want a width that 128 or 256 divides: --pad-to adds hidden units whose
-weights are zero.
+weights are zero. Nights that trained LoRA (config.sleep.trained=low_rank) can
+leave as an adapter of PEFT for the model that they were learnt on, --base.
 """
 
 if __name__ == '__main__':
@@ -18,11 +21,14 @@ if __name__ == '__main__':
 
 from experiments import _main
 from sleepjax.errors import UserError
+from sleepjax.growth import peft_files
 from sleepjax.growth.fold import fold_slots, pad_units
+from sleepjax.model import load_pretrained
 from sleepjax.models import export, gguf_export, tensor_files
 from sleepjax.training import checkpoints
 
-_DTYPES = {'hf': [*tensor_files.DTYPES], 'gguf': [*gguf_export.DTYPES]}
+_DTYPES = {'hf': [*tensor_files.DTYPES], 'gguf': [*gguf_export.DTYPES],
+           'peft': [*tensor_files.DTYPES]}
 
 
 def _parsed(argv):
@@ -32,8 +38,10 @@ def _parsed(argv):
   parser.add_argument('--out', required=True, metavar='PATH',
                       help='new folder, or new file that ends in .gguf')
   parser.add_argument('--format', choices=[*_DTYPES], default='hf',
-                      help='a Hugging Face folder (hf) or a GGUF file; '
-                      '%(default)s by default')
+                      help='a Hugging Face folder (hf), a GGUF file, or an '
+                      'adapter (peft); %(default)s by default')
+  parser.add_argument('--base', metavar='HF_DIR',
+                      help='with --format=peft: the model before its nights')
   parser.add_argument('--dtype', default='float32',
                       help=f'of the weights: {", ".join(_DTYPES["gguf"])} '
                       '(the last in GGUF alone); %(default)s by default')
@@ -49,6 +57,11 @@ def _parsed(argv):
   if args.dtype not in _DTYPES[args.format]:
     raise UserError(f'--dtype={args.dtype}: with --format={args.format} it '
                     f'must be one of {", ".join(_DTYPES[args.format])}.')
+  if (args.base is None) == (args.format == 'peft'):
+    raise UserError('--base and --format=peft belong together: an adapter is '
+                    'what a model has learnt since its base.')
+  if args.base is not None and args.pad_to != 1:
+    raise UserError('--pad-to: an adapter keeps the shape of its base.')
   return args
 
 
@@ -59,6 +72,9 @@ def main(argv):
     gguf_export.check_new_file(args.out)
   else:
     export.check_new_folder(args.out)
+  if args.base is not None:
+    _write_adapter(args, checkpoints.load_model(folder))
+    return
   if (config := checkpoints.describe(folder).config) is not None:
     export.check_exportable(config)  # Before its arrays are read.
   saved = checkpoints.load_model(folder)
@@ -74,3 +90,10 @@ def main(argv):
   print(f'Wrote {", ".join(map(str, written))}: intermediate_size '
         f'{saved.config.mlp_dim} -> {config.mlp_dim}, '
         f'{saved.config.num_slots} slots folded.')
+
+
+def _write_adapter(args, saved):
+  part, value = peft_files.low_rank_change(load_pretrained(args.base), saved)
+  peft_files.export_peft(part, value, args.base, args.out, args.dtype)
+  print(f'Wrote {args.out}: rank {part.rank} in {", ".join(part.matrices)} of '
+        f'{saved.config.num_layers} layers.')

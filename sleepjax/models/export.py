@@ -1,10 +1,12 @@
 """Models as Hugging Face folders that transformers and servers load."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 import safetensors
 
@@ -181,20 +183,34 @@ def export_hf(config: ModelConfig, params, tokenizer: Tokenizer,
     UserError: the folder is in use or cannot be written, no family has this
       architecture, or a weight does not fit into the type.
   """
-  tensor_files.check_dtype(dtype)
-  folder = check_new_folder(folder)
   settings = config_json(config) | {'torch_dtype': dtype}
-  tensors = tensor_files.rounded(hf.to_hf_tensors(config, params), dtype)
+  with new_folder(folder) as part:
+    tokenizer.save(part)
+    (part / 'config.json').write_text(json.dumps(settings, indent=2) + '\n')
+    tensor_files.write(part, tensor_files.rounded(
+        hf.to_hf_tensors(config, params), dtype), most_bytes)
+
+
+@contextlib.contextmanager
+def new_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """A folder to write into, which gets its name when all is written.
+
+  Args:
+    folder: must not exist, or be empty.
+
+  Raises:
+    UserError: it is in use or cannot be written.
+  """
+  folder = check_new_folder(folder)
   part = folder.with_name(folder.name + '.part')
   shutil.rmtree(part, ignore_errors=True)
   try:
     part.mkdir(parents=True)
-    tokenizer.save(part)
-    (part / 'config.json').write_text(json.dumps(settings, indent=2) + '\n')
-    tensor_files.write(part, tensors, most_bytes)
+    yield part
     if folder.exists():
       folder.rmdir()
     os.replace(part, folder)
   except (OSError, safetensors.SafetensorError) as error:
-    shutil.rmtree(part, ignore_errors=True)
     raise files.unwritable(folder, error) from error
+  finally:
+    shutil.rmtree(part, ignore_errors=True)

@@ -13,8 +13,6 @@ from sleepjax.errors import UserError
 
 DTYPES = {'float32': np.float32, 'bfloat16': ml_dtypes.bfloat16,
           'float16': np.float16}
-_ONE = 'model.safetensors'
-_INDEX = 'model.safetensors.index.json'
 
 
 def check_dtype(dtype: str) -> None:
@@ -64,18 +62,18 @@ def shards(tensors: Mapping[str, np.ndarray], most_bytes: int
 
 
 def write(folder: pathlib.Path, tensors: Mapping[str, np.ndarray],
-          most_bytes: int | None = None) -> list[str]:
+          most_bytes: int | None = None, stem: str = 'model') -> list[str]:
   """Writes arrays as `transformers` reads them; names of the files.
 
-  One file, model.safetensors; or where they take more bytes than is allowed
-  for one, model-00001-of-….safetensors and an index of which has what.
+  One file, STEM.safetensors; or where they take more bytes than is allowed
+  for one, STEM-00001-of-….safetensors and an index of which has what.
 
   Raises:
     OSError, SafetensorError: a file cannot be written.
   """
   groups = shards(tensors, most_bytes) if most_bytes else [tensors]
-  names = [_ONE] if len(groups) == 1 else [
-      f'model-{n:05d}-of-{len(groups):05d}.safetensors'
+  names = [f'{stem}.safetensors'] if len(groups) == 1 else [
+      f'{stem}-{n:05d}-of-{len(groups):05d}.safetensors'
       for n in range(1, len(groups) + 1)]
   for name, group in zip(names, groups, strict=True):
     safetensors.numpy.save_file(
@@ -83,7 +81,7 @@ def write(folder: pathlib.Path, tensors: Mapping[str, np.ndarray],
   if len(groups) > 1:
     where = {tensor: name for name, group in zip(names, groups, strict=True)
              for tensor in group}
-    (folder / _INDEX).write_text(json.dumps({
+    (folder / f'{stem}.safetensors.index.json').write_text(json.dumps({
         'metadata': {'total_size': sum(t.nbytes for t in tensors.values())},
         'weight_map': where}, indent=2) + '\n')
   return names
