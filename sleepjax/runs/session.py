@@ -32,7 +32,7 @@ from sleepjax.mesh import sharding
 from sleepjax.model import Model
 from sleepjax.models.hashes import params_sha256
 from sleepjax.runs import folder
-from sleepjax.training import background, checkpoints, preemption
+from sleepjax.training import background, checkpoints, events, preemption
 from sleepjax.training.checkpoint_retention import KeepConfig, retain
 from sleepjax.training.metrics import MetricsWriter
 from sleepjax.training.observer import Observer
@@ -47,14 +47,18 @@ class Saving:
   seconds: of work that a run may lose that dies inside a night; 0 saves after
     every update.
   keep: which earlier nights stay beside the last one.
+  tensorboard: whether metrics are written as events for TensorBoard, too.
   """
 
   seconds: float = 30.0
   keep: KeepConfig = KeepConfig()
+  tensorboard: bool = False
 
   def __post_init__(self):
     if not self.seconds >= 0:
       raise ValueError(f'seconds={self.seconds} must not be negative.')
+    if self.tensorboard:
+      events.check_installed()
 
 
 class Session:
@@ -88,7 +92,7 @@ class Session:
       self._display = stack.enter_context(
           Display(after_phase=self._after_phase))
       metrics = stack.enter_context(
-          MetricsWriter(self.workdir / self._metrics))
+          MetricsWriter(self.workdir / self._metrics, self._events()))
       self._notice = stack.enter_context(preemption.listen())
       self.observer = Observer(self._display, metrics, self._phase_saves())
       self._stack = stack.pop_all()
@@ -105,6 +109,9 @@ class Session:
 
   def _phase_saves(self) -> PhaseSaves:
     return NO_SAVES
+
+  def _events(self) -> events.EventsWriter | None:
+    return None
 
   def deferred(self) -> contextlib.AbstractContextManager[None]:
     """Inside, a notice to end waits for the next save."""
@@ -151,6 +158,10 @@ class NightSession(Session):
     return PhaseSaves(
         self.workdir, folder.identity(self.run, tuple(self.run)),
         self._display, self._notice, self.saving.seconds)
+
+  def _events(self):
+    return events.EventsWriter(
+        self.workdir / 'tensorboard') if self.saving.tensorboard else None
 
   def save(self, model: Model, entries: Mapping[str, Any], number: int,
            measure: float | None = None) -> Model:

@@ -23,6 +23,7 @@ import numpy as np
 from sleepjax.data import files
 from sleepjax.errors import UserError
 from sleepjax.mesh import distributed
+from sleepjax.training.events import EventsWriter
 
 NONFINITE = '_nonfinite'
 
@@ -57,12 +58,18 @@ class MetricsWriter:
   newline is what a killed run leaves behind; it is dropped. Of several
   processes the first one writes.
 
+  Args:
+    path: of the file.
+    events: gets the same numbers; None for the file alone.
+
   Raises:
     UserError: the file cannot be written.
   """
 
-  def __init__(self, path: str | os.PathLike):
+  def __init__(self, path: str | os.PathLike,
+               events: EventsWriter | None = None):
     self.path, self._places = pathlib.Path(path), {}
+    self._events = events if distributed.is_first() else None
     if not distributed.is_first():
       self._file = open(os.devnull, 'w')
       return
@@ -87,12 +94,12 @@ class MetricsWriter:
       UserError: the file system refuses the line, and the file is closed.
     """
     line: dict[str, Any] = {'phase': phase, 'step': int(step)}
-    nonfinite = {}
+    nonfinite, numbers = {}, {}
     for name, value in scalars.items():
       if name in ('phase', 'step', NONFINITE):
         raise ValueError(f'metric {name!r} has a name that every line uses.')
       try:
-        number = plain_scalar(value)
+        numbers[name] = number = plain_scalar(value)
       except ValueError as error:
         raise ValueError(f'metric {name!r}: {error}') from None
       if not math.isfinite(number):
@@ -108,6 +115,10 @@ class MetricsWriter:
       self._places = {}  # Only the first line may be one that was there.
       self._file.write(text)
       self._file.flush()
+      if self._events is not None:
+        phase, cycle, step = place(line)
+        numbers.pop('cycle', None)
+        self._events.write(phase, cycle, step, numbers)
     except OSError as error:
       with contextlib.suppress(OSError):
         self._file.close()  # Tries once more to write what is left.
@@ -115,6 +126,8 @@ class MetricsWriter:
 
   def close(self) -> None:
     self._file.close()
+    if self._events is not None:
+      self._events.close()
 
   def __enter__(self) -> 'MetricsWriter':
     return self
