@@ -28,13 +28,15 @@ FUNCTION_WORDS = words_lib.FUNCTION_WORDS | frozenset(
 _MONTH = (r'(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|'
           r'July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|'
           r'Dec(?:ember)?)')
-_ERA = r'(?:\s(?:BCE?|AD|CE)\b)?'
+_ERA_NAME = r'\s(?:BCE?|AD|CE)\b'
+_ERA = rf'(?:{_ERA_NAME})?'
 _DATE = re.compile(
     rf'\b\d{{1,2}}(?:st|nd|rd|th)?\s{_MONTH}\b(?:,?\s\d{{4}}\b)?'
     rf'|\b{_MONTH}\s\d{{1,2}}\b(?:,\s\d{{4}}\b)?|\b{_MONTH}\s\d{{4}}\b'
     rf'|\b\d{{4}}-\d{{2}}-\d{{2}}\b|\d+年(?:\d+月(?:\d+日)?)?'
     rf'|\b(?:\d{{1,2}}(?:st|nd|rd|th)\sand\s)?\d{{1,2}}(?:st|nd|rd|th)\s'
     rf'(?:century|centuries)\b{_ERA}'
+    rf'|\b\d{{1,4}}{_ERA_NAME}|\bAD\s\d{{1,4}}\b'
     rf'|\b[12]\d{{3}}(?:s\b|[–-]\d{{2,4}}\b|\b)(?![,.]?\d|%){_ERA}')
 _ONES = ('one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|'
          'thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen')

@@ -141,7 +141,9 @@ def test_a_span_ends_where_its_text_ends():
      [('more than 300 rooms', 'number'), ('at least two towers', 'number')]),
     ('It came after 1587.', [('after 1587', 'date')]),
     ('The Roundabout 12 was built in 1986.',
-     [('12', 'number'), ('1986', 'date')])])
+     [('12', 'number'), ('1986', 'date')]),
+    ('Dated to 900 BCE or to AD 79, not to 31 BC.', [
+        ('900 BCE', 'date'), ('AD 79', 'date'), ('31 BC', 'date')])])
 def test_hedges_and_ranges_are_part_of_the_answer(sentence, want):
   assert [(s.text, s.kind) for s in spans.candidates(sentence)
           if s.kind in ('date', 'number')] == want
