@@ -1,8 +1,8 @@
 """The whole story as a person runs it: commands, files, exit codes.
 
-The first test is the real thing made short: SmolLM2 reads the bundled page with
-the committed configuration and fewer steps. The rest are wrong inputs, on a
-tiny model where one has to be loaded.
+The first tests are the real thing: SmolLM2 reads the bundled page with the
+committed configuration. The rest are wrong inputs, on a tiny model where one
+has to be loaded.
 """
 
 import json
