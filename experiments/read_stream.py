@@ -3,6 +3,7 @@ r"""A model with several memory levels reads a long stream, sleeping as it goes.
   python -m experiments.read_stream --config=configs/memory/four_level.py \
       --workdir=DIR
 
+The text is read from disk as it is needed, and reading ends where it does.
 Every window is scored before anything is learnt from it, so the loss is that of
 text the model has not seen. Beside it stands the loss of the same model with
 its context only: what the levels gain or cost. Writes DIR/windows.jsonl (loss,
@@ -15,6 +16,7 @@ if __name__ == '__main__':
   _start.command('read_stream')
 
 import collections
+import dataclasses
 import json
 import pathlib
 import time
@@ -25,7 +27,7 @@ from absl import flags
 
 from experiments import _config, _scratch
 from sleepjax import seeds
-from sleepjax.data import sources
+from sleepjax.data import text_stream
 from sleepjax.errors import UserError
 from sleepjax.evals import pictures
 from sleepjax.memory import clock, continuum, wake
@@ -41,50 +43,33 @@ _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
 
 
-def context_only_losses(config, params, settings, tokens):
-  """Loss of each window [W] when nothing but its context is remembered."""
-  still = wake.init_wake(config, params, settings.wake)
-  losses = []
-  for window in tokens.reshape(-1, settings.wake.chunks[0]):
-    after, metrics = wake.read_window(
-        config, params, settings.wake, still, window)
-    losses.append(float(metrics['loss']))
-    # Keep the token before the next window and forget the gradients.
-    still = still._replace(previous=after.previous)
-  return losses
+def context_only_loss(config, params, settings, previous, window) -> float:
+  """Loss of a window [W] when nothing but its context is remembered."""
+  still = dataclasses.replace(
+      settings, learning_rates=(0.0,) * len(settings.learning_rates))
+  state = wake.init_wake(config, params, still)._replace(previous=previous)
+  return float(wake.read_window(
+      config, params, still, state, window)[1]['loss'])
 
 
-def stream(tokenizer, first: int, number: int) -> np.ndarray:
-  """Token ids of WikiText-2's test text, so many from the first one on.
-
-  Raises:
-    UserError: the text has fewer.
-  """
-  tokens = np.asarray(tokenizer.encode_stream(sources.wikitext2('test')))
-  if len(tokens) < first + number:
-    raise UserError(f'skip_tokens={first}: {number} tokens are read from there '
-                    f'on, and the text has {len(tokens)}.')
-  return tokens[first:][:number].astype(np.int32)
-
-
-def write(observer, n: int, read, still: float, seconds: float) -> float:
+def write(observer, n: int, read, alone: float, spent) -> float:
   """Writes the lines of a window, and of each of its hand-overs.
 
   Args:
     observer: of the run.
     n: number of the window.
     read: metrics of `continuum.read`.
-    still: loss of the window with its context only.
-    seconds: that it took.
+    alone: loss of the window with its context only.
+    spent: seconds that it took, and those of processors.
 
   Returns:
     The loss of the window.
   """
   loss, now = float(read['loss']), read['tokens_read']
   observer.wrote('read', n, {
-      'loss': loss, 'loss_context_only': still, 'tokens_read': now,
+      'loss': loss, 'loss_context_only': alone, 'tokens_read': now,
       'hand_overs': len(read['due']), 'sleeps': read['sleeps'],
-      'seconds': seconds, 'resident_gib': _resident_gib()})
+      **spent, 'resident_gib': _resident_gib()})
   for hand_over in read['hand_overs']:
     numbers = numbers_of(hand_over)
     observer.wrote('hand_over', n, {
@@ -102,17 +87,11 @@ def numbers_of(hand_over):
              and value is not None}}
 
 
-def summarise(rows, chunks, tokens):
+def summarise(rows, chunks):
   """Plain numbers of a finished run."""
+  tokens = int(rows[-1]['tokens_read'])
   quarter = max(len(rows) // 4, 1)
   mean = lambda name, part: float(np.mean([r[name] for r in part]))
-  # A window's time depends on what is due: compare like with like.
-  seconds = collections.defaultdict(list)
-  for r in rows:
-    seconds[int(r['hand_overs'])].append(r['seconds'])
-  flat = {due: [float(np.median(times[:len(times) // 2])),
-                float(np.median(times[len(times) // 2:]))]
-          for due, times in seconds.items() if len(times) >= 8}
   return {
       'tokens': tokens, 'windows': len(rows),
       'sleeps': int(rows[-1]['sleeps']),
@@ -122,9 +101,20 @@ def summarise(rows, chunks, tokens):
       'loss_last_quarter': mean('loss', rows[-quarter:]),
       'loss_context_only_last_quarter': mean(
           'loss_context_only', rows[-quarter:]),
-      'median_seconds_first_and_second_half': flat,
+      **{f'median_{name}_first_and_second_half': medians_of_halves(rows, name)
+         for name in ('seconds', 'cpu_seconds')},
       'resident_gib_after_first_quarter': rows[quarter - 1]['resident_gib'],
       'resident_gib_at_the_end': rows[-1]['resident_gib']}
+
+
+def medians_of_halves(rows, name):
+  """Of a time of windows, by how much was due: compare like with like."""
+  times = collections.defaultdict(list)
+  for r in rows:
+    times[int(r['hand_overs'])].append(r[name])
+  return {due: [float(np.median(half)) for half in (
+      some[:len(some) // 2], some[len(some) // 2:])]
+          for due, some in times.items() if len(some) >= 8}
 
 
 def hand_overs(lines):
@@ -167,6 +157,10 @@ def _draw(figure, rows):
   figure.tight_layout()
 
 
+def _clocks():
+  return {'seconds': time.perf_counter(), 'cpu_seconds': time.process_time()}
+
+
 def _resident_gib():
   status = pathlib.Path('/proc/self/status').read_text()
   kib = [line.split()[1] for line in status.splitlines()
@@ -177,14 +171,15 @@ def _resident_gib():
 def main(argv):
   config = _config.from_flags(
       argv, default='configs/memory/four_level.py', description=__doc__,
-      flag_values=_FLAGS, needs=('model', 'seed', 'tokens', 'skip_tokens',
-                                 'save_every', 'continuum'))
+      flag_values=_FLAGS, needs=('model', 'seed', 'text', 'tokens',
+                                 'skip_tokens', 'save_every', 'continuum'))
   workdir = _config.path(_WORKDIR)
   resolved = json.loads(config.to_json())
   settings = _config.to_dataclass(
       ContinuumConfig, config.continuum, 'config.continuum')
   window = settings.wake.chunks[0]
   _config.check_numbers(config, save_every=1, skip_tokens=0, tokens=window)
+  text = text_stream.find(config.text)
   enable_compilation_cache()
   key = seeds.key_of(config.seed)
   with StepSession(workdir, resolved, 'windows.jsonl') as session:
@@ -192,34 +187,36 @@ def main(argv):
       model = _scratch.trained(config, workdir / 'base', session.observer)
     else:
       model = load_pretrained(config.model)
-    tokens = stream(model.tokenizer, config.skip_tokens,
-                    config.tokens // window * window)
     grown, params = continuum.add_levels(
         model.config, model.params, settings, jax.random.fold_in(key, 2**20))
     state = continuum.init_state(grown, params, settings)
     if session.saved:
       state = continuum.restored(state, session.saved.tree)
-    with session.observer.phase('context only', total=1) as phase:
-      still = context_only_losses(grown, params, settings, tokens)
-      phase.advance(tokens=len(tokens))
-    with session.observer.phase('read', total=len(still)) as phase:
-      phase.advance(session.step // window)
-      for n in range(session.step // window, len(still)):
-        began, heard = time.perf_counter(), []
+    left = range(session.step // window, config.tokens // window)
+    windows = text_stream.windows(
+        model.tokenizer, text, window, config.skip_tokens + session.step)
+    with session.observer.phase('read', total=left.stop) as phase:
+      phase.advance(left.start)
+      for n, tokens in zip(left, windows, strict=False):
+        alone = context_only_loss(
+            grown, params, settings.wake, state.wake.previous, tokens)
+        began, heard = _clocks(), []
         with session.deferred():
           state = continuum.read(
-              grown, settings, state, tokens[n * window:(n + 1) * window], key,
-              heard.append)
+              grown, settings, state, tokens, key, heard.append)
           jax.block_until_ready(state)
-          loss = write(session.observer, n, heard[0], still[n],
-                       time.perf_counter() - began)
+          loss = write(session.observer, n, heard[0], alone, {
+              name: now - began[name] for name, now in _clocks().items()})
           phase.advance(tokens=window, loss=loss)
           now = heard[0]['tokens_read']
           session.done(now, state, now % config.save_every < window)
     lines = read_metrics(workdir / 'windows.jsonl')
     rows = [line for line in lines if line['phase'] == 'read']
+    if not rows:
+      raise UserError(f'{text} has less than a window of {window} tokens after '
+                      f'the first {config.skip_tokens}.')
     report = session.report({
-        **summarise(rows, settings.wake.chunks, len(tokens)),
+        **summarise(rows, settings.wake.chunks),
         'hand_overs': hand_overs(lines)})
   plot(rows, workdir / 'report.png')
   print(json.dumps({k: v for k, v in report.items() if k != 'config'},

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict, config_dict
 def get_config() -> ConfigDict:
   c = ConfigDict()
   c.seed = 0
-  c.tokens = 100_000  # Read from WikiText-2, test.
+  c.text = 'wikitext2/test.txt'  # In the folder of data sets, or a path.
+  c.tokens = 100_000
   c.skip_tokens = 0  # Settings were chosen on 20,000 tokens after 200,000.
   c.save_every = 20_000  # Tokens; a run that stops goes on from there.
 

@@ -3,14 +3,14 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from experiments import read_stream as command
 from experiments.kill_test import differences
-from sleepjax.memory import continuum
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
 
@@ -24,20 +24,21 @@ SMALL = (
     '--config.pretraining.steps=3', '--config.pretraining.rows=2',
     '--config.pretraining.window=16', '--config.continuum.level_dims=(8,8)',
     '--config.continuum.slot_rank=4',
-    '--config.continuum.wake.chunks=(8,16,32,64)',
     '--config.continuum.sleep.stretches.dreams=4',
     '--config.continuum.sleep.stretches.prompt_tokens=4',
     '--config.continuum.sleep.stretches.dream_tokens=4',
     '--config.continuum.sleep.seeding.steps=1')
+CHUNKS = '--config.continuum.wake.chunks='
 
 
 def read_stream(workdir, data, *flags):
   return subprocess.run(
       [sys.executable, '-m', 'experiments.read_stream',
        '--config=configs/memory/four_level.py', f'--workdir={workdir}',
-       *SMALL, *flags], cwd=ROOT, capture_output=True, text=True, timeout=1200,
-      check=False, env={**os.environ, 'JAX_PLATFORMS': 'cpu',
-                        'SLEEPJAX_DATA_DIR': str(data)})
+       *SMALL, f'{CHUNKS}(8,16,32,64)', *flags], cwd=ROOT,
+      capture_output=True, text=True, timeout=1200, check=False, env={
+          **os.environ, 'JAX_PLATFORMS': 'cpu',
+          'SLEEPJAX_DATA_DIR': str(data)})
 
 
 def test_all_clocks_fire_and_the_run_goes_on_where_it_stopped(
@@ -74,33 +75,43 @@ def test_all_clocks_fire_and_the_run_goes_on_where_it_stopped(
   assert 'config.save_every=0 must be at least 1' in never.stderr
 
 
-def test_a_run_that_dies_between_two_hand_overs_ends_the_same(
-    tmp_path, little_text, monkeypatch):
-  """After the third window two levels have seen what they handed over to none.
+def test_a_run_that_is_killed_in_a_long_stream_ends_the_same(tmp_path):
+  """SIGKILL in 32,000 tokens, behind a save.
+
+  At that save two levels have seen what they have not handed over.
   """
-  monkeypatch.setenv('SLEEPJAX_DATA_DIR', str(little_text))
-  run = lambda name: command.main([
-      'read_stream', *SMALL, '--config.save_every=8',
-      f'--workdir={tmp_path / name}'])
-  run('whole')
-  read, calls = continuum.read, []
-
-  def dies(*args):
-    calls.append(args)
-    if len(calls) == 4:
-      raise KeyboardInterrupt
-    return read(*args)
-
-  with monkeypatch.context() as patched:
-    patched.setattr(continuum, 'read', dies)
-    with pytest.raises(KeyboardInterrupt):
-      run('died')
-  assert checkpoints.load_progress(tmp_path / 'died/progress').step == 24
-  run('died')
-  assert [found for found in differences(tmp_path / 'died', tmp_path / 'whole')
-          if 'resident_gib' not in found and 'median_seconds' not in found
-          ] == []
-  lines = [[{k: v for k, v in line.items() if k not in (
-      'seconds', 'resident_gib')} for line in read_metrics(
-          tmp_path / name / 'windows.jsonl')] for name in ('whole', 'died')]
-  assert lines[0] == lines[1]
+  text, windows = tmp_path / 'books.txt', tmp_path / 'killed/windows.jsonl'
+  texts = ''.join(path.read_text() for path in sorted(
+      ROOT.glob('sleepjax/data/text/*.txt')))
+  text.write_text(texts * (-(-80_000 // len(texts))))
+  (tmp_path / 'wikitext2').mkdir()
+  (tmp_path / 'wikitext2/valid.txt').write_text(texts)
+  command = [
+      sys.executable, '-m', 'experiments.read_stream',
+      '--config=configs/memory/four_level.py', *SMALL, '--config.tokens=32000',
+      f'--config.text={text}', '--config.save_every=7000',
+      f'{CHUNKS}(1000,2000,8000,16000)']
+  run = lambda name: subprocess.Popen(
+      [*command, f'--workdir={tmp_path / name}'], cwd=ROOT, env={
+          **os.environ, 'JAX_PLATFORMS': 'cpu',
+          'SLEEPJAX_DATA_DIR': str(tmp_path)})
+  read = lambda path: [{k: v for k, v in line.items() if k not in (
+      'seconds', 'cpu_seconds', 'resident_gib')}
+                        for line in read_metrics(path)]
+  process = run('killed')
+  while not (windows.exists() and '"tokens_read": 17000' in
+             windows.read_text()):
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.kill()
+  assert process.wait() == -signal.SIGKILL
+  assert read(windows)[-1]['tokens_read'] < 32_000
+  assert 0 < checkpoints.load_progress(tmp_path / 'killed/progress').step < (
+      17_000)
+  assert [run(name).wait() for name in ('killed', 'whole')] == [0, 0]
+  found = differences(tmp_path / 'killed', tmp_path / 'whole')
+  assert [name for name in found if 'resident_gib' not in name
+          and 'seconds' not in name] == []
+  lines = read(windows)
+  assert lines == read(tmp_path / 'whole/windows.jsonl')
+  assert sum(line['phase'] == 'read' for line in lines) == 32
