@@ -10,7 +10,8 @@ that begin with a slash are commands:
   /ask …       asks from the weights alone, nothing in context
   /nights      what it has slept on
   /forget N    takes a night out of the model
-  /export DIR  writes the model as a Hugging Face folder
+  /export DIR  writes the model as a Hugging Face folder, or, if the name ends
+               in .gguf, as such a file
   /help, /exit
 
 Questions you ask teach nothing; what you tell does. All of it is kept in DIR
@@ -164,7 +165,10 @@ class Chat:
         '; later nights have leant on it, and may still hold something of it.')
 
   def _export(self, path: str) -> str:
-    library.export_hf(self._talk.model, _given(path, '/export DIR'))
+    path = _given(path, '/export DIR')
+    write = (library.export_gguf if path.endswith('.gguf')
+             else library.export_hf)
+    write(self._talk.model, path)
     return f'Wrote {path}.'
 
   def _save(self):

@@ -1,8 +1,7 @@
 r"""A model that has slept, as other programs load it.
 
   python -m experiments.export --checkpoint=DIR --out=HF_DIR
-  python -m experiments.export --checkpoint=DIR --format=gguf --dtype=q8_0 \
-      --out=FILE.gguf
+  python -m experiments.export --checkpoint=DIR --dtype=q8_0 --out=FILE.gguf
   python -m experiments.export --checkpoint=DIR --format=peft --base=HF_DIR \
       --out=ADAPTER_DIR
 
@@ -37,9 +36,10 @@ def _parsed(argv):
                       help='workdir of a run, or the folder of a saved model')
   parser.add_argument('--out', required=True, metavar='PATH',
                       help='new folder, or new file that ends in .gguf')
-  parser.add_argument('--format', choices=[*_DTYPES], default='hf',
+  parser.add_argument('--format', choices=[*_DTYPES],
                       help='a Hugging Face folder (hf), a GGUF file, or an '
-                      'adapter (peft); %(default)s by default')
+                      'adapter (peft); by default gguf if the name ends so, '
+                      'else hf')
   parser.add_argument('--base', metavar='HF_DIR',
                       help='with --format=peft: the model before its nights')
   parser.add_argument('--dtype', default='float32',
@@ -50,6 +50,8 @@ def _parsed(argv):
   parser.add_argument('--pad-to', type=int, default=1, metavar='N',
                       help='make the MLP width a multiple of this')
   args = parser.parse_args(argv[1:])
+  args.format = args.format or (
+      'gguf' if args.out.endswith('.gguf') else 'hf')
   if not args.shard_gib > 0:
     raise UserError(f'--shard-gib={args.shard_gib} must be positive.')
   if args.pad_to < 1:
@@ -90,6 +92,9 @@ def main(argv):
   print(f'Wrote {", ".join(map(str, written))}: intermediate_size '
         f'{saved.config.mlp_dim} -> {config.mlp_dim}, '
         f'{saved.config.num_slots} slots folded.')
+  prompt = saved.lineage.get('answer_prompt', '{question}')
+  if prompt != '{question}':
+    print(f'While it slept it was asked as {prompt!r}: ask it so.')
 
 
 def _write_adapter(args, saved):

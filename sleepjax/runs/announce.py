@@ -78,9 +78,9 @@ def announcement(what: str, sleeps: int, config: ModelConfig,
   now, then = parameter_bytes(config, settings.slot_rank, slots)
   least = sleeps * seconds_of_a_sleep(config, settings)
   text = (f'{what}: {sleeps} {"sleep" if sleeps == 1 else "sleeps"}, at least '
-          f'{duration(least)} (seeding alone at the speed of bare products; '
-          'the first sleep will tell more); parameters '
-          f'{now / 2**30:.2f} GiB, {then / 2**30:.2f} GiB in the end, held up '
+          f'{duration(least)} (learning alone, at the speed of bare products: '
+          'writing, asking and compiling come on top, and the first sleep will '
+          f'tell); parameters {_size(now)}, {_size(then)} in the end, held up '
           'to twice and beside what a step needs')
   memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
   if jax.default_backend() == 'cpu' and 2 * then > memory:
@@ -88,6 +88,11 @@ def announcement(what: str, sleeps: int, config: ModelConfig,
              f'{memory / 2**30:.1f} GiB. A larger sleep.context_tokens takes '
              'fewer sleeps.')
   return text
+
+
+def _size(number):
+  unit, name = (2**30, 'GiB') if number > 2**26 else (2**20, 'MiB')
+  return f'{number / unit:.2f} {name}'
 
 
 def announcement_of_texts(texts: Sequence[Document], sleeps: Sequence[int],

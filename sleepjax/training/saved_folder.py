@@ -201,8 +201,12 @@ def read_manifest(folder: str | os.PathLike, names: Sequence[str]
         f'{asked}: no such folder; expected one that holds {names[0]}.')
   paths = [folder / name for name in names if (folder / name).is_file()]
   if not paths:
-    raise UserError(
-        f'{asked}: not a checkpoint: it has no {" or ".join(names)}.')
+    advice = 'A run has one after its first sleep, or its first save.'
+    if (folder / 'config.json').is_file():
+      advice = ('It is a Hugging Face folder: a program loads it by sleepjax.'
+                'load(FOLDER), and a run by --config.model=FOLDER.')
+    raise UserError(f'{asked}: not a checkpoint: it has no '
+                    f'{" or ".join(names)}. {advice}')
   try:
     manifest = json.loads(paths[0].read_text(encoding='utf-8'))
     version = manifest['format_version']

@@ -151,14 +151,17 @@ def test_what_a_file_cannot_say(tmp_path):
 
 def test_the_command_writes_a_file(tmp_path, capsys):
   config, params, tokenizer = model_of('qwen3')
-  checkpoints.save_model(tmp_path / 'model', config, params, tokenizer, {})
+  checkpoints.save_model(tmp_path / 'model', config, params, tokenizer, {
+      'answer_prompt': '{question} Be brief.'})
   command = lambda *flags: export_command.main(
       ['export', f'--checkpoint={tmp_path}', f'--out={tmp_path / "m.gguf"}',
        *flags])
-  command('--format=gguf', '--dtype=q8_0', '--pad-to=64')
-  assert 'intermediate_size 30 -> 64, 2 slots' in capsys.readouterr().out
+  command('--dtype=q8_0', '--pad-to=64')
+  out = capsys.readouterr().out
+  assert 'intermediate_size 30 -> 64, 2 slots' in out
+  assert "asked as '{question} Be brief.'" in out
   assert load_pretrained(str(tmp_path / 'm.gguf')).config.mlp_dim == 64
   with pytest.raises(UserError, match='there already'):
     command('--format=gguf')
   with pytest.raises(UserError, match='--dtype=q8_0: with --format=hf'):
-    command('--dtype=q8_0')
+    command('--format=hf', '--dtype=q8_0')
