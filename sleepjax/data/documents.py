@@ -18,6 +18,8 @@ from sleepjax.errors import UserError
 
 _BUNDLED = pathlib.Path(__file__).resolve().parent / 'text'
 _LONGEST_TITLE = 80
+_ROWS = (' Rows of CSV or JSON lines are read as documents are, with '
+         '--document: their questions are an exam.')
 MARKDOWN = '.md', '.markdown'
 HTML = '.html', '.htm', '.xhtml'
 _NO_TITLE = tuple('.!?:;,。！？：；，、।؟۔։')
@@ -108,11 +110,11 @@ def read_questions(path: str | os.PathLike) -> tuple[Question, ...]:
   except json.JSONDecodeError as error:
     raise UserError(
         f'{path}, line {error.lineno}: not JSON ({error.msg}); expected {form}.'
-    ) from None
+        f'{_ROWS}') from None
   except (ValueError, RecursionError) as error:  # Numbers, nesting.
     raise UserError(f'{path}: not JSON ({error}); expected {form}.') from None
   if not isinstance(items, list):
-    raise UserError(f'{path}: expected a list, {form}.')
+    raise UserError(f'{path}: expected a list, {form}.{_ROWS}')
   if not items:
     raise UserError(
         f'{path}: the list is empty; expected at least one question, {form}.')

@@ -23,6 +23,12 @@ _HALF = re.compile(r'[\ud800-\udfff]')
 # Longer ones first: that of UTF-16 begins that of UTF-32.
 _MARKS = ((b'\xff\xfe\0\0', 'utf-32'), (b'\0\0\xfe\xff', 'utf-32'),
           (b'\xff\xfe', 'utf-16'), (b'\xfe\xff', 'utf-16'))
+# How files begin that people take for text, what they are, and what makes text
+# of one.
+_FORMATS = (
+    (b'%PDF-', 'a PDF', 'pdftotext FILE FILE.txt'),
+    (b'PK\3\4', 'a zip file, as .docx, .odt and .epub are',
+     'pandoc FILE -t plain -o FILE.txt'))
 
 
 def read_text(path: str | os.PathLike, expected: str, strip: bool = True,
@@ -94,6 +100,10 @@ def decode(content: bytes, path: str | os.PathLike, expected: str) -> str:
   Raises:
     UserError: they are none, or of another encoding; the message has the place.
   """
+  for mark, what, command in _FORMATS:
+    if content.startswith(mark):
+      raise UserError(f'{path}: is {what}; expected {expected}. Make text of '
+                      f'it first, for example with {command}.')
   encoding = next((name for mark, name in _MARKS if content.startswith(mark)),
                   'utf-8-sig')
   try:

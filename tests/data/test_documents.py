@@ -34,6 +34,8 @@ def test_title_is_a_short_first_line_set_apart(tmp_path, content, title, text):
     (b' \n\t\n', 'the file is empty'),
     (b'text\0text', 'a binary file'),
     (b'caf\xe9', r'not UTF-8 text \(byte 3\)'),
+    (b'%PDF-1.7\n1 0 obj', 'is a PDF.*pdftotext'),
+    (b'PK\3\4', 'as .docx, .odt and .epub are.*pandoc'),
 ])
 def test_files_without_text_are_refused(tmp_path, content, message):
   path = write(tmp_path, content)
