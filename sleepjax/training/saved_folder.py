@@ -196,15 +196,17 @@ def read_manifest(folder: str | os.PathLike, names: Sequence[str]
     UserError: none is there, or it is damaged or of a newer format.
   """
   asked, folder = folder, complete_version(folder)
+  of_others = ('a program loads it by sleepjax.load(PATH), and a run by '
+               '--config.model=PATH.')
   if not folder.is_dir():
     raise UserError(
-        f'{asked}: no such folder; expected one that holds {names[0]}.')
+        f'{asked}: no such folder; expected one that holds {names[0]}.'
+        + f' It is a file: {of_others}' * folder.is_file())
   paths = [folder / name for name in names if (folder / name).is_file()]
   if not paths:
     advice = 'A run has one after its first sleep, or its first save.'
     if (folder / 'config.json').is_file():
-      advice = ('It is a Hugging Face folder: a program loads it by sleepjax.'
-                'load(FOLDER), and a run by --config.model=FOLDER.')
+      advice = f'It is a Hugging Face folder: {of_others}'
     raise UserError(f'{asked}: not a checkpoint: it has no '
                     f'{" or ".join(names)}. {advice}')
   try:

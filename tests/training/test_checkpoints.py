@@ -122,6 +122,8 @@ def test_missing_and_foreign_folders(tmp_path):
   with pytest.raises(UserError, match='not a checkpoint.*progress.json'):
     checkpoints.load_progress(tmp_path)
   (tmp_path / 'config.json').touch()
+  with pytest.raises(UserError, match='is a file: .*sleepjax.load'):
+    checkpoints.load_model(tmp_path / 'config.json')
   with pytest.raises(UserError, match='Hugging Face folder: .*sleepjax.load'):
     checkpoints.load_model(tmp_path)
   assert not checkpoints.is_saved(tmp_path)
