@@ -1,13 +1,15 @@
 """What a run shows while it works: phase, step, speed, time left, metrics.
 
 On a terminal it is a live bar per phase. Anywhere else (a log file, a batch
-job) it is one plain line every ten seconds and one at the end of each phase.
+job) it is one plain line every ten seconds, if only to say what has begun, and
+one at the end of each phase.
 Either way it measures the seconds and tokens of every phase, for the report. Of
 several processes the first one shows it; all of them say on stderr which phase
 and step they have come to, so that one that is stuck can be told.
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -19,6 +21,7 @@ from sleepjax.training.metrics import plain_scalar
 
 # Often enough to look alive, rare enough never to wait on the accelerator.
 _REDRAW_SECONDS = 0.2
+_SILENT_SECONDS = 10.0  # After which a log names what has not said a word.
 
 
 class Phase:
@@ -187,9 +190,20 @@ class Display:
   def _plain(self, phase: Phase):
     drawn = time.perf_counter()
 
+    def name_it():
+      # Whatever is wrong with the output, the run itself will meet.
+      with contextlib.suppress(OSError, ValueError):
+        print(f'{phase.name}: begun', file=self._console.file, flush=True)
+
+    begun = threading.Timer(_SILENT_SECONDS, name_it)
+    begun.daemon = True
+    if not self._console.quiet:
+      begun.start()
+
     def draw(last: bool = False):
       nonlocal drawn
       if last or time.perf_counter() - drawn >= self._interval:
+        begun.cancel()
         drawn = time.perf_counter()
         self._console.print(
             f'{phase.name}: {status_line(phase, last)}', markup=False,

@@ -114,3 +114,11 @@ def test_time_left_leaves_the_first_step_out(monkeypatch):
     (3599.7, '1:00:00'), (7325, '2:02:05')])
 def test_clock(seconds, text):
   assert progress.clock(seconds) == text
+
+
+def test_a_log_names_what_has_not_said_a_word(monkeypatch):
+  monkeypatch.setattr(progress, '_SILENT_SECONDS', 0.05)
+  with plain_display() as display, display.phase('exam', total=1):
+    time.sleep(0.3)
+  first, last = lines_of(display)
+  assert first == 'exam: begun' and last.startswith('exam: 0/1')
