@@ -9,7 +9,7 @@ from sleepjax.evals.gaussian_classes import Gaussians
 from sleepjax.evals.label_choice import LabelChoice
 from sleepjax.model import load_pretrained
 from sleepjax.models import transformer
-from sleepjax.sampling import context
+from sleepjax.sampling import context, rows
 
 TEXT = 'Mikar lives in Oslo. Favin often cooks rice.'
 ASKED = ['Which person lives in Oslo?', 'Which person eats rice?',
@@ -21,29 +21,29 @@ def model():
   return load_pretrained('tiny-world')
 
 
-def log_prob(model, prompt, label):
-  """Of a label, the mean over its tokens, from the logits of one sequence."""
-  ids = model.tokenizer.encode(label)
-  scores = jax.nn.log_softmax(transformer.logits(
-      model.config, model.params, np.array([prompt + ids]))[0])
-  return float(np.mean([scores[len(prompt) - 1 + i, token]
-                        for i, token in enumerate(ids)]))
+def log_probs(model, prompts, labels):
+  """[n, L] means over the tokens of a label, from logits of whole sequences."""
+  ids = [model.tokenizer.encode(label) for label in labels]
+  every = [(prompt, label) for prompt in prompts for label in ids]
+  whole, mask = rows.pad_right([p + label for p, label in every], 20)
+  scores = jax.nn.log_softmax(jax.jit(transformer.logits, static_argnums=0)(
+      model.config, model.params, whole, mask))
+  means = [np.mean([scores[row, len(prompt) - 1 + i, token]
+                    for i, token in enumerate(label)])
+           for row, (prompt, label) in enumerate(every)]
+  return np.reshape(means, (len(prompts), len(labels)))
 
 
 @pytest.mark.parametrize('labels', [
     ['Mikar', 'Favin', 'Bonat'], ['Mikar Favin', 'Bonat', 'Oslo in rice']])
 def test_scores_are_log_probabilities(model, labels):
-  choice = LabelChoice(batch_rows=2)
-  found = choice.scores(model, ASKED, labels)
-  prompts = [model.chat.closed_book(question) for question in ASKED]
-  expected = [[log_prob(model, prompt, label) for label in labels]
-              for prompt in prompts]
-  np.testing.assert_allclose(found, expected, atol=1e-4)
-  empty = [log_prob(model, model.chat.closed_book(''), label)
-           for label in labels]
-  calibrated = LabelChoice(calibrated=True, batch_rows=2)
-  np.testing.assert_allclose(calibrated.scores(model, ASKED, labels),
-                             np.subtract(expected, empty), atol=1e-4)
+  prompts = [model.chat.closed_book(question) for question in [*ASKED, '']]
+  *expected, empty = log_probs(model, prompts, labels)
+  for calibrated in (False, True):
+    found = LabelChoice(calibrated=calibrated, batch_rows=2).scores(
+        model, ASKED, labels)
+    np.testing.assert_allclose(
+        found, np.subtract(expected, calibrated * empty), atol=1e-4)
 
 
 def test_a_model_labels_by_examples_in_view(model):
