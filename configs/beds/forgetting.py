@@ -22,7 +22,8 @@ What moves weights stops as soon as no more of the night's eight direct
 questions are answered right than before all nights. Exams are in templates that
 no night and no arm has seen. Rates are those of three (of which `changes` has
 all) that on seed 100 forget the second night and leave the most direct
-questions about other nights.
+questions about other nights; of equals, that which leaves more of what is long
+known.
 
 Stop rule: if on average `keep` answers fewer than 80 % of the forgotten night's
 direct questions, or `without` more than 30 %, there is nothing to forget.

@@ -57,9 +57,13 @@ def answer_rows(model: Model, asked: Sequence[Question], prompt: str) -> Rows:
     prompt: how they are put, with {question}.
   """
   chat = model.chat
-  return rows_lib.rows_of(
-      [chat.closed_book(prompt.format(question=q.question)) for q in asked],
-      [chat.tokenizer.encode(q.answer) for q in asked])
+  prompts = [chat.closed_book(prompt.format(question=q.question))
+             for q in asked]
+  golds = [chat.tokenizer.encode(q.answer) for q in asked]
+  # Hardly padded: the same few rows are read again and again.
+  return Rows(*rows_lib.pad_left(
+      prompts, rows_lib.bucket(max(map(len, prompts)), 8)),
+              *rows_lib.pad_right(golds, max(map(len, golds))))
 
 
 def moved(model: Model, part: Adapter, rows: Rows, settings: Moving, *,
