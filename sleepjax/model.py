@@ -219,7 +219,9 @@ def load_pretrained(source: str, mesh: Mesh | None = None,
           '--workdir=DIR` and name its folder, DIR/hf, instead.')
   else:
     path = pathlib.Path(source).expanduser()
-    name = path.resolve().stem if path.is_file() else path.resolve().name
+    name = model_files.whole_name(path.resolve())
+    if path.is_file():
+      name = pathlib.Path(name).stem
   # What is refused by a few lines of a file goes before what takes seconds.
   if path.is_dir():
     _check_can_leave(source, hf.read_config(path))
@@ -234,7 +236,6 @@ def load_pretrained(source: str, mesh: Mesh | None = None,
     _check_can_leave(source, gguf.config_from_gguf(file))
     tokenizer = Tokenizer.from_gguf(file, bool(enable_thinking))
     files = hf_files.WeightFiles(file.paths)
-    name = pathlib.Path(model_files.whole_name(path.resolve())).stem
     config, params = gguf.load_gguf(file, mesh)
   else:
     raise UserError(
