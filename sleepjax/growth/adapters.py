@@ -125,7 +125,7 @@ class Slot(Adapter):
           'share of the layers in which a slot stays closed.')
 
   def init(self, config: ModelConfig, key):
-    return slots.new_slot(config, key, self.rank)
+    return slots.new_slot(config, key, self.rank, self.level)
 
   def insert(self, config: ModelConfig, params, value, index=None):
     return layout.insert_slot(config, params, value, index, self.level)

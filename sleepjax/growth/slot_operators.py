@@ -19,6 +19,11 @@ from sleepjax.models.config import SLOT_MATRICES, ModelConfig
 
 
 def _pool_path(config: ModelConfig, level: int) -> str:
+  if config.level_layers:
+    raise UserError(
+        f'level_layers={config.level_layers}: an operator opens a slot in any '
+        'layer, and here a level has only some. Grow the model before its '
+        'layers are grouped into levels.')
   name = transformer.level_name(config, level)
   return 'layers/slots' if name is None else f'layers/{name}/slots'
 

@@ -21,14 +21,16 @@ from sleepjax.models import layout, transformer
 from sleepjax.models.config import SLOT_MATRICES, ModelConfig
 
 
-def new_slot(config: ModelConfig, key, rank: int) -> dict:
+def new_slot(config: ModelConfig, key, rank: int, level: int = -1) -> dict:
   """A slot with zero output: A, U ~ N(0, 1/D), B = 0, router = 0 (gate 1).
 
   Returns:
     {gate [L, D, R], up [L, D, R], down [L, R, D]} float32, of these what the
-    config's slot_form has, and router [L, D] if slots are routed.
+    config's slot_form has, and router [L, D] if slots are routed; L is the
+    number of layers that the level is in.
   """
-  L, D = config.num_layers, config.embed_dim
+  layers = config.layers_of(level)
+  L, D = layers.stop - layers.start, config.embed_dim
   keys = dict(zip(('gate', 'up'), jax.random.split(key), strict=True))
   slot = {name: D ** -0.5 * jax.random.normal(
       keys[name], (L, D, rank), jnp.float32)
@@ -98,7 +100,7 @@ def allocate_pool(config: ModelConfig, params, num_slots: int, rank: int,
     return config, params
   _check_rank(config, rank)
   blank = jax.eval_shape(lambda: new_slot(config, jax.random.key(0), rank))
-  room = {name: jnp.zeros((leaf.shape[0], num_slots, *leaf.shape[1:]))
+  room = {name: jnp.zeros((config.num_layers, num_slots, *leaf.shape[1:]))
           for name, leaf in blank.items()}
   room['open'] = jnp.zeros((config.num_layers, num_slots), bool)
   return _with_more(config, params, level, room, rank)
@@ -115,9 +117,14 @@ def open_slot(config: ModelConfig, params, slot, index, layers,
 
 
 def set_open(config: ModelConfig, params, index, layers, level: int = -1):
-  """Parameters in which entry `index` is open in the layers of [L] bool."""
+  """Parameters in which entry `index` is open in those of a level's layers.
+
+  Args:
+    layers: bool, one for each layer that the level is in.
+  """
   pool = _owner(config, params, level)['slots']
-  opened = pool['open'].at[:, index].set(jnp.asarray(layers, bool))
+  opened = pool['open'].at[config.layers_of(level), index].set(
+      jnp.asarray(layers, bool))
   return _with_pool(config, params, level, {**pool, 'open': opened})
 
 
@@ -126,9 +133,9 @@ def close_slot(config: ModelConfig, params, index, key, level: int = -1):
 
   Its output is zero and its input weights are fresh.
   """
-  slot = new_slot(config, key, config.slot_rank)
+  slot = new_slot(config, key, config.slot_rank, level)
   return open_slot(config, params, slot, index,
-                   jnp.zeros(config.num_layers, bool), level)
+                   jnp.zeros(len(slot['down']), bool), level)
 
 
 def close_all(config: ModelConfig, params, key, level: int = -1):
@@ -143,28 +150,34 @@ def open_first(config: ModelConfig, params, level: int = -1):
 
   Entries that are open keep their order, the oldest first.
   """
-  pool = _owner(config, params, level)['slots']
-  order = jnp.argsort(~pool['open'].any(axis=0), stable=True)
+  pool, layers = _owner(config, params, level)['slots'], config.layers_of(level)
+  order = jnp.argsort(~pool['open'][layers].any(axis=0), stable=True)
   return _with_pool(config, params, level, jax.tree.map(
-      lambda leaf: jnp.take(leaf, order, axis=1), pool))
+      lambda leaf: leaf.at[layers].set(jnp.take(leaf[layers], order, axis=1)),
+      pool))
 
 
 def read_slot(config: ModelConfig, params, index: int, level: int = -1,
               first_layer: int = 0) -> dict:
   """Pool entry `index` of canonical parameters, as `append_slot` takes it.
 
-  Of layers from `first_layer` on it is what `layout.insert_slot` takes.
+  Of layers from `first_layer` of the level's on, it is what
+  `layout.insert_slot` takes.
   """
-  pool = _owner(config, params, level)['slots']
-  return {name: leaf[first_layer:, index] for name, leaf in pool.items()
-          if name != 'open'}
+  pool, layers = _owner(config, params, level)['slots'], config.layers_of(level)
+  return {name: leaf[layers.start + first_layer:layers.stop, index]
+          for name, leaf in pool.items() if name != 'open'}
 
 
 def opened_layers(config: ModelConfig, params, level: int = -1):
-  """[L, N] bool, where each entry of a level's pool is open; N may be 0."""
+  """[L, N] bool, where each entry of a level's pool is open; N may be 0.
+
+  L is the number of layers that the level is in.
+  """
+  layers = config.layers_of(level)
   if not config.slots_of(range(config.num_levels)[level]):
-    return jnp.zeros((config.num_layers, 0), bool)
-  return _owner(config, params, level)['slots']['open']
+    return jnp.zeros((layers.stop - layers.start, 0), bool)
+  return _owner(config, params, level)['slots']['open'][layers]
 
 
 def is_open(config: ModelConfig, params, level: int = -1):

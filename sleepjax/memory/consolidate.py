@@ -224,9 +224,10 @@ def consolidate(config: ModelConfig, sides: Sides, sender: int,
     student = merge_oldest(config, student, level, tokens, settings, merge_key,
                            source=source, observer=observer)
   index = int(np.argmin(slots.is_open(config, student, level)))
+  newborn = slots.new_slot(config, new_key, config.slot_rank, level)
   student = _open_slot(
-      config, student, slots.new_slot(config, new_key, config.slot_rank), index,
-      jnp.ones(config.num_layers, bool), level=level)
+      config, student, newborn, index, jnp.ones(len(newborn['down']), bool),
+      level=level)
   student, hand_over = _seed_slot(
       config, sides._replace(student=student), (level, index), material,
       segments, settings, seed_key, between, observer)

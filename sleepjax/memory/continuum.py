@@ -37,9 +37,13 @@ class ContinuumConfig:
   sleep_steps, sleep_rates: updates of a hand-over and their learning rate, of
     every sender, attention first; () takes those of `sleep` for all.
   level_dims: hidden widths of the extra MLP levels, fastest first.
+  level_layers: levels without any new weights, in place of extra ones: how many
+    layers' own MLPs are of each, the lowest layers of the fastest (section 7.3
+    of arXiv 2512.24695, in our reading).
   slots: pool size of each MLP level; 0 takes as many as the sender fills in one
     chunk of the receiver, which is what a level needs whose slots are pruned at
-    its own update. The slowest level merges its oldest when it is full.
+    its own update. The slowest level merges its oldest when it is full. Levels
+    of `level_layers` all have the largest number.
   slot_rank: R of every slot.
   """
 
@@ -48,15 +52,17 @@ class ContinuumConfig:
   sleep_steps: tuple[int, ...] = ()
   sleep_rates: tuple[float, ...] = ()
   level_dims: tuple[int, ...] = ()
+  level_layers: tuple[int, ...] = ()
   slots: tuple[int, ...] = ()
   slot_rank: int = 64
 
   def __post_init__(self):
-    levels = len(self.level_dims) + 1
+    levels = len(self.level_layers) or len(self.level_dims) + 1
     if len(self.wake.chunks) != levels + 1:
       raise ValueError(
           f'chunks={self.wake.chunks} must name attention and {levels} MLP '
-          f'levels: those of level_dims={self.level_dims} and the own one.')
+          f'levels: those of level_dims={self.level_dims} and the own one, or '
+          f'of level_layers={self.level_layers}.')
     if self.slots and len(self.slots) != levels:
       raise ValueError(
           f'slots={self.slots} must name one pool for each of the {levels} MLP '
@@ -142,20 +148,25 @@ def newborn_levels(config: ModelConfig, params, level_dims: tuple[int, ...],
 
 
 def add_levels(config: ModelConfig, params, settings: ContinuumConfig, key):
-  """The same function with extra MLP levels and empty pools of slots.
+  """The same function with several MLP levels and empty pools of slots.
 
   Returns:
     (config, params), canonical.
 
   Raises:
-    ValueError: the model has extra levels already.
+    ValueError: the model has several levels already, or other layers than
+      `settings` groups.
   """
-  if config.level_dims:
-    raise ValueError(f'the model has extra levels {config.level_dims} already.')
-  if settings.level_dims:
+  if config.num_levels > 1:
+    raise ValueError(f'the model has {config.num_levels} levels already.')
+  sizes = settings.pool_sizes()
+  if settings.level_layers:
+    config = dataclasses.replace(config, level_layers=settings.level_layers)
+    sizes = max(sizes),  # All levels are in one pool, each in its layers.
+  elif settings.level_dims:
     config, params = newborn_levels(
         config, params, settings.level_dims, key)
-  for level, size in enumerate(settings.pool_sizes()):
+  for level, size in enumerate(sizes):
     config, params = slots.allocate_pool(
         config, params, size, settings.slot_rank, level)
   return config, params

@@ -110,9 +110,11 @@ def init_wake(config: ModelConfig, params, settings: WakeConfig,
         f'levels; the model has {config.num_levels}.')
   weights = []
   for level, rate in enumerate(settings.learning_rates):
-    name = transformer.level_name(config, level)
+    name, here = transformer.level_name(config, level), config.layers_of(level)
     owner = params['layers'] if name is None else params['layers'][name]
-    weights.append({k: owner[k] for k in _names(name)} if rate else {})
+    weights.append(jax.tree.map(
+        lambda leaf, here=here: leaf[here],
+        {k: owner[k] for k in _names(name)} if rate else {}))
   weights = jax.tree.map(jnp.array, tuple(weights))
   state = WakeState(
       weights, jax.tree.map(jnp.zeros_like, weights),
@@ -126,10 +128,17 @@ def init_wake(config: ModelConfig, params, settings: WakeConfig,
 
 
 def merge_levels(config: ModelConfig, params, weights: Sequence[Any]):
-  """Canonical parameters whose MLP levels have these base weights."""
+  """Canonical parameters whose MLP levels have these base weights.
+
+  A level whose weights are {} stays as it is; {name: None} takes them out.
+  """
   layers = dict(params['layers'])
   for level, changed in enumerate(weights):
-    name = transformer.level_name(config, level)
+    name, here = transformer.level_name(config, level), config.layers_of(level)
+    if config.level_layers:
+      changed = {k: new and jax.tree.map(
+          lambda old, new, here=here: old.at[here].set(new), layers[k], new)
+                 for k, new in changed.items()}
     if name is None:
       layers.update(changed)
     else:

@@ -83,7 +83,7 @@ class ModelConfig:
   The defaults of the optional fields describe a plain Llama. `scan_layers`,
   `cpu_layout`, `matmul_dtype`, `remat` and `attention_queries` choose how
   it is computed, not what: see `sleepjax.models.layout`, `REMAT_POLICIES` and
-  `ops.attend`.
+  `ops.attend`. `level_layers` chooses how it learns.
 
   layer_kinds: of each layer one of `LAYER_KINDS`; () for 'full' in all.
   window, window_theta: of the layers of that kind; their frequencies are not
@@ -101,6 +101,8 @@ class ModelConfig:
   slot_top_k: of a routed pool, how many open slots a token uses; 0 for all.
   level_dims: hidden widths of the extra MLP levels before the block's own.
   level_slots: the number of slots of each extra level.
+  level_layers: without extra levels, how many layers' own MLPs are of each
+    level, from the lowest layer and the fastest level on; () for one level.
   """
 
   vocab_size: int
@@ -132,6 +134,7 @@ class ModelConfig:
   slot_top_k: int = 0
   level_dims: tuple[int, ...] = ()
   level_slots: tuple[int, ...] = ()
+  level_layers: tuple[int, ...] = ()
   scan_layers: bool = True
   cpu_layout: bool = False
   matmul_dtype: str = 'float32'
@@ -140,12 +143,16 @@ class ModelConfig:
 
   def of_layers(self, first: int, stop: int) -> 'ModelConfig':
     """The config of a model of the layers from `first` to before `stop`."""
+    levels = [self.layers_of(i) for i in range(len(self.level_layers))]
     return dataclasses.replace(
-        self, num_layers=stop - first, layer_kinds=self.layer_kinds[first:stop])
+        self, num_layers=stop - first, layer_kinds=self.layer_kinds[first:stop],
+        level_layers=tuple(
+            max(min(stop, level.stop) - max(first, level.start), 0)
+            for level in levels))
 
   def __post_init__(self):
     # Lists, if read from JSON.
-    for name in ('layer_kinds', 'level_dims', 'level_slots'):
+    for name in ('layer_kinds', 'level_dims', 'level_slots', 'level_layers'):
       object.__setattr__(self, name, tuple(getattr(self, name)))
     if self.num_kv_heads < 1 or self.num_heads % self.num_kv_heads:
       raise ValueError(
@@ -196,6 +203,13 @@ class ModelConfig:
       raise ValueError(
           f'level_slots={self.level_slots} must name one number for each of '
           f'the {len(self.level_dims)} extra levels of level_dims.')
+    if self.level_layers and (
+        self.level_dims or sum(self.level_layers) != self.num_layers
+        or min(self.level_layers) < 0):
+      raise ValueError(
+          f'level_layers={self.level_layers} must share out all '
+          f'{self.num_layers} layers, and leaves no place for the extra levels '
+          f'of level_dims={self.level_dims}.')
 
   @property
   def kinds(self) -> tuple[str, ...]:
@@ -205,12 +219,21 @@ class ModelConfig:
 
   @property
   def num_levels(self) -> int:
-    """MLP levels per block; level num_levels − 1 is the block's own MLP."""
-    return len(self.level_dims) + 1
+    """MLP levels; without groups of layers the last is every block's own MLP.
+    """
+    return len(self.level_layers) or len(self.level_dims) + 1
+
+  def layers_of(self, level: int) -> slice:
+    """The layers in which an MLP level is."""
+    if not self.level_layers:
+      return slice(0, self.num_layers)
+    level = range(self.num_levels)[level]
+    return slice(sum(self.level_layers[:level]),
+                 sum(self.level_layers[:level + 1]))
 
   def slots_of(self, level: int) -> int:
     """Slots in the pool of an MLP level, 0 being the fastest."""
-    if level == len(self.level_dims):
+    if self.level_layers or level == len(self.level_dims):
       return self.num_slots
     return self.level_slots[level] if self.level_slots else 0
 
@@ -221,7 +244,7 @@ class ModelConfig:
     """
     fields = dataclasses.asdict(self)
     for name in ('scan_layers', 'cpu_layout', 'matmul_dtype', 'remat',
-                 'attention_queries'):
+                 'attention_queries', 'level_layers'):
       del fields[name]
     return {name: list(value) if isinstance(value, tuple) else value
             for name, value in fields.items()}

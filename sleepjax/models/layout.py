@@ -143,7 +143,7 @@ def insert_slot(config: ModelConfig, params, slot, index, level: int = -1):
     config: names the layout of `params`.
     params: parameters with slots, in either layout.
     slot: the entry's leaves, each [L, …], see `sleepjax.growth.slots`; of
-      fewer layers, it belongs to the last ones.
+      fewer layers, it belongs to the last ones of its level.
     index: which of the N slots; may be traced.
     level: whose pool, see `transformer.level_name`.
 
@@ -160,12 +160,13 @@ def insert_slot(config: ModelConfig, params, slot, index, level: int = -1):
     owner = {**owner, 'slots': pool}
     return owner if name is None else {**layer, name: owner}
 
-  first = config.num_layers - len(slot['down'])
+  stop = config.layers_of(level).stop
+  first = stop - len(slot['down'])
   if config.scan_layers:
     return {**params, 'layers': replace(
-        params['layers'], lambda old, new: old.at[first:, index].set(new))}
+        params['layers'], lambda old, new: old.at[first:stop, index].set(new))}
   params, slot = dict(params), jax.tree.map(_by_layer, slot)
-  for i in range(first, config.num_layers):
+  for i in range(first, stop):
     params[f'layer_{i}'] = replace(
         params[f'layer_{i}'],
         lambda old, new, i=i: old.at[index].set(new[i - first]))

@@ -44,10 +44,13 @@ def level_name(config: ModelConfig, level: int) -> str | None:
 
   Args:
     config: the model's shape.
-    level: 0 is the fastest; −1 or num_levels − 1 is the block's own MLP.
+    level: 0 is the fastest; −1 or num_levels − 1 is the block's own MLP. Groups
+      of layers (`level_layers`) have it in common.
   """
   level = range(config.num_levels)[level]
-  return None if level == len(config.level_dims) else f'level_{level}'
+  if config.level_layers or level == len(config.level_dims):
+    return None
+  return f'level_{level}'
 
 
 class Attention(nn.Module):
@@ -306,9 +309,8 @@ def _abstract(config):
 def with_slots(config: ModelConfig, num_slots: int, slot_rank: int,
                level: int = -1) -> ModelConfig:
   """The config with another number of slots in one MLP level."""
-  level = range(config.num_levels)[level]
-  counts = [config.slots_of(i) for i in range(config.num_levels)]
-  counts[level] = num_slots
+  counts = [config.slots_of(i) for i in range(len(config.level_dims) + 1)]
+  counts[-1 if config.level_layers else level] = num_slots
   return dataclasses.replace(
       config, num_slots=counts[-1], level_slots=tuple(counts[:-1]),
       slot_rank=slot_rank)

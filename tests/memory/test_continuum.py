@@ -59,7 +59,7 @@ def test_levels_are_added_without_a_change(plain, model):
       transformer.logits(*plain, STREAM[None]))
   assert jax.tree.map(jnp.shape, params) == jax.tree.map(
       jnp.shape, transformer.abstract_params(config))
-  with pytest.raises(ValueError, match='has extra levels'):
+  with pytest.raises(ValueError, match='has 3 levels already'):
     continuum.add_levels(config, params, SETTINGS, KEY)
 
 
