@@ -14,11 +14,13 @@ import pytest
 from experiments import (
     _config,
     beds,
+    class_incremental,
     knowledge_incorporation,
     long_context,
     reasoning,
 )
 from sleepjax.tasks import incorporation
+from sleepjax.tasks.class_incremental import UNTAUGHT
 
 ROWS = pathlib.Path(__file__).resolve().parents[2] / 'docs/results/rows'
 BEDS = {'beds_growth_160': ('configs.beds.growth', '160'),
@@ -38,7 +40,7 @@ def kept(folder):
 
 def test_every_folder_is_known():
   assert {path.name for path in ROWS.iterdir()} == {
-      *BEDS, 'knowledge', 'long_context', 'reasoning'}
+      *BEDS, 'class_incremental', 'knowledge', 'long_context', 'reasoning'}
 
 
 @pytest.mark.parametrize('folder', BEDS)
@@ -95,3 +97,21 @@ def test_rows_of_reasoning(model):
     same = json.loads(path.read_text(encoding='utf-8'))['same']
     assert same == {
         'config': reasoning.identities(config, sleeps)[arm]}, path
+
+
+def test_rows_of_classes():
+  """Those of a choice are named after the value that was tried."""
+  config = importlib.import_module(
+      'configs.class_incremental.small').get_config()
+  _config.saving_of(config)
+  found = sorted((ROWS / 'class_incremental').glob('**/rows/*/*/*.json'))
+  assert found
+  for path in found:
+    arm, chosen = path.parts[-3], config.chosen.to_dict()
+    if path.parts[-5] == 'choice':
+      chosen[arm] = float(path.stem)
+    sleeps = {} if arm in UNTAUGHT else {
+        arm: class_incremental.with_arm(config.sleep, arm, chosen)}
+    same = json.loads(path.read_text(encoding='utf-8'))['same']
+    assert same == {
+        'config': class_incremental.identities(config, sleeps)[arm]}, path
