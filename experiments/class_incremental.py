@@ -6,13 +6,13 @@ r"""Classes that come one after another: a night after each increment.
 A sleep, its ablations, fine-tuning, elastic weight consolidation and replay
 (configs/class_incremental/arms.py), each on a fresh copy of one model; the last
 increment, or its own, in view; and a Gaussian for each class on frozen
-features. First the stop rule is checked: the model must label far more with the
-increment in view. A row is the life of an arm and a seed, kept in DIR/rows; a
-later run of the same command skips it, with more seeds or arms too, and goes on
-with a life that was cut short. After every row DIR/report.json and DIR/table.md
-are written: means with intervals, every arm beside `sleep` in pairs, accuracy
-matrices and the verdict. With --choose every arm is run at each of its values
-in config.tried, on a seed of its own, and DIR/choice has the rows.
+features. First the stop rule is checked, once: the model must label far more
+with the increment in view. A row is the life of an arm and a seed, kept in
+DIR/rows; a later run of the same command skips it, with more seeds or arms too,
+and goes on with a life that was cut short. After every row DIR/report.json and
+DIR/table.md are written: means with intervals, every arm beside `sleep` in
+pairs, accuracy matrices and the verdict. With --choose every arm is run at each
+of its values in config.tried, on a seed of its own, and DIR/choice has the rows.
 """
 
 if __name__ == '__main__':
@@ -105,7 +105,10 @@ def main(argv):
 
     tried = bed_of(config.choice_seed)
     ClassTask(model, plain, tried)  # It fits, or is refused here.
-    gap = tried.gap(plain.for_compute(model), classes.least_gap)
+    (_, gap), = rows.Rows(
+        workdir / 'checked', {'gap': {'config': same['in_view']}}).fill(
+            [Cell('gap', config.choice_seed)], lambda cell: tried.gap(
+                plain.for_compute(model), classes.least_gap))
     _main.tell(f'labelled right: {gap["closed_book"]:.0%} closed book, '
                f'{gap["in_view"]:.0%} with the increment in view')
     if reason := class_incremental_table.no_room(gap):
