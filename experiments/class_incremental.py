@@ -12,7 +12,8 @@ DIR/rows; a later run of the same command skips it, with more seeds or arms too,
 and goes on with a life that was cut short. After every row DIR/report.json and
 DIR/table.md are written: means with intervals, every arm beside `sleep` in
 pairs, accuracy matrices and the verdict. With --choose every arm is run at each
-of its values in config.tried, on a seed of its own, and DIR/choice has the rows.
+of its values in config.tried, on a seed of its own, and DIR/choice has the
+rows.
 """
 
 if __name__ == '__main__':
