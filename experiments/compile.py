@@ -184,7 +184,8 @@ def main(argv):
   config = _config.from_flags(
       argv, description=__doc__, flag_values=_FLAGS, needs=(
           'model', 'slot_rank', 'slots', 'matmul_dtype', 'remat',
-          'attention_queries', 'mesh', 'rollout_mesh', 'seeding', 'dreaming'))
+          'attention_queries', 'mesh', 'rollout_mesh', 'seeding', 'wake',
+          'dreaming'))
   if _TOPOLOGY.value is None:
     raise UserError('no slice to compile for: expected --topology=v5e:8x8.')
   slice_ = chips_lib.parse_slice(_TOPOLOGY.value)

@@ -43,6 +43,13 @@ def get_config(**model) -> ConfigDict:
   s.retention_prompt_tokens = 64
   s.retention_completion_tokens = 128
 
+  # Of a model with extra MLP levels, which learn while streams are read.
+  w = c.wake = ConfigDict()
+  w.streams = 64
+  w.levels = ConfigDict(dict(
+      chunks=(2048, 4096, 20_480, 40_960), learning_rates=(0.1, 0.03, 0.0),
+      chunk_rows=256))  # Rows of every stream that meet the vocabulary at once.
+
   d = c.dreaming = ConfigDict()
   # Copies of the slot learn one dream each; the slot as it was is one more.
   d.kept = 63

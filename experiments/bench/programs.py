@@ -26,10 +26,13 @@ from experiments import _config
 from sleepjax.dreaming import inner
 from sleepjax.errors import UserError
 from sleepjax.growth import slots
+from sleepjax.growth.adapters import Slot
 from sleepjax.growth.grow import ModelState, grow
 from sleepjax.growth.learner import Learner
 from sleepjax.growth.slot_operators import AppendSlot
 from sleepjax.losses.divergences import DivergenceConfig
+from sleepjax.memory import wake
+from sleepjax.memory.wake import WakeConfig
 from sleepjax.mesh import sharding
 from sleepjax.mesh.sharding import MeshConfig
 from sleepjax.models import layout, transformer
@@ -107,15 +110,16 @@ def _forward(config, sizes, head_rows, causal=True):
           config, _pairs(config, sizes, causal))
 
 
-def _backward(config, sizes, head_rows, causal=True):
-  """FLOPs of the backward pass of one slot; attention's is twice its forward
-  one, a gradient for each factor of both products, and scores once more where
-  only some queries' exist at a time."""
+def _backward(config, sizes, trained, causal=True):
+  """FLOPs of the backward pass of what is trained, see
+  `flops.backward_products`; attention's is twice its forward one, a gradient
+  for each factor of both products, and scores once more where only some
+  queries' exist at a time."""
   attention = flops.attention_flops(config, _pairs(config, sizes, causal))
   K, C = config.head_dim, config.value_dim or config.head_dim
   again = (not causal and 0 < config.attention_queries < sizes.length)
   return flops.total_flops(flops.backward_products(
-      config, sizes.tokens, head_rows, 'slot')
+      config, sizes.tokens, 0, trained)
   ) + 2 * attention + again * attention * K // (K + C)
 
 
@@ -128,21 +132,22 @@ def _recomputed(config, sizes):
   return _forward(config, sizes, 0, causal=False) - last.flops
 
 
-def _update_flops(config, sizes, heads):
+def _update_flops(config, sizes, heads, trained='slot'):
   """(program, model) FLOPs of a forward and a backward pass.
 
   Args:
     config: the model's shape.
     sizes: of the rows.
     heads: projections of completions to the vocabulary.
+    trained: see `flops.backward_products`.
   """
   head = flops.total_flops(flops.forward_products(
       config, 0, sizes.completions)[-1:])
   program = (_forward(config, sizes, 0, causal=False)
-             + _backward(config, sizes, 0, causal=False) + heads * head)
+             + _backward(config, sizes, trained, causal=False) + heads * head)
   if config.remat == 'full':
     program += _recomputed(config, sizes)
-  model = (_forward(config, sizes, 0) + _backward(config, sizes, 0)
+  model = (_forward(config, sizes, 0) + _backward(config, sizes, trained)
            + heads * head)
   return program, model
 
@@ -203,13 +208,50 @@ class Sleep:
         (), dtype, sharding=sharding.replicated(mesh))
 
   def programs(self) -> dict[str, Program]:
-    """By name: seeding_update, rollout, dream_inner and growth."""
+    """By name: seeding_update, rollout, dream_inner and growth; of a model
+    with several MLP levels wake_update and hand_over, too."""
+    of_levels = {}
+    if self.model.level_dims:
+      of_levels = {'wake_update': self.wake_update(),
+                   'hand_over': self.seeding_update(level=0)}
     return {'seeding_update': self.seeding_update(),
             'rollout': self.rollout(), 'dream_inner': self.dream_inner(),
-            'growth': self.growth()}
+            'growth': self.growth(), **of_levels}
 
-  def seeding_update(self) -> Program:
-    """An update from rollouts: divergence, imitation, rehearsal, retention."""
+  def wake_update(self) -> Program:
+    """A window of every stream is read, and their fastest levels step.
+
+    Extra levels learn, each stream's its own; the blocks' MLPs are shared.
+    """
+    w, model = self.config.wake, self.model
+    settings = _config.to_dataclass(
+        WakeConfig, w.levels, 'config.wake.levels')
+    sizes = Sizes(w.streams, 0, settings.chunks[0])  # All are predicted.
+
+    def trace(mesh):
+      params = self._params(mesh)
+      state = self._placed(jax.eval_shape(
+          lambda params: wake.init_wake(model, params, settings, w.streams),
+          params), mesh)
+      tokens = self._placed(jax.ShapeDtypeStruct(
+          (w.streams, sizes.length), jnp.int32), mesh)
+
+      def step(params, state, tokens):
+        state, metrics = wake.read_window(
+            model, params, settings, state, tokens)
+        return wake.updated(settings, state, 0), metrics
+
+      return jax.jit(step, donate_argnums=1).trace(params, state, tokens)
+
+    return Program(trace, self.mesh_config('mesh'),
+                   *_update_flops(model, sizes, 2, 'levels'), rows=w.streams)
+
+  def seeding_update(self, level: int = -1) -> Program:
+    """An update from rollouts: divergence, imitation, rehearsal, retention.
+
+    Args:
+      level: MLP level whose slot learns; a hand-over to it is many of these.
+    """
     s, model = self.config.seeding, self.model
     own = Sizes(s.rows, s.prompt_tokens, s.completion_tokens)
     others = {name: Sizes(*(s[f'{name}_{what}'] for what in (
@@ -237,7 +279,7 @@ class Sleep:
              for name, sizes in others.items()}), mesh)
       return update.seeding_step.trace(
           model, settings, self._params(mesh), state,
-          self._scalar(mesh, jnp.int32), batch)
+          self._scalar(mesh, jnp.int32), batch, Slot(level))
 
     return Program(trace, self.mesh_config('mesh'),
                    *(sum(part) for part in zip(*counts, strict=True)),

@@ -158,7 +158,7 @@ def _read_one(config, settings, params, state, tokens, mask):
     merged = merge_levels(config, params, weights)
     hidden, _ = transformer.hidden_states(config, merged, inputs, readable)
     log_probs = from_hidden.sequence_log_probs_from_hidden(
-        hidden[0], transformer.unembedding(merged), tokens,
+        hidden[0], layout.frozen_unembedding(config, params), tokens,
         chunk_rows=settings.chunk_rows,
         matmul=layout.unembedding_matmul(config))
     return -(log_probs * counted).sum()

@@ -75,19 +75,24 @@ def backward_products(config: ModelConfig, rows: int, scored_rows: int,
 
   Args:
     config, rows, scored_rows: as in `forward_products`.
-    trained: 'all', or 'slot' for one slot in each layer and nothing else.
+    trained: 'all', 'slot' for one slot in each layer and nothing else, or
+      'levels' for the matrices of extra MLP levels.
 
   Raises:
     ValueError: for another `trained`.
   """
-  if trained not in ('all', 'slot'):
-    raise ValueError(f"trained={trained!r} must be 'all' or 'slot'.")
+  if trained not in ('all', 'slot', 'levels'):
+    raise ValueError(
+        f"trained={trained!r} must be 'all', 'slot' or 'levels'.")
   forward = forward_products(config, rows, scored_rows)
   inputs = [Product(p.rows, p.outer, p.inner, p.count) for p in forward]
+  D, R, L = config.embed_dim, config.slot_rank, config.num_layers
   if trained == 'all':
     weights = [Product(p.inner, p.rows, p.outer, p.count) for p in forward]
+  elif trained == 'levels':
+    weights = [product for F in config.level_dims for product in (
+        Product(D, rows, 2 * F, L), Product(F, rows, D, L))]
   else:
-    D, R, L = config.embed_dim, config.slot_rank, config.num_layers
     into = len(SLOT_MATRICES[config.slot_form]) - 1
     weights = [Product(D, rows, into * R, L), Product(R, rows, D, L)]
   return inputs + weights

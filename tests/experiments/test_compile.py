@@ -67,9 +67,21 @@ def _needed(jaxpr):
   return partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0]
 
 
+@pytest.fixture(scope='module')
+def leveled():
+  """A sleep of a model with four memory levels."""
+  config = small.get_config('levels')
+  config.rollout_mesh.tensor = 1
+  return programs.Sleep(config, jax.devices()[:1])
+
+
 @pytest.mark.parametrize(
-    'name', ['seeding_update', 'rollout', 'dream_inner', 'growth'])
-def test_program_flops_are_those_of_its_matrix_products(sleep, name):
+    'levels, name', [(False, 'seeding_update'), (False, 'rollout'),
+                     (False, 'dream_inner'), (False, 'growth'),
+                     (True, 'wake_update'), (True, 'hand_over')])
+def test_program_flops_are_those_of_its_matrix_products(
+    sleep, leveled, levels, name):
+  sleep = leveled if levels else sleep
   program = sleep.programs()[name]
   mesh = sleep.mesh(program.mesh_config)
   with jax.set_mesh(mesh):
@@ -206,10 +218,10 @@ def test_a_loop_over_layers_reads_one_layer_at_a_time(text):
   assert hlo_memory.argument_bytes(program) == vector + 6 * layer
 
 
-def _run(monkeypatch, *arguments):
+def _run(monkeypatch, *arguments, config='small.py'):
   monkeypatch.setattr(sys, 'argv', ['compile'])
   return command.main(
-      ['compile', '--config=configs/scale/small.py', *arguments])
+      ['compile', f'--config=configs/scale/{config}', *arguments])
 
 
 @pytest.mark.parametrize('arguments, message', [
@@ -234,21 +246,25 @@ needs_libtpu = pytest.mark.skipif(
 
 
 @needs_libtpu
+@pytest.mark.parametrize('config, names', [
+    ('small.py', ['seeding_update', 'rollout', 'dream_inner', 'growth']),
+    ('small.py:levels', ['wake_update', 'hand_over'])])
 def test_compiles_for_a_slice_that_is_not_there(
-    monkeypatch, tmp_path, capsys):
+    monkeypatch, tmp_path, capsys, config, names):
   out = tmp_path / 'report.json'
-  _run(monkeypatch, '--topology=v5e:2x2', f'--out={out}')
+  _run(monkeypatch, '--topology=v5e:2x2', f'--out={out}',
+       f'--programs={",".join(names)}', config=config)
   report = json.loads(out.read_text())
   assert report['chips'] == 4 and report['model'] == 'small'
-  assert list(report['programs']) == [
-      'seeding_update', 'rollout', 'dream_inner', 'growth']
+  assert list(report['programs']) == names
   for program in report['programs'].values():
     assert program['fits']
     assert 0 < program['hbm_bytes_per_chip'] < 2**30
     assert program['step_seconds_estimate'] > 0
     assert 0 <= program['mfu_estimate'] < 1
-  assert not report['programs']['growth']['collective_bytes']
-  assert 'seeding_update' in capsys.readouterr().out
+  if 'growth' in names:
+    assert not report['programs']['growth']['collective_bytes']
+  assert names[0] in capsys.readouterr().out
 
 
 @needs_libtpu
