@@ -24,7 +24,8 @@ from sleepjax.tasks.class_incremental import UNTAUGHT
 
 ROWS = pathlib.Path(__file__).resolve().parents[2] / 'docs/results/rows'
 BEDS = {'beds_growth_160': ('configs.beds.growth', '160'),
-        'beds_relational': ('configs.beds.relational',)}
+        'beds_relational': ('configs.beds.relational',),
+        'forgetting': ('configs.beds.forgetting',)}
 
 # Of config.pretrained, what models of reasoning before today's had.
 EARLIER = {'pretraining.steps': 500, 'rows.view_share': 0.3}
