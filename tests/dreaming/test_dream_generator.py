@@ -143,6 +143,7 @@ def test_a_router_uses_the_extra_slot_besides_its_own(slotted):
   assert np.abs(np.asarray(extended - one)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_random_experts_change_what_is_dreamt(scanned):
   settings = dataclasses.replace(SETTINGS, dreams=12, random_expert=True)
   how = STOP, jax.random.key(3)

@@ -190,6 +190,7 @@ def test_nothing_to_write_leaves_the_slot(sleeper, seeder):
 @pytest.mark.parametrize('change', [
     dict(rounds=0), pytest.param(dict(rounds=1, generator='merged'),
                                  marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_seeding_goes_on_where_nothing_else_is_written(
     change, sleeper, seeder):
   """The control without dreams; and a slot that has to fit a merged one."""
@@ -226,6 +227,7 @@ def test_fewer_memories_are_filled_up_with_tonight(sleeper, seeder):
       [0.5, 0.5])
 
 
+@pytest.mark.slow
 def test_a_budget_ends_the_stage(sleeper, seeder):
   settings = dataclasses.replace(SETTINGS, rounds=3)
   report = night(sleeper, seeder, settings, meter=Meter(Budget(steps=5))).report

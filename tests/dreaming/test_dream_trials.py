@@ -107,6 +107,7 @@ def test_scores_in_chunks_that_do_not_divide_the_dreams(scanned):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_influence_foretells_a_small_step(scanned):
   """τ(θ − η g) − τ(θ) ≈ −η ⟨g, ∇τ⟩."""
   influence = np.asarray(scores_of(scanned).influence)
@@ -136,6 +137,7 @@ def test_masked_tokens_do_not_count(model):
       trials_of(model).tau_after, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_copy_is_trained_as_if_alone(model):
   before = jax.tree.map(np.array, model)
   trials = trials_of(model)
@@ -155,6 +157,7 @@ def test_a_copy_is_trained_as_if_alone(model):
 
 
 @pytest.mark.parametrize('at_once', [1, 3, 100])
+@pytest.mark.slow
 def test_copies_together_equal_copies_one_after_the_other(model, at_once):
   for a, b in zip(trials_of(model, copies_at_once=at_once), trials_of(model)):
     np.testing.assert_allclose(a, b, rtol=1e-4)

@@ -156,6 +156,7 @@ def test_verdicts_change_the_advantages(seeder, byte_tokenizer):
   assert not np.allclose(plain.advantage, batch.advantage)
 
 
+@pytest.mark.slow
 def test_a_judge_that_repeats_the_stand_in_changes_nothing(
     seeder, byte_tokenizer):
   references = []

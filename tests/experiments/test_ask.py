@@ -79,6 +79,7 @@ def test_document(workdir, byte_tokenizer, expected, capsys, tmp_path):
   assert capsys.readouterr().out == want + '\n'
 
 
+@pytest.mark.slow
 def test_document_is_read_as_a_sleep_reads_it(
     workdir, byte_tokenizer, expected, capsys, tmp_path):
   (tmp_path / 'text').write_bytes(

@@ -199,7 +199,8 @@ def test_no_config_and_no_default():
     (long_context, 'quickstart',
      'stream, continuum, asking, read, fast, .* arms, changes, seeds,'),
     (quickstart, 'consolidate/quick', 'days, which'),
-    (read_stream, 'quickstart', 'tokens, skip_tokens, save_every, continuum,'),
+    (read_stream, 'quickstart',
+     'text, tokens, skip_tokens, save_every, continuum,'),
     (pretrain_level, 'quickstart', 'save_every, level_dim, .* which'),
     (pretrain, 'quickstart', 'save_every, .* stages, which'),
     (reasoning, 'quickstart', 'pretrained, files, check, whole, bed, arms, '

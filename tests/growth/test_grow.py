@@ -81,6 +81,7 @@ def test_everything_grows_together(state, larger):
         have[:32], want * (40 / 32) ** (power / 2), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_goes_on_without_a_jump(state, larger):
   """The next update moves the old entries as it would have moved them."""
   step = lambda s: next_token.pretraining_step(

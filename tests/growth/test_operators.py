@@ -173,6 +173,7 @@ def test_routed_slots_grow_if_all_are_used(top_k, levels):
       atol=2e-5 * np.abs(want).max())
 
 
+@pytest.mark.slow
 def test_a_newborn_slot_may_not_displace_others(levels):
   """With top-k routing its gate of 1 would win over a lower one in use."""
   config, params = levels

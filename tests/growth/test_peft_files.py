@@ -112,6 +112,7 @@ def test_peft_computes_what_was_learnt(tmp_path):
   np.testing.assert_allclose(have, want, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_command_wants_a_base(tmp_path):
   command = lambda *flags: export_command.main(
       ['export', f'--checkpoint={tmp_path}', f'--out={tmp_path / "a"}', *flags])

@@ -21,6 +21,8 @@ from sleepjax.model import load_pretrained
 from sleepjax.writing.dreamer import Dreamer
 from sleepjax.writing.teacher import Teacher
 
+pytestmark = pytest.mark.slow
+
 DAY = world.day(901, 0)
 CHANGES = {
     'memories': 16, 'rehearsal_per_text': 3, 'rehearse_questions': True,
@@ -129,7 +131,6 @@ def test_held_in_answers_are_the_likeliest(written):
                   for question, answer in words.held_in]) > 0.8
 
 
-@pytest.mark.slow
 def test_facts_are_learnt_as_verified_answers_and_in_their_own_words(model):
   """This model answers in chats alone, so nothing that it asks is verified."""
   words, _, chat, _ = write(model, changes={

@@ -52,6 +52,7 @@ def test_nothing_is_new_but_room_for_slots(plain, model):
   assert config.of_layers(1, 3).level_layers == (1, 1)
 
 
+@pytest.mark.slow
 def test_only_the_layers_of_a_level_move(plain, model):
   """Eq. 2: its gradient is that of the whole MLP, in those layers."""
   config, params = model

@@ -17,6 +17,8 @@ from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.training.observer import Observer
 from tests.conftest import CONFIG, random_params
 
+pytestmark = pytest.mark.slow
+
 RANK = 8
 SETTINGS = lib.ConsolidationConfig(
     SeedingConfig(steps=30, rows=4, group_size=2, on_policy=0.2, rehearsal=0.0,
@@ -95,7 +97,6 @@ def test_an_mlp_level_hands_over(model):
   assert not hand_over.rolled_back and hand_over.retention_divergence is None
 
 
-@pytest.mark.slow
 def test_attention_hands_over_what_is_in_context(model):
   config, params = model
   heard = Heard()
@@ -110,7 +111,6 @@ def test_attention_hands_over_what_is_in_context(model):
   assert hand_over.sender == 'context' and hand_over.divergence_before > 0.05
 
 
-@pytest.mark.slow
 def test_what_must_stay_is_rehearsed_retained_and_guarded(model):
   """The terms are in the loss; what moves them too far is undone."""
   config, params = model
@@ -152,7 +152,6 @@ def test_a_failure_leaves_the_model_as_it_was(model):
   assert_same(params, untouched)
 
 
-@pytest.mark.slow
 def test_a_full_pool_merges_its_oldest(model):
   config, params = model
   slot = jax.tree.map(lambda x: 2 * x, slots.new_slot(
@@ -177,7 +176,6 @@ def test_a_full_pool_merges_its_oldest(model):
   assert np.isfinite(logits(config, student, np.array([STREAM]))).all()
 
 
-@pytest.mark.slow
 def test_the_same_key_gives_the_same_model(model):
   config, params = model
   short = dataclasses.replace(SETTINGS, seeding=dataclasses.replace(

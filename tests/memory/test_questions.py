@@ -16,6 +16,8 @@ from sleepjax.models import transformer
 from sleepjax.seeding.settings import SeedingConfig
 from sleepjax.writing.dreamer import DreamConfig
 
+pytestmark = pytest.mark.slow
+
 NEW = Fact('Bokar', 'pet', 'lynx')
 KNOWN = [f for f in world.known_facts() if f.attribute != 'mentor'][:40:7]
 OTHER = world.day(seed=9, number=0)
@@ -57,7 +59,6 @@ def texts(model, examples, part='prompt'):
           for i, m in zip(ids, mask, strict=True)]
 
 
-@pytest.mark.slow
 def test_what_is_new_is_asked_and_what_is_known_is_not(model, asking):
   material = asking.write(holder(model, TEXT), jax.random.key(2))
   learnt = texts(model, material.examples)
@@ -104,13 +105,11 @@ def test_another_text_is_rehearsed_in_view(model, asking):
       answers) == len(asked) / 2
 
 
-@pytest.mark.slow
 def test_what_the_student_knows_is_not_handed_over(model, asking):
   known = ' '.join(f.statement() for f in KNOWN)
   assert asking.write(holder(model, known), jax.random.key(2)) is None
 
 
-@pytest.mark.slow
 def test_earlier_questions_are_retained_and_not_those_of_tonight(
     model, asking):
   prompts = [tuple(model.chat.closed_book(q.question)) for q in world.questions(
@@ -126,7 +125,6 @@ def test_earlier_questions_are_retained_and_not_those_of_tonight(
       texts(model, material.examples))
 
 
-@pytest.mark.slow
 def test_the_context_hands_over_a_fact(model, asking):
   """Seven tenths of D on prompts that were not trained in it."""
   tokens = model.tokenizer.encode(TEXT)

@@ -71,6 +71,7 @@ def pairs_and_question(rng, asks_name):
 
 
 @pytest.mark.parametrize('asks_name, least', [(False, 0.35), (True, 0.22)])
+@pytest.mark.slow
 def test_lookup_begins_above_chance(params, asks_name, least):
   rng = np.random.default_rng(0)
   tokens, gold, answers = map(np.stack, zip(*(

@@ -70,6 +70,7 @@ def test_rehearsal_may_come_in_some_updates_and_weighs_as_much(seeder):
       rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_prompt_has_one_rollout_in_a_pass(seeder, monkeypatch):
   """Self-distillation on all dreams: nothing is compared, nothing left out."""
   settings = dataclasses.replace(

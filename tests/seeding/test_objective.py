@@ -380,6 +380,7 @@ def test_first_tokens_can_be_left_out(grown, learnt, batch, target, prefixes):
   np.testing.assert_allclose(got, np.mean(values), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_sampled_estimator_is_wired_to_both_models(grown, learnt, batch):
   """Its value is the mean log ratio of the sampled tokens."""
   config, frozen = grown

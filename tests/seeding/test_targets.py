@@ -37,6 +37,7 @@ def test_samples_have_the_teachers_distribution(slotted):
   np.testing.assert_array_equal(likeliest, [logits.argmax(-1)] * 3)
 
 
+@pytest.mark.slow
 def test_only_some_targets_are_named(seeder):
   hidden = np.zeros((2, 3, seeder.learner.config.embed_dim), np.float32)
   ask = lambda target: targets.named_by(

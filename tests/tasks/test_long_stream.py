@@ -46,6 +46,7 @@ def test_a_context_forgets_and_bm25_finds(reader):
   assert bm25['known_after'] >= 0.95
 
 
+@pytest.mark.slow
 def test_levels_that_do_not_learn_are_as_good_as_nothing(reader):
   settings = ContinuumConfig(WakeConfig((64, 128), (0.0,)), None, slot_rank=2)
   heard = []

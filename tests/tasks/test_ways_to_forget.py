@@ -38,6 +38,7 @@ def likelihood(model, rows, value):
       model.config, model.params, value), rows).sum())
 
 
+@pytest.mark.slow
 def test_answers_are_learnt_or_forgotten(model, rows):
   newborn = PART.init(model.config)
   before = likelihood(model, rows[0], newborn)
