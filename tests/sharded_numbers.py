@@ -26,6 +26,8 @@ from sleepjax.growth.learner import Learner
 from sleepjax.growth.operators import HiddenWidth, MlpWidth
 from sleepjax.growth.slot_operators import AppendSlot
 from sleepjax.losses import imitation
+from sleepjax.memory import continuum, wake
+from sleepjax.memory.wake import WakeConfig
 from sleepjax.mesh import distributed, sharding
 from sleepjax.mesh.sharding import MeshConfig
 from sleepjax.model import load_pretrained
@@ -184,6 +186,27 @@ def dreamt(mesh, config, params, slot, numbers):
       jnp.float32([1, 0, 1, 1]), Descent(2, 1e-4), outer='rest_em'))
 
 
+def woken(mesh, model, numbers):
+  """Windows of streams that have a fast level of their own each, and a step."""
+  config, params = continuum.newborn_levels(
+      model.config, model.params, (32,), jax.random.key(5))
+  settings = WakeConfig((24, 24, 48), (0.5, 0.0), chunk_rows=8)
+  state = wake.init_wake(config, params, settings, rows=16)
+  state = on(mesh, state)
+  for seed in (12, 13):
+    tokens = on(mesh, world_rows(16, seed).prompt[:, 16:])
+    compiled = wake.read_window.lower(
+        config, params, settings, state, tokens).compile()
+    for leaf in jax.tree.leaves(state.gradients):
+      part = leaf.sharding.shard_shape(leaf.shape)
+      assert part == leaf.shape or leaf.shape not in shapes_in(
+          compiled.as_text()), leaf.shape
+    state, metrics = wake.read_window(config, params, settings, state, tokens)
+    numbers.keep(f'woken {seed}', metrics)
+    state = wake.updated(settings, state, 0)
+  numbers.keep('woken', state.weights)
+
+
 def decoded_explicitly(sizes, config, params, numbers):
   """The same where shardings are part of types."""
   mesh = sharding.make_mesh(sizes, axis_type=AxisType.Explicit)
@@ -207,6 +230,7 @@ def main(path, *sizes):
     decoded(mesh, config, params, numbers)
     slot = seeded(mesh, config, params, numbers)
     dreamt(mesh, config, params, slot, numbers)
+    woken(mesh, model, numbers)
   if jax.process_count() == 1:
     decoded_explicitly(sizes, config, params, numbers)
   if distributed.is_first():

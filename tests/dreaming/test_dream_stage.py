@@ -187,10 +187,9 @@ def test_nothing_to_write_leaves_the_slot(sleeper, seeder):
   assert_same(slot, sleeper.value)
 
 
-@pytest.mark.parametrize('change', [
-    dict(rounds=0), pytest.param(dict(rounds=1, generator='merged'),
-                                 marks=pytest.mark.slow)])
 @pytest.mark.slow
+@pytest.mark.parametrize('change', [
+    dict(rounds=0), dict(rounds=1, generator='merged')])
 def test_seeding_goes_on_where_nothing_else_is_written(
     change, sleeper, seeder):
   """The control without dreams; and a slot that has to fit a merged one."""

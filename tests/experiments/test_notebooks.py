@@ -16,7 +16,9 @@ PRINTS = {
                   '13,824 of 383,139 numbers were trained'),
     'growth': ('a slot of 16 hidden units    383,139 parameters, largest '
                'change 0.0e+00', 'largest change with random weights: 2.'),
-    'forgetting': ('night_1.safetensors', 'exact: True')}
+    'forgetting': ('night_1.safetensors', 'exact: True'),
+    'own_model': ('before, 208 with the night folded in',
+                  'the same to rounding: True', 'was learnt on mine')}
 WITH_PICTURE = 'quickstart',
 
 

@@ -42,7 +42,7 @@ def numbers(tmp_path_factory):
 @pytest.mark.parametrize('how', ['eight', 'processes'])
 @pytest.mark.parametrize('what', [
     'growth', 'decode', 'levenshtein', 'seeding 0', 'seeding 1', 'seeded',
-    'trials', 'outer'])
+    'trials', 'outer', 'woken'])
 def test_steps_do_not_depend_on_the_mesh(numbers, what, how):
   """Losses, metrics, tokens and updated parameters, in float32."""
   one, other = numbers['one'], numbers[how]
@@ -72,4 +72,5 @@ def test_something_was_learnt_and_said(numbers):
   assert np.abs(one["seeded .slot['down']"]).max() > 1e-5
   assert len(np.unique(one['decode .tokens'])) > 5
   assert one['levenshtein '].max() > 0
+  assert (one["woken 13 ['loss']"] < one["woken 12 ['loss']"]).mean() > 0.5
   assert not np.isin(one['trials .tau_after'], one['trials .tau_before']).any()
