@@ -72,5 +72,6 @@ def test_something_was_learnt_and_said(numbers):
   assert np.abs(one["seeded .slot['down']"]).max() > 1e-5
   assert len(np.unique(one['decode .tokens'])) > 5
   assert one['levenshtein '].max() > 0
-  assert (one["woken 13 ['loss']"] < one["woken 12 ['loss']"]).mean() > 0.5
+  # Read again behind the same token, a window costs less.
+  assert (one["woken 3 ['loss']"] < one["woken 1 ['loss']"]).all()
   assert not np.isin(one['trials .tau_after'], one['trials .tau_before']).any()
