@@ -254,12 +254,15 @@ def _sleep(config, settings, state, pairs, key, asking, observer):
   """(the state after all due hand-overs, what each did)."""
   now, reports = int(state.wake.tokens_read), []
   for pair in pairs:
+    before = len(state.earlier())
     state, report = hand_over(
         config, settings, state, pair,
         jax.random.fold_in(jax.random.fold_in(key, now), pair[0]), asking,
         observer)
-    reports.append(report)
-  return state, [dataclasses.asdict(r) for r in reports if r is not None]
+    if report is not None:
+      reports.append({**dataclasses.asdict(report),
+                      'asked': len(state.earlier()) - before})
+  return state, reports
 
 
 def read(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
@@ -279,8 +282,8 @@ def read(config: ModelConfig, settings: ContinuumConfig, state: MemoryState,
     tokens: ids, any number of them.
     key: typed PRNG key of the whole stream.
     report: gets the metrics of every window, with `tokens_read`, the pairs that
-      were `due`, what their `hand_overs` did, and the number of all `sleeps` so
-      far.
+      were `due`, what their `hand_overs` did with how many `asked` prompts, and
+      the number of all `sleeps` so far.
     asking, observer: see `hand_over`.
 
   Returns:

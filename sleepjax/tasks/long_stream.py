@@ -8,7 +8,9 @@ they have the last window in view, or the one that BM25 finds for the question.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import itertools
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -107,6 +109,13 @@ class Reader:
             if told.window <= number and (
                 end or number + 1 - told.window in self.config.distances)]
 
+  def named(self, prompts: Iterable[Sequence[int]]) -> list[int]:
+    """Numbers of the facts whose person some prompts name."""
+    words = {word for prompt in prompts for word in re.findall(
+        r'\w+', self.model.tokenizer.decode(prompt))}
+    return [i for i, told in enumerate(self.stream.told)
+            if told.fact.person in words]
+
   def ask(self, model: Model, number: int,
           view: Callable[[Question], Segment] | None = None) -> list[Asked]:
     """Asks what is due after a window; `view` gives a question its text."""
@@ -162,10 +171,13 @@ class Reader:
     now = lambda: grown.with_params(grown.config, state.params)
     asked, handed, before = [], [], known(grown)
     for number, window in enumerate(self.windows):
-      metrics = []
+      metrics, earlier = [], len(state.earlier())
       state = continuum.read(grown.config, settings, state, window, read_key,
                              metrics.append, how)
-      handed += [{**h, 'window': number} for h in metrics[0]['hand_overs']]
+      prompts = iter(state.earlier()[earlier:])
+      handed += [{**h, 'window': number, 'facts': self.named(
+          itertools.islice(prompts, h['asked']))}
+                 for h in metrics[0]['hand_overs']]
       heard(number, metrics[0])
       if self.due(number):
         asked += self.ask(now(), number)
@@ -200,8 +212,8 @@ def row_of(asked: Sequence[Asked], handed: Sequence[dict],
   Returns:
     at_N: answers N windows after a fact, those at the end left out; far: those
       at the end to facts told more than `FAR` windows before; hand_overs: those
-      that handed something over, levels as numbers; closed: of them the median
-      share of D.
+      that handed something over, levels as numbers, with the `facts` that their
+      prompts named; closed: of them the median share of D.
   """
   by_distance: dict[int, list[bool]] = {}
   for a in asked:

@@ -48,6 +48,7 @@ def test_a_small_bed(tmp_path, capsys):
   for handed in report['hand_overs']:
     assert (handed['sender'], handed['receiver']) == (0, 1)
     assert handed['divergence_before'] > 0 <= handed['divergence_after']
+    assert handed['asked'] > 0 and set(handed['facts']) <= {0, 1}
   assert (tmp_path / 'report.png').stat().st_size > 5_000
   assert 'sleep_1' in (tmp_path / 'table.md').read_text()
   # What is finished is not repeated.

@@ -33,6 +33,16 @@ def test_facts_are_asked_at_their_distances_and_at_the_end(reader):
         if n < 11]
 
 
+def test_facts_that_prompts_name(reader):
+  encode = reader.model.tokenizer.encode
+  first, _, last = reader.stream.told
+  prompts = [encode(f'<user> Where does {last.fact.person} live?'),
+             encode('<user> Ask a question.')]
+  assert reader.named(prompts) == [2]
+  assert reader.named([*prompts, encode(first.fact.statement())]) == [0, 2]
+  assert reader.named(prompts[1:]) == reader.named(()) == []
+
+
 @pytest.mark.slow
 def test_a_context_forgets_and_bm25_finds(reader):
   nothing, window, bm25 = map(reader.rival, long_stream.RIVALS)
