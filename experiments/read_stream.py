@@ -9,6 +9,14 @@ text the model has not seen. Beside it stands the loss of the same model with
 its context only: what the levels gain or cost. Writes DIR/windows.jsonl (loss,
 seconds, memory and what was due after each window), DIR/report.json and
 DIR/report.png. The same command on the same folder goes on where it stopped.
+
+Several texts are read side by side with
+
+  python -m experiments.read_stream --config=configs/memory/side_by_side.py \
+      --document=a.txt --document=b.txt --workdir=DIR
+
+until the shortest ends. Each has fast weights of its own and none knows of
+another, so nothing is handed over; `streams` of the report has their losses.
 """
 
 if __name__ == '__main__':
@@ -17,6 +25,7 @@ if __name__ == '__main__':
 
 import collections
 import dataclasses
+import functools
 import json
 import pathlib
 import time
@@ -30,10 +39,12 @@ from sleepjax import seeds
 from sleepjax.data import text_stream
 from sleepjax.errors import UserError
 from sleepjax.evals import pictures
-from sleepjax.memory import clock, continuum, wake
-from sleepjax.memory.continuum import ContinuumConfig
+from sleepjax.memory import clock, continuum, streams, wake
+from sleepjax.memory.continuum import ContinuumConfig, MemoryState
+from sleepjax.memory.wake import WakeState
 from sleepjax.model import load_pretrained
 from sleepjax.runs.session import StepSession
+from sleepjax.training import checkpoints
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.metrics import read_metrics
 
@@ -41,41 +52,80 @@ from sleepjax.training.metrics import read_metrics
 _FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
+_DOCUMENT = flags.DEFINE_multi_string(
+    'document', None, 'Text to read in place of config.text; several are read '
+    'side by side.', flag_values=_FLAGS)
 
 
-def context_only_loss(config, params, settings, previous, window) -> float:
-  """Loss of a window [W] when nothing but its context is remembered."""
+def context_only_loss(config, params, settings, previous, window):
+  """Loss of a window [W] when nothing but its context is remembered; of a
+  window of each of B streams [B, W] their losses [B]."""
   still = dataclasses.replace(
       settings, learning_rates=(0.0,) * len(settings.learning_rates))
-  state = wake.init_wake(config, params, still)._replace(previous=previous)
-  return float(wake.read_window(
-      config, params, still, state, window)[1]['loss'])
+  rows = previous.shape[0] if previous.ndim else None
+  state = wake.init_wake(config, params, still, rows)._replace(
+      previous=previous)
+  return wake.read_window(config, params, still, state, window)[1]['loss']
 
 
-def write(observer, n: int, read, alone: float, spent) -> float:
+def life_of(config, params, settings, key, number: int):
+  """A life that reads one text, or so many side by side.
+
+  Args:
+    config, params, settings: of a model with its levels.
+    key: typed PRNG key.
+    number: of texts.
+
+  Returns:
+    (its state, what makes a state of a saved tree, what reads a window of each
+    text: (state, tokens) -> (state, metrics)).
+  """
+  if number > 1:
+    state = streams.init_state(config, params, settings, number)
+    return state, functools.partial(checkpoints.with_structure, state), (
+        functools.partial(streams.read, config, params, settings))
+  state = continuum.init_state(config, params, settings)
+
+  def read(state, tokens):
+    heard = []
+    state = continuum.read(config, settings, state, tokens, key, heard.append)
+    return state, heard[0]
+
+  return state, functools.partial(continuum.restored, state), read
+
+
+def awake(state: MemoryState | WakeState) -> WakeState:
+  """What a life carries while it is awake."""
+  return state.wake if isinstance(state, MemoryState) else state
+
+
+def write(observer, n: int, read, alone, spent) -> float:
   """Writes the lines of a window, and of each of its hand-overs.
 
   Args:
     observer: of the run.
     n: number of the window.
-    read: metrics of `continuum.read`.
-    alone: loss of the window with its context only.
+    read: metrics of `continuum.read`, or of `streams.read`.
+    alone: loss of the window, or of that of each stream, with its context only.
     spent: seconds that it took, and those of processors.
 
   Returns:
-    The loss of the window.
+    The loss of the window, or their mean.
   """
-  loss, now = float(read['loss']), read['tokens_read']
-  observer.wrote('read', n, {
-      'loss': loss, 'loss_context_only': alone, 'tokens_read': now,
-      'hand_overs': len(read['due']), 'sleeps': read['sleeps'],
-      **spent, 'resident_gib': _resident_gib()})
+  loss, now = np.asarray(read['loss']), read['tokens_read']
+  for i in range(loss.size):
+    which = {'stream': i, 'cycle': i} if loss.ndim else {}
+    observer.wrote('read', n, {
+        **which, 'loss': float(loss.flat[i]),
+        'loss_context_only': float(np.asarray(alone).flat[i]),
+        'tokens_read': now, 'hand_overs': len(read['due']),
+        'sleeps': read['sleeps'], **spent, 'resident_gib': _resident_gib()})
   for hand_over in read['hand_overs']:
     numbers = numbers_of(hand_over)
     observer.wrote('hand_over', n, {
         'tokens_read': now, **numbers,
         'cycle': numbers['sender']})  # Several hand-overs a window.
-  return loss
+  return float(loss.mean())
 
 
 def numbers_of(hand_over):
@@ -87,20 +137,27 @@ def numbers_of(hand_over):
              and value is not None}}
 
 
-def summarise(rows, chunks):
-  """Plain numbers of a finished run."""
-  tokens = int(rows[-1]['tokens_read'])
-  quarter = max(len(rows) // 4, 1)
+def losses(rows):
+  """Mean losses of a stream's windows, in nats per token."""
+  last = rows[-max(len(rows) // 4, 1):]
   mean = lambda name, part: float(np.mean([r[name] for r in part]))
+  return {
+      'loss': mean('loss', rows),
+      'loss_context_only': mean('loss_context_only', rows),
+      'loss_last_quarter': mean('loss', last),
+      'loss_context_only_last_quarter': mean('loss_context_only', last)}
+
+
+def summarise(rows, settings):
+  """Plain numbers of a finished run, its first stream's where it has more."""
+  tokens, chunks = int(rows[-1]['tokens_read']), settings.wake.chunks
+  quarter = max(len(rows) // 4, 1)
   return {
       'tokens': tokens, 'windows': len(rows),
       'sleeps': int(rows[-1]['sleeps']),
-      'sleeps_by_the_clock': clock.sleeps(tokens, chunks),
-      'loss': mean('loss', rows),
-      'loss_context_only': mean('loss_context_only', rows),
-      'loss_last_quarter': mean('loss', rows[-quarter:]),
-      'loss_context_only_last_quarter': mean(
-          'loss_context_only', rows[-quarter:]),
+      'sleeps_by_the_clock':
+          clock.sleeps(tokens, chunks) if settings.sleep else 0,
+      **losses(rows),
       **{f'median_{name}_first_and_second_half': medians_of_halves(rows, name)
          for name in ('seconds', 'cpu_seconds')},
       'resident_gib_after_first_quarter': rows[quarter - 1]['resident_gib'],
@@ -179,7 +236,12 @@ def main(argv):
       ContinuumConfig, config.continuum, 'config.continuum')
   window = settings.wake.chunks[0]
   _config.check_numbers(config, save_every=1, skip_tokens=0, tokens=window)
-  text = text_stream.find(config.text)
+  names = _DOCUMENT.value or [config.text]
+  if _DOCUMENT.value:
+    resolved['documents'] = names
+  texts = [text_stream.find(name) for name in names]
+  if len(texts) > 1:
+    streams.check_awake(settings, len(texts))
   enable_compilation_cache()
   key = seeds.key_of(config.seed)
   with StepSession(workdir, resolved, 'windows.jsonl') as session:
@@ -189,35 +251,40 @@ def main(argv):
       model = load_pretrained(config.model)
     grown, params = continuum.add_levels(
         model.config, model.params, settings, jax.random.fold_in(key, 2**20))
-    state = continuum.init_state(grown, params, settings)
+    state, restored, read = life_of(
+        grown, params, settings, key, len(texts))
     if session.saved:
-      state = continuum.restored(state, session.saved.tree)
+      state = restored(session.saved.tree)
     left = range(session.step // window, config.tokens // window)
-    windows = text_stream.windows(
+    windows = zip(*(text_stream.windows(
         model.tokenizer, text, window, config.skip_tokens + session.step)
+                    for text in texts), strict=False)
     with session.observer.phase('read', total=left.stop) as phase:
       phase.advance(left.start)
       for n, tokens in zip(left, windows, strict=False):
+        tokens = tokens[0] if len(texts) == 1 else np.stack(tokens)
         alone = context_only_loss(
-            grown, params, settings.wake, state.wake.previous, tokens)
-        began, heard = _clocks(), []
+            grown, params, settings.wake, awake(state).previous, tokens)
+        began = _clocks()
         with session.deferred():
-          state = continuum.read(
-              grown, settings, state, tokens, key, heard.append)
+          state, heard = read(state, tokens)
           jax.block_until_ready(state)
-          loss = write(session.observer, n, heard[0], alone, {
+          loss = write(session.observer, n, heard, alone, {
               name: now - began[name] for name, now in _clocks().items()})
-          phase.advance(tokens=window, loss=loss)
-          now = heard[0]['tokens_read']
+          phase.advance(tokens=tokens.size, loss=loss)
+          now = heard['tokens_read']
           session.done(now, state, now % config.save_every < window)
     lines = read_metrics(workdir / 'windows.jsonl')
-    rows = [line for line in lines if line['phase'] == 'read']
-    if not rows:
-      raise UserError(f'{text} has less than a window of {window} tokens after '
-                      f'the first {config.skip_tokens}.')
+    rows = [[line for line in lines if line['phase'] == 'read'
+             and line.get('stream', 0) == i] for i in range(len(texts))]
+    if not rows[0]:
+      raise UserError(
+          f'{", ".join(map(str, texts))}: less than a window of {window} '
+          f'tokens after the first {config.skip_tokens}.')
     report = session.report({
-        **summarise(rows, settings.wake.chunks),
-        'hand_overs': hand_overs(lines)})
-  plot(rows, workdir / 'report.png')
+        **summarise(rows[0], settings), 'hand_overs': hand_overs(lines),
+        'streams': [{'document': name, **losses(own)}
+                    for name, own in zip(names, rows, strict=True)]})
+  plot(rows[0], workdir / 'report.png')
   print(json.dumps({k: v for k, v in report.items() if k != 'config'},
                    indent=2, ensure_ascii=False))

@@ -20,8 +20,9 @@ fact in every sixteen windows. With an empty context it is asked for a fact 1,
   measured by `experiments.pretrain_level`, and a second one diverges;
 * `nothing`: nothing is learnt;
 * upper bounds: `every_window`, whose own MLP has a slot for every window that
-  tells anything and never updates or merges; `window`, the last window in view;
-  `bm25`, the window in view that BM25 finds for the question.
+  tells anything and never updates or merges; `window`, the last window in view,
+  and `truncated`, as many of the last as the context holds; `bm25`, the window
+  in view that BM25 finds for the question.
 
 Stop rules: wake alone answers less than 70 % one window back, and the fast
 weights are of no use; the median hand-over closes less than 70 % of its D on
@@ -103,8 +104,9 @@ def get_config() -> ConfigDict:
       nothing={'read': 'nothing'},
       every_window={'continuum': {'slots': (128,)}},
       window={'read': 'window'},
+      truncated={'read': 'truncated'},
       bm25={'read': 'bm25'}))
   c.arms = ('sleep_1', 'sleep_3', 'nothing', 'window', 'bm25', 'tight_1',
             'tight_3', 'sleep_2', 'sleep_4', 'sleep_1_512', 'sleep_3_512',
-            'every_window')
+            'every_window', 'truncated')
   return c

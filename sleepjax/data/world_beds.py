@@ -179,28 +179,32 @@ class Stream(NamedTuple):
   told: tuple[Told, ...]
 
 
-def stream(seed: int, windows: int = 128, window: int = 128, facts: int = 8
-           ) -> Stream:
+def stream(seed: int, windows: int = 128, window: int = 128, facts: int = 8,
+           alike: int = 2) -> Stream:
   """Windows of long-known sentences, in each part of which a new fact is told.
 
   The stream has as many parts as facts, all of one length, and a window of each
   is drawn; of facts that are more than windows, several share one. No fact is
-  cut by the end of a window; other sentences are. Every second fact is about an
-  attribute that one before it was about, so that the name has to tell them
-  apart.
+  cut by the end of a window; other sentences are. Of every attribute there are
+  several facts, so that the name has to tell them apart.
 
   Args:
     seed: of the facts, their places, and what stands between them.
     windows: of the stream.
     window: tokens of each; words and full stops are tokens.
     facts: told in it, of people who come once.
+    alike: facts about the same attribute, no two with one value.
 
   Raises:
-    UserError: more facts than windows or attributes allow, or windows in which
-      no fact may fit.
+    UserError: more facts than windows or attributes allow, more that are alike
+      than an attribute has values, or windows in which no fact may fit.
   """
+  values = min(len(attribute.values) for attribute in ATTRIBUTES)
+  if not 1 <= alike <= values:
+    raise UserError(f'alike={alike}: expected from 1 to {values} facts about '
+                    'the same attribute, which has so many values.')
   most = min(windows * (window // (2 * _LONGEST_SENTENCE)),
-             2 * len(ATTRIBUTES))
+             alike * len(ATTRIBUTES))
   if not 1 <= facts <= most or window < _SMALLEST_WINDOW:
     raise UserError(
         f'facts={facts} in windows={windows} of window={window} tokens: '
@@ -209,7 +213,8 @@ def stream(seed: int, windows: int = 128, window: int = 128, facts: int = 8
   rng, known = np.random.default_rng((seed, 6)), world.known_facts()
   bounds = np.linspace(0, windows, facts + 1)
   places: dict[int, list[Fact]] = {}
-  for fact, low, high in zip(_new_facts(facts, rng), bounds, bounds[1:]):
+  for fact, low, high in zip(
+      _new_facts(facts, alike, rng), bounds, bounds[1:]):
     place = int(rng.integers(int(low), max(int(low) + 1, int(high))))
     places.setdefault(place, []).append(fact)
   words: list[str] = []
@@ -229,13 +234,14 @@ def stream(seed: int, windows: int = 128, window: int = 128, facts: int = 8
       for n in range(windows)), tuple(told))
 
 
-def _new_facts(number, rng):
-  """So many, each attribute twice and no value of one again."""
+def _new_facts(number, alike, rng):
+  """So many, `alike` of each attribute and no value of one again."""
   people = rng.permutation(NEW_NAMES)[:number]
-  pairs = rng.permutation(len(ATTRIBUTES))[:-(-number // 2)]
-  values = [rng.permutation(ATTRIBUTES[a].values)[:2] for a in pairs]
-  made = [Fact(str(person), ATTRIBUTES[pairs[i // 2]].name,
-               str(values[i // 2][i % 2])) for i, person in enumerate(people)]
+  kinds = rng.permutation(len(ATTRIBUTES))[:-(-number // alike)]
+  values = [rng.permutation(ATTRIBUTES[a].values)[:alike] for a in kinds]
+  made = [Fact(str(person), ATTRIBUTES[kinds[i // alike]].name,
+               str(values[i // alike][i % alike]))
+          for i, person in enumerate(people)]
   return [made[i] for i in rng.permutation(number)]
 
 

@@ -4,10 +4,12 @@ The stream is `sleepjax.data.world_beds.stream`: windows of what is long known,
 with few new facts. After every window the model is asked, in the wording of
 exams and with an empty context, the facts that were told so many windows
 before, and at the end all of them. The rivals read nothing into their weights:
-they have the last window in view, or the one that BM25 finds for the question.
+they have the last window in view, as many of the last as fit into the context,
+or the one that BM25 finds for the question.
 """
 
 import dataclasses
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -32,27 +34,29 @@ from sleepjax.models.transformer import Segment
 from sleepjax.sampling import context
 from sleepjax.tasks.world import known_questions
 
-RIVALS = 'nothing', 'window', 'bm25'
+RIVALS = 'nothing', 'window', 'truncated', 'bm25'
 FAR = 4  # Windows: what is told before them is far back.
 _ANSWER_TOKENS = 4
 _ROWS = 16
+_QUESTION_TOKENS = 32  # Of the longest question and its answer, and more.
 
 
 @dataclasses.dataclass(frozen=True)
 class StreamConfig:
   """What is read, and when what was told is asked.
 
-  windows, window, facts: as of `world_beds.stream`.
+  windows, window, facts, alike: as of `world_beds.stream`.
   distances: in windows, at which every fact is asked; 1 is after its own.
   """
 
   windows: int = 128
   window: int = 128
   facts: int = 8
+  alike: int = 2
   distances: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
 
   def __post_init__(self):
-    check_least(self, windows=1, window=1, facts=1)
+    check_least(self, windows=1, window=1, facts=1, alike=1)
     if not self.distances or min(self.distances) < 1:
       raise ValueError(
           f'distances={self.distances} must be positive, at least one.')
@@ -93,7 +97,7 @@ class Reader:
     """
     self.model, self.config = model, config
     self.stream = world_beds.stream(
-        seed, config.windows, config.window, config.facts)
+        seed, config.windows, config.window, config.facts, config.alike)
     self.chat = StreamPrompts(model.tokenizer)
     self.windows = [np.asarray(self.chat.document(text), np.int32)
                     for text in self.stream.windows]
@@ -101,6 +105,12 @@ class Reader:
       raise UserError(f'{model.name or "the model"} has other tokens than the '
                       "words of the tiny world: use 'tiny-world' or a model "
                       'that experiments.pretrain has made.')
+
+  @property
+  def in_view(self) -> int:
+    """How many windows fit into the model's context with a question."""
+    room = self.model.config.max_context - _QUESTION_TOKENS
+    return max(room // self.config.window, 1)
 
   def due(self, number: int) -> list[int]:
     """Numbers of the facts that are asked after window `number`."""
@@ -135,16 +145,24 @@ class Reader:
   def rival(self, kind: str) -> dict[str, Any]:
     """The row of one of `RIVALS`, which only has texts in view."""
     model, asked = self.model.ready, []
+
+    @functools.lru_cache(1)
+    def read(first, end):
+      return context.read_prefix(model.config, model.params, np.concatenate(
+          self.windows[first:end]).tolist())
+
     for number in range(len(self.windows)):
       if not self.due(number):
         continue
+      last = self.in_view if kind == 'truncated' else 1
       index = Retriever(self.stream.windows[:number + 1]) if (
           kind == 'bm25') else None
 
-      def view(question, number=number, index=index):
-        best = number if index is None else index.best(question.question)[0]
-        return context.read_prefix(
-            model.config, model.params, self.windows[best].tolist())
+      def view(question, end=number + 1, last=last, index=index):
+        if index is None:
+          return read(max(end - last, 0), end)
+        best, = index.best(question.question)
+        return read(best, best + 1)
 
       asked += self.ask(model, number, None if kind == 'nothing' else view)
     return row_of(asked, [], [known(model)] * 2)

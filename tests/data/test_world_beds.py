@@ -141,6 +141,15 @@ def test_a_stream_tells_a_new_fact_in_each_of_its_parts():
     assert {f.person for f in facts} <= set(world.NEW_NAMES)
 
 
+def test_needles_are_alike():
+  """As many facts of one attribute, no two with one value, and one of all."""
+  facts = [told.fact for told in world_beds.stream(5, 16, 40, 8, alike=8).told]
+  assert len({f.attribute for f in facts}) == 1
+  assert len({f.value for f in facts}) == len({f.person for f in facts}) == 8
+  facts = [told.fact for told in world_beds.stream(5, 16, 40, 8, alike=1).told]
+  assert len({f.attribute for f in facts}) == 8
+
+
 def test_many_facts_share_a_window():
   stream = world_beds.stream(0, windows=2, window=128, facts=8)
   assert [told.window for told in stream.told] == [0] * 4 + [1] * 4
@@ -158,6 +167,8 @@ def test_beds_for_which_the_world_is_too_small_are_refused():
   for wrong in ({'windows': 2, 'facts': 15}, {'window': 31}, {'facts': 17}):
     with pytest.raises(UserError, match='windows of at least 32 tokens'):
       world_beds.stream(0, **wrong)
+  with pytest.raises(UserError, match='alike=21: expected from 1 to 20'):
+    world_beds.stream(0, alike=21)
   with pytest.raises(UserError, match='days=1 of pairs=4'):
     world_beds.relational(0, days=1)
   with pytest.raises(UserError, match='at most 192'):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs.long_context import small
+from configs.long_context import needles, small
 from configs.pretrain import fast_level
 from experiments import long_context, pretrain_level
 from experiments.beds import with_arm
@@ -34,6 +34,20 @@ def test_all_arms_can_be_built():
     if arm.startswith('sleep_'):
       assert len(levels.wake.chunks) - 1 == int(arm.split('_')[1])
       assert levels.wake.chunks[-1] == (512 if arm.endswith('512') else 2048)
+
+
+def test_needles_of_any_length():
+  for tokens, last in (('2048', 8), ('65536', 256)):
+    config = needles.get_config(tokens)
+    assert config.stream.windows * config.stream.window == int(tokens)
+    assert config.stream.distances[0] == 1
+    assert config.stream.distances[-1] == last
+    assert config.stream.alike == config.stream.facts == 8
+    for arm in config.arms:
+      long_context.settings_of(ConfigDict(with_arm(config, arm)), arm)
+  for wrong in ('1024', '2100', 'many'):
+    with pytest.raises(UserError, match=f'needles.py:{wrong}: expected a num'):
+      needles.get_config(wrong)
 
 
 @pytest.mark.slow

@@ -31,11 +31,11 @@ SMALL = (
 CHUNKS = '--config.continuum.wake.chunks='
 
 
-def read_stream(workdir, data, *flags):
+def read_stream(workdir, data, *flags, config='four_level', small=SMALL):
   return subprocess.run(
       [sys.executable, '-m', 'experiments.read_stream',
-       '--config=configs/memory/four_level.py', f'--workdir={workdir}',
-       *SMALL, f'{CHUNKS}(8,16,32,64)', *flags], cwd=ROOT,
+       f'--config=configs/memory/{config}.py', f'--workdir={workdir}',
+       *small, f'{CHUNKS}(8,16,32,64)', *flags], cwd=ROOT,
       capture_output=True, text=True, timeout=1200, check=False, env={
           **os.environ, 'JAX_PLATFORMS': 'cpu',
           'SLEEPJAX_DATA_DIR': str(data)})
@@ -73,6 +73,40 @@ def test_all_clocks_fire_and_the_run_goes_on_where_it_stopped(
   never = read_stream(tmp_path, little_text, '--config.save_every=0')
   assert never.returncode == 2
   assert 'config.save_every=0 must be at least 1' in never.stderr
+
+
+def test_texts_side_by_side_are_read_as_each_alone(tmp_path, little_text):
+  documents = [f'--document={ROOT}/sleepjax/data/text/rehearsal_{name}.txt'
+               for name in ('bees', 'tides')]
+  run = lambda name, *flags: read_stream(
+      tmp_path / name, little_text, *flags, config='side_by_side',
+      small=[flag for flag in SMALL if '.sleep.' not in flag])
+  for name, given in (('both', documents), ('tides', documents[1:])):
+    result = run(name, *given)
+    assert result.returncode == 0, result.stdout + result.stderr
+  both, tides = (json.loads((tmp_path / name / 'report.json').read_text())
+                 for name in ('both', 'tides'))
+  assert both['windows'] == tides['windows'] == 8
+  assert both['sleeps'] == both['sleeps_by_the_clock'] == 0
+  assert both['streams'][1].keys() == tides['streams'][0].keys()
+  for key, value in tides['streams'][0].items():
+    assert both['streams'][1][key] == (
+        value if key == 'document' else pytest.approx(value, rel=1e-5))
+  assert tides['loss'] != tides['loss_context_only']
+  assert both['streams'][0]['loss'] == both['loss'] != tides['loss']
+  lines = read_metrics(tmp_path / 'both/windows.jsonl')
+  assert [line['stream'] for line in lines] == [0, 1] * 8
+  again = run('both', *documents)
+  assert again.returncode == 0, again.stdout + again.stderr
+  assert json.loads((tmp_path / 'both/report.json').read_text())[
+      'streams'] == both['streams']
+  # Of other texts it is another run; and levels that hand over are refused.
+  other = run('both', *documents[::-1])
+  assert other.returncode == 2 and 'another' in other.stderr
+  refused = read_stream(tmp_path / 'refused', little_text, *documents)
+  assert refused.returncode == 2
+  assert '2 streams side by side' in refused.stderr
+  assert not (tmp_path / 'refused').exists()
 
 
 def test_a_run_that_is_killed_in_a_long_stream_ends_the_same(tmp_path):

@@ -45,13 +45,18 @@ def test_facts_that_prompts_name(reader):
 
 @pytest.mark.slow
 def test_a_context_forgets_and_bm25_finds(reader):
-  nothing, window, bm25 = map(reader.rival, long_stream.RIVALS)
-  for row in (nothing, window, bm25):
+  nothing, window, truncated, bm25 = map(reader.rival, long_stream.RIVALS)
+  for row in (nothing, window, truncated, bm25):
     assert len(row['far']) == 2 * sum(
         12 - told.window > 4 for told in reader.stream.told)
     assert len(row['at_1']) == 6 and row['hand_overs'] == []
   assert np.mean(nothing['at_1'] + nothing['far']) <= 0.2
   assert np.mean(window['at_1']) >= 0.8 and np.mean(window['far']) <= 0.2
+  # Seven windows of 64 tokens and a question are less than 512 tokens.
+  assert reader.in_view == 7
+  near = [a for a in truncated['asked'] if a['windows'] <= 4]
+  assert np.mean([a['right'] for a in near]) > np.mean(
+      [a['right'] for a in window['asked'] if a['windows'] <= 4])
   assert np.mean(bm25['far']) >= 0.8
   assert bm25['known_after'] >= 0.95
 
