@@ -11,6 +11,9 @@ row in DIR/rows. After each DIR/report.json, DIR/table.md and DIR/report.png,
 the map of recall by distance, are written; `recall_far` of the report is, by
 the number of MLP levels, the share of right answers of facts that were told
 more than four windows before the end. What is finished is not repeated.
+
+With config.bed = 'haystack' what is read is books in which stories of bAbI, or
+needles with many keys, are hidden (`configs/long_context/babi.py`).
 """
 
 if __name__ == '__main__':
@@ -44,8 +47,10 @@ from sleepjax.models.hashes import params_sha256
 from sleepjax.runs import rows, table
 from sleepjax.runs.table import Column
 from sleepjax.tasks import long_stream
-from sleepjax.tasks.long_stream import RIVALS, StreamConfig
+from sleepjax.tasks.haystack import HaystackConfig
+from sleepjax.tasks.long_stream import RIVALS, Reader
 from sleepjax.tasks.world import rehearsal_texts
+from sleepjax.tasks.world_stream import StreamConfig
 from sleepjax.training import checkpoints
 from sleepjax.training.compilation_cache import enable_compilation_cache
 
@@ -55,6 +60,7 @@ _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder for all results.', flag_values=_FLAGS)
 
 READS = 'sleep', 'wake', *RIVALS
+BEDS = {'world': StreamConfig, 'haystack': HaystackConfig}
 _CURVE = 'sleep_'  # Arms of `recall_far`, with their number of MLP levels.
 
 
@@ -63,6 +69,7 @@ def columns_of(distances: tuple[int, ...]) -> dict[str, Column]:
   return {
       'far': Column('far_share', '.0%', margin=0.02),
       'far, answers': Column('far', '.0%'),
+      'at the end': Column('at_end', '.0%'),
       **{f'{n} back': Column(f'at_{n}', '.0%') for n in distances},
       'closed': Column('closed', '.0%'),
       'retention D': Column('retention_divergence', '.2f'),
@@ -89,13 +96,13 @@ def recall_far(summary: dict) -> dict[str, float]:
 def plot(path, summary: dict, distances: tuple[int, ...]) -> None:
   """Draws recall by distance, an arm a line, with intervals in the cells."""
   pictures.draw(path, lambda figure: _draw(figure, summary, distances),
-                dpi=130, figsize=(1.25 * len(distances) + 3.2,
+                dpi=130, figsize=(1.25 * len(distances) + 4.4,
                                   0.45 * len(summary) + 1.3),
                 layout='constrained')
 
 
 def _draw(figure, summary, distances):
-  names = [*(f'{n} back' for n in distances), 'far, answers']
+  names = [*(f'{n} back' for n in distances), 'far, answers', 'at the end']
   entries = [[row.get(name) for name in names] for row in summary.values()]
   means = np.array([[np.nan if e is None else e['mean'] for e in row]
                     for row in entries])
@@ -108,7 +115,7 @@ def _draw(figure, summary, distances):
                   f'-{entry["high"]:.0%}', ha='center', va='center', fontsize=7,
                   color='white' if entry['mean'] > 0.6 else 'black')
   axis.set_xticks(range(len(names)), [
-      *map(str, distances), f'end,\n> {long_stream.FAR}'])
+      *map(str, distances), f'end,\n> {long_stream.FAR}', 'end,\nall'])
   axis.set_yticks(range(len(summary)), [
       arm.replace('_', ' ') for arm in summary])
   axis.set_xlabel('windows since a fact was told')
@@ -116,7 +123,7 @@ def _draw(figure, summary, distances):
 
 
 def settings_of(entries: dict, arm: str):
-  """(how it reads, StreamConfig, ContinuumConfig, QuestionConfig) of an arm.
+  """(how it reads, what, ContinuumConfig, QuestionConfig) of an arm.
 
   Raises:
     UserError: a setting is wrong.
@@ -127,8 +134,12 @@ def settings_of(entries: dict, arm: str):
                     f'{", ".join(READS)}.')
   levels = _config.to_dataclass(
       ContinuumConfig, entries['continuum'], f'config.continuum {where}')
+  bed = entries.get('bed', 'world')
+  if bed not in BEDS:
+    raise UserError(f'config.bed={bed!r} {where} must be one of '
+                    f'{", ".join(BEDS)}.')
   stream = _config.to_dataclass(
-      StreamConfig, entries['stream'], f'config.stream {where}')
+      BEDS[bed], entries['stream'], f'config.stream {where}')
   if entries['read'] == 'wake':
     levels = dataclasses.replace(levels, sleep=None)
   return entries['read'], stream, levels, _config.to_dataclass(
@@ -215,18 +226,19 @@ def main(argv):
   def make(cell):
     began = time.perf_counter()
     read, stream, levels, asking = settings[cell.arm]
-    reader = long_stream.Reader(model, stream, cell.seed)
+    readers = [Reader(model, bed) for bed in stream.beds(model, cell.seed)]
     if read in RIVALS:
-      row = reader.rival(read)
+      lives = [reader.rival(read) for reader in readers]
     else:
       key = seeds.key_of(cell.seed)
-      row = reader.live(levels, lambda grown: questions.prepared(
-          grown, asking, key, rehearsal_texts(
-              cell.seed, config.rehearsal_texts)), key, newborn[cell.arm])
-    row['seconds'] = time.perf_counter() - began
-    row = with_shares(row)
-    print(f'{cell.arm}, seed {cell.seed}: {np.mean(row["far"]):.0%} far back, '
-          f'{row["seconds"]:.0f} s', flush=True)
+      asked = lambda grown: questions.prepared(grown, asking, key, (
+          rehearsal_texts(cell.seed, config.rehearsal_texts)))
+      lives = [reader.live(levels, asked, key, newborn[cell.arm])
+               for reader in readers]
+    row = with_shares({**long_stream.row_of(lives),
+                       'seconds': time.perf_counter() - began})
+    print(f'{cell.arm}, seed {cell.seed}: {np.mean(row["at_end"]):.0%} at the '
+          f'end, {row["seconds"]:.0f} s', flush=True)
     return row
 
   made = rows.Rows(workdir, {

@@ -42,8 +42,9 @@ class Haystack(NamedTuple):
 
 
 class Needle(NamedTuple):
-  """A sentence to be hidden, and what is asked of it."""
+  """A sentence to be hidden, what it is about, and what is asked of it."""
 
+  key: str
   sentence: str
   question: Question
 
@@ -130,7 +131,8 @@ def needles(seed: int, number: int) -> list[Needle]:
     side += 1
   kinds, things = (rng.permutation(names)[:side] for names in (_KINDS, _THINGS))
   keys = [f'{kind} {thing}' for kind in kinds for thing in things]
-  values = rng.permutation(np.arange(1000, 10_000))[:number]
-  return [Needle(f'The number on the {keys[at]} is {value}.', Question(
-      f'What is the number on the {keys[at]}?', str(value)))
-          for at, value in zip(rng.permutation(len(keys))[:number], values)]
+  chosen = rng.permutation(keys)[:number].tolist()
+  values = rng.permutation(np.arange(1000, 10_000))[:number].tolist()
+  return [Needle(key, f'The number on the {key} is {value}.', Question(
+      f'What is the number on the {key}?', str(value)))
+          for key, value in zip(chosen, values, strict=True)]

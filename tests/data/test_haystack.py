@@ -73,7 +73,7 @@ def test_needles_differ_in_their_keys_alone():
   keys = []
   for needle in made:
     key = needle.sentence.removeprefix('The number on the ').partition(' is ')
-    assert key[2] == f'{needle.question.answer}.'
+    assert key[0] == needle.key and key[2] == f'{needle.question.answer}.'
     assert needle.question.question == f'What is the number on the {key[0]}?'
     keys.append(key[0].split())
   assert len({n.question.answer for n in made}) == len(made) == 8

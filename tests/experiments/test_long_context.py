@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs.long_context import needles, small
+from configs.long_context import babi, needles, small
 from configs.pretrain import fast_level
 from experiments import long_context, pretrain_level
 from experiments.beds import with_arm
@@ -50,6 +50,37 @@ def test_needles_of_any_length():
       needles.get_config(wrong)
 
 
+def test_what_is_hidden_in_books():
+  for what, found in (('qa1-2048', 1), ('qa3-65536', 3), ('needles-512', 1)):
+    config = babi.get_config(what)
+    assert set(config.changes) == set(config.arms)
+    for arm in config.arms:
+      _, stream, _, asking = long_context.settings_of(
+          ConfigDict(with_arm(config, arm)), arm)
+      assert f'{stream.kind}-{stream.tokens}' == what
+      assert stream.found == found
+      assert '{sentence}' in asking.dreams.question_prompt
+  for wrong in ('qa4-2048', 'qa1-2000', 'qa1', 'needles-0'):
+    with pytest.raises(UserError, match=f'babi.py:{wrong}: expected what is'):
+      babi.get_config(wrong)
+
+
+@pytest.mark.slow
+def test_a_small_book(tmp_path):
+  (tmp_path / 'book.txt').write_text('\n'.join(
+      f'This is the sentence of number {n} in it.' for n in range(200)))
+  long_context.main([
+      'x', '--config=configs/long_context/babi.py:needles-512',
+      '--config.model=tiny-world', '--config.stream.window=128',
+      '--config.stream.texts=2', f'--config.stream.book={tmp_path}/book.txt',
+      '--config.arms=("nothing","truncated")', '--config.seeds=(0,)',
+      f'--workdir={tmp_path}/run'])
+  report = json.loads((tmp_path / 'run/report.json').read_text())
+  assert {name: row['at the end']['questions'] for name, row in
+          report['arms'].items()} == {'nothing': 8, 'truncated': 8}
+  assert report['recall_far'] == {} and report['hand_overs'] == []
+
+
 @pytest.mark.slow
 def test_a_small_bed(tmp_path, capsys):
   run = lambda *flags: long_context.main([
@@ -87,6 +118,9 @@ def test_how_a_life_reads_is_checked():
   entries = ConfigDict(with_arm(small.get_config(), 'nothing'))
   entries.read = 'books'
   with pytest.raises(UserError, match="config.read='books' of nothing must be"):
+    long_context.settings_of(entries, 'nothing')
+  entries.read, entries.bed = 'nothing', 'sofa'
+  with pytest.raises(UserError, match="config.bed='sofa' of nothing must be"):
     long_context.settings_of(entries, 'nothing')
 
 
