@@ -186,7 +186,8 @@ class Reader:
         return read(tuple(sorted(index.best(question.question, bed.found))))
 
       asked += self.ask(model, number, None if kind == 'nothing' else view)
-    return Life(asked, [], (known(model, bed),) * 2)
+    before = known(model, bed)
+    return Life(asked, [], (before, before))
 
   def live(self, settings: ContinuumConfig, asking: Callable[[Model], Asking],
            key, newborn: Callable[[Model], Model] = lambda model: model,
