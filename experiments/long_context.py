@@ -96,13 +96,15 @@ def recall_far(summary: dict) -> dict[str, float]:
 def plot(path, summary: dict, distances: tuple[int, ...]) -> None:
   """Draws recall by distance, an arm a line, with intervals in the cells."""
   pictures.draw(path, lambda figure: _draw(figure, summary, distances),
-                dpi=130, figsize=(1.25 * len(distances) + 4.4,
+                dpi=130, figsize=(1.25 * max(len(distances), 1) + 3.2,
                                   0.45 * len(summary) + 1.3),
                 layout='constrained')
 
 
 def _draw(figure, summary, distances):
-  names = [*(f'{n} back' for n in distances), 'far, answers', 'at the end']
+  shown = {f'{n} back': str(n) for n in distances} or {
+      'at the end': 'end,\nall'}
+  names = [*shown, 'far, answers']
   entries = [[row.get(name) for name in names] for row in summary.values()]
   means = np.array([[np.nan if e is None else e['mean'] for e in row]
                     for row in entries])
@@ -115,7 +117,7 @@ def _draw(figure, summary, distances):
                   f'-{entry["high"]:.0%}', ha='center', va='center', fontsize=7,
                   color='white' if entry['mean'] > 0.6 else 'black')
   axis.set_xticks(range(len(names)), [
-      *map(str, distances), f'end,\n> {long_stream.FAR}', 'end,\nall'])
+      *shown.values(), f'end,\n> {long_stream.FAR}'])
   axis.set_yticks(range(len(summary)), [
       arm.replace('_', ' ') for arm in summary])
   axis.set_xlabel('windows since a fact was told')
