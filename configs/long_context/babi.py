@@ -48,6 +48,7 @@ def get_config(what: str = 'qa1-2048') -> ConfigDict:
   c.rehearsal_texts = 0  # Those that there are tell of the tiny world.
   c.stream = ConfigDict(dict(
       kind=kind, tokens=tokens, window=_WINDOW, texts=20,
+      book='gutenberg/gutenberg_8books.tar.xz',
       found=int(kind[2]) if kind != 'needles' else 1))
   q, default = c.asking, DreamConfig()
   q.dreams.openings = ('What', 'Where', 'Who')
