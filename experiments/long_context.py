@@ -193,7 +193,7 @@ def with_shares(row: dict) -> dict:
   moved = [h['retention_divergence'] for h in handed
            if h['retention_divergence'] is not None]
   far = float(np.mean(row['far'])) if row['far'] else None
-  return {**row, 'far_share': far,
+  return {**row, 'far': row['far'] or None, 'far_share': far,
           'handed_over': len(handed),
           'retention_divergence': float(np.median(moved)) if moved else None}
 
