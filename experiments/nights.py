@@ -15,7 +15,10 @@ them if they were the last, or learnt apart. NEW_DIR/model is the model, which
 `experiments.ask` answers from; `combine` and `forget` also write
 NEW_DIR/report.json: right answers to the questions about each night, before and
 after. --without=DIR names a model that lived the same days without what is
-forgotten, to be asked as well.
+forgotten, to be asked as well. --reseed=40 has the nights that were learnt
+while a forgotten one was open learn their own answers once more, in so many
+updates; it takes the folder of the run that slept, which knows what they were
+asked.
 """
 
 if __name__ == '__main__':
@@ -35,11 +38,13 @@ from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.growth.night_files import card, read_night
 from sleepjax.growth.nights import add_nights, save_night
+from sleepjax.lifecycle.reseeding import Reseeding
 from sleepjax.model import Model, load_pretrained
 from sleepjax.models.export import check_new_folder
 from sleepjax.runs import night_report
 from sleepjax.training import checkpoints
 from sleepjax.training.compilation_cache import enable_compilation_cache
+from sleepjax.training.observer import shown
 
 _TEN = 10  # Digits of a hash that are shown.
 
@@ -56,8 +61,9 @@ def main(argv: Sequence[str]) -> None:
 
 def _list(args, out):
   del out
-  table = rich.table.Table('night', 'slot', 'read', 'text', 'date', 'layers',
-                           'parameters', 'beside', 'questions')
+  table = rich.table.Table(
+      'night', 'slot', 'read', 'its hash', 'date', 'layers', 'parameters',
+      'learnt beside', 'questions')
   for night in _model(args).nights():
     table.add_row(
         str(night.number), '–' if night.slot is None else str(night.slot),
@@ -88,8 +94,15 @@ def _combine(args, out):
 def _forget(args, out):
   never = None if args.without is None else checkpoints.load_model(
       _main.model_folder(args.without))
-  model, report = night_report.forgotten(_model(args), args.night, never)
+  reseed = Reseeding(args.reseed) if args.reseed else None
+  model, report = night_report.forgotten(
+      _model(args), args.night, never, reseed=reseed,
+      observer=shown() if reseed else None)
   _report(model, report, out)
+  for entry in report.get('reseeded', ()):
+    print(f'Night {entry["night"]} has learnt its answers once more'
+          + (', and that was undone: it moved what should stay.'
+             if entry['rolled_back'] else '.'))
   print('This is the model that never had them.' if report['exact'] else
         'Other nights were learnt while these were open, or the model has '
         'changed since: what they know may have changed, and something of '
@@ -138,6 +151,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                       help='numbers of nights, as `list` has them')
   parser.add_argument('--without', metavar='DIR',
                       help='a model that never had the forgotten nights')
+  parser.add_argument('--reseed', type=int, default=0, metavar='UPDATES',
+                      help='of each night that leant on the forgotten ones')
   parser.add_argument('--out', metavar='PATH',
                       help='a file for `save`, else a new folder')
   args = parser.parse_args(argv[1:])
@@ -151,6 +166,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
   if args.action == 'save' and len(args.night) > 1:
     raise UserError(f'--night={",".join(map(str, args.night))}: a file holds '
                     'one night. Save one after the other.')
+  if args.reseed < 0:
+    raise UserError(f'--reseed={args.reseed}: it is a number of updates, and 0 '
+                    'for none.')
   if args.files and 'files' not in _NEEDS[args.action]:
     raise UserError(f'nights {args.action}: takes no FILE, got '
                     f'{args.files[0]!r}. See --help.')

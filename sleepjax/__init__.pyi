@@ -27,6 +27,7 @@ from sleepjax.library import sleep as sleep
 from sleepjax.lifecycle.config import SleepConfig as SleepConfig
 from sleepjax.lifecycle.cycle import Life as Life
 from sleepjax.lifecycle.cycle import live as live
+from sleepjax.lifecycle.reseeding import Reseeding as Reseeding
 from sleepjax.lifecycle.written import Day as Day
 from sleepjax.model import Model as Model
 from sleepjax.model import load_pretrained as load_pretrained

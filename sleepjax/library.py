@@ -38,6 +38,7 @@ from sleepjax.growth.night_files import read_night
 from sleepjax.growth.nights import save_night as save_night
 from sleepjax.lifecycle import recipes
 from sleepjax.lifecycle.config import SleepConfig
+from sleepjax.lifecycle.reseeding import Reseeding
 from sleepjax.model import Model, load_pretrained
 from sleepjax.models import export, gguf_export
 from sleepjax.runs import night_report, nights
@@ -162,8 +163,8 @@ def combine(model: Model, *paths: str | os.PathLike) -> tuple[Model, Report]:
   return whole, Report(report)
 
 
-def forget(model: Model, *numbers: int, never: Model | None = None
-           ) -> tuple[Model, Report]:
+def forget(model: Model, *numbers: int, never: Model | None = None,
+           reseed: Reseeding | None = None) -> tuple[Model, Report]:
   """A model without some of its nights, asked about all that it had.
 
   Their slots are closed and emptied. `report['exact']` says whether that gives
@@ -176,11 +177,15 @@ def forget(model: Model, *numbers: int, never: Model | None = None
     numbers: of its nights, see `Model.nights`.
     never: a model that lived the same days without these nights, to be asked
       as well.
+    reseed: has those others learn once more what they answered to their own
+      prompts before; None leaves them as they are.
 
   Raises:
-    UserError: there is no such night, or it has no slot of its own.
+    UserError: there is no such night, or it has no slot of its own; or of one
+      that is to be re-seeded no prompt is known.
   """
-  less, report = night_report.forgotten(model, numbers, never)
+  less, report = night_report.forgotten(
+      model, numbers, never, reseed=reseed)
   return less, Report(report)
 
 

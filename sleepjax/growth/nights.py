@@ -12,7 +12,8 @@ the model that has never known it.
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ from sleepjax.mesh.sharding import to_host
 from sleepjax.model import Model
 from sleepjax.models.config import SLOT_MATRICES, ModelConfig
 from sleepjax.models.hashes import base_sha256
-from sleepjax.models.night_records import chosen, next_number
+from sleepjax.models.night_records import NightRecord, chosen, next_number
 
 # What a lineage keeps when a night enters or leaves: the rest is of a run that
 # is no longer this model's, and may hold what was read.
@@ -198,7 +199,6 @@ def forgets_exactly(model: Model, *numbers: int) -> bool:
     UserError: the model has no such night.
   """
   gone = _chosen(model, numbers)
-  left = [night for night in model.nights() if night not in gone]
   base = base_sha256(model.config, model.params)
   for night in gone:
     if night.slot is None:
@@ -206,10 +206,24 @@ def forgets_exactly(model: Model, *numbers: int) -> bool:
     now = slot_sha256(*slot_of(model, night.slot))
     if night.sha256 not in ('', now) or night.base_sha256 not in ('', base):
       return False
-    if any(now in other.learnt_on or (
-        not other.sha256 and other.number > night.number) for other in left):
-      return False
-  return True
+  return not leaning_on(model, *numbers)
+
+
+def leaning_on(model: Model, *numbers: int) -> list[NightRecord]:
+  """The other nights that were learnt while one of these was open.
+
+  Where nobody wrote that down, they are all that have come after it.
+
+  Raises:
+    UserError: the model has no such night.
+  """
+  gone = _chosen(model, numbers)
+  now = {slot_sha256(*slot_of(model, night.slot))
+         for night in gone if night.slot is not None}
+  first = min(night.number for night in gone)
+  return [other for other in model.nights() if other not in gone and (
+      now.intersection(other.learnt_on)
+      or (not other.sha256 and other.number > first))]
 
 
 def forget(model: Model, *numbers: int) -> Model:
@@ -246,6 +260,34 @@ def forget(model: Model, *numbers: int) -> Model:
   return _with_nights(
       model.with_params(model.config, params), lineage,
       [night for night in model.nights() if night not in gone])
+
+
+def trained_again(before: Model, after: Model,
+                  settings: Mapping[str, Any]) -> Model:
+  """A model of whose nights some were trained once more, with their records.
+
+  They have leant on all others that are open now.
+
+  Args:
+    before, after: canonical, with the same nights.
+    settings: of that training, for their records.
+  """
+  old, new = ({night.number: slot_sha256(*slot_of(model, night.slot))
+               for night in before.nights() if night.slot is not None}
+              for model in (before, after))
+  now = {old[number]: new[number] for number in old}
+  written = []
+  for night in before.nights():
+    learnt_on = tuple(now.get(sha, sha) for sha in night.learnt_on)
+    if night.slot is not None and new[night.number] != old[night.number]:
+      night = dataclasses.replace(
+          night, sha256=new[night.number],
+          base_sha256=base_sha256(after.config, after.params),
+          settings={**night.settings, **settings})
+      learnt_on = tuple(sha for number, sha in new.items()
+                        if number != night.number)
+    written.append(dataclasses.replace(night, learnt_on=learnt_on))
+  return _with_nights(after, after.lineage, written)
 
 
 def _with_slots(params, change):

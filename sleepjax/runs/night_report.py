@@ -6,8 +6,11 @@ from typing import Any
 from sleepjax.evals import night_scores
 from sleepjax.growth import nights
 from sleepjax.growth.night_files import SavedNight
+from sleepjax.lifecycle import reseeding
+from sleepjax.lifecycle.reseeding import Reseeding
 from sleepjax.model import Model
 from sleepjax.models.night_records import NightRecord
+from sleepjax.training.observer import Observer
 
 _Ready = Callable[[Model], Model]
 
@@ -48,7 +51,9 @@ def combined(model: Model, saved: Sequence[SavedNight],
 
 
 def forgotten(model: Model, numbers: Sequence[int],
-              never: Model | None = None, ready: _Ready = Model.for_compute
+              never: Model | None = None, ready: _Ready = Model.for_compute,
+              reseed: Reseeding | None = None,
+              observer: Observer | None = None
               ) -> tuple[Model, dict[str, Any]]:
   """A model without some nights, and what it still knows of all of them.
 
@@ -59,23 +64,37 @@ def forgotten(model: Model, numbers: Sequence[int],
       exact is known without it (`nights.forgets_exactly`); where it is not,
       this is what to compare with.
     ready: a canonical model in the layout in which it is asked.
+    reseed: nights that leant on these learn their own answers once more; None
+      leaves them as they are.
+    observer: is shown that.
 
   Returns:
     (the model, its report): whether it is `exact`, and for each night the share
     of its questions answered right `before` and `after`, and by the one that
-    `never` had it.
+    `never` had it; with `reseed` also `closed`, before others were re-seeded,
+    and `reseeded`, what that did to which.
 
   Raises:
-    UserError: see `nights.forget`.
+    UserError: see `nights.forget` and `reseeding.reseeded`.
   """
   exact = nights.forgets_exactly(model, *numbers)
-  after = nights.forget(model, *numbers)
-  models = {'before': ready(model), 'after': ready(after)}
+  closed, done = nights.forget(model, *numbers), None
+  after, models = closed, {'before': ready(model)}
+  if reseed is not None:
+    after, done = reseeding.reseeded(model, closed, reseed, observer)
+    models['closed'] = ready(closed)
+  models['after'] = ready(after)
   if never is not None:
     models['never'] = ready(never)
   entries = [_forgotten_entry(night, numbers, models)
              for night in model.nights()]
-  return after, {'base': model.name, 'exact': exact, 'nights': entries}
+  report = {'base': model.name, 'exact': exact, 'nights': entries}
+  if done is not None:
+    report['reseeded'] = [
+        {'night': number, 'rolled_back': hand_over.rolled_back,
+         'retention_divergence': hand_over.retention_divergence}
+        for number, hand_over in done.items()]
+  return after, report
 
 
 def _forgotten_entry(night: NightRecord, numbers, models):

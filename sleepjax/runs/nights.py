@@ -15,6 +15,7 @@ from sleepjax.growth.expansion import shape_table
 from sleepjax.lifecycle import cycle
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.cycle import Life
+from sleepjax.lifecycle.reseeding import prompts_in
 from sleepjax.mesh import sharding
 from sleepjax.model import Model
 from sleepjax.models import transformer
@@ -182,7 +183,7 @@ def remembered(dreams: Sequence[Sequence[Mapping[str, str]]], number: int,
     number: of prompts.
     seed, night: of the run, and which night they are for.
   """
-  every = sorted({dream['prompt'] for written in dreams for dream in written
-                  if dream['kind'] != 'recall'})
+  every = sorted({prompt for written in dreams
+                  for prompt in prompts_in(written)})
   rng = np.random.default_rng((seed, night))
   return tuple(every[i] for i in rng.permutation(len(every))[:number])

@@ -94,6 +94,24 @@ def test_what_leans_on_the_forgotten(folders, tmp_path, capsys):
   assert 'config' not in lineage and lineage['base'] == 'base'
 
 
+@pytest.mark.slow
+def test_what_leant_on_it_is_reseeded(folders, tmp_path, capsys):
+  two = checkpoints.load_model(folders / 'two/model')
+  texts = [[], [{'kind': 'question', 'prompt': 'Who?'}]]
+  checkpoints.save_model(
+      tmp_path / 'run/model', two.config, two.params, two.tokenizer,
+      {**two.lineage, 'progress': {'sleeps': [
+          {'texts': written} for written in texts]}})
+  run('forget', f'--checkpoint={tmp_path}/run', '--night=1', '--reseed=1',
+      f'--out={tmp_path}/less')
+  assert 'Night 2 has learnt its answers once more' in capsys.readouterr().out
+  entry, = json.loads((tmp_path / 'less/report.json').read_text())['reseeded']
+  assert entry['night'] == 2
+  night, = checkpoints.load_model(tmp_path / 'less/model').nights()
+  assert night.settings['reseeded.updates'] == 1
+  assert night.sha256 != two.nights()[1].sha256
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['list'], 'give --checkpoint=DIR, or --model=NAME'),
     (['list', '--checkpoint=nowhere'], 'nowhere: no such folder'),
@@ -112,6 +130,10 @@ def test_what_leans_on_the_forgotten(folders, tmp_path, capsys):
      'not the file of a night'),
     (['forget', '--checkpoint={}/one', '--night=1', '--out={}/two'],
      'two is not empty'),
+    (['forget', '--checkpoint={}/two', '--night=1', '--reseed=2', '--out=x'],
+     'night 2 .Day 3. was learnt while .* nothing is saved of what it was'),
+    (['forget', '--checkpoint={}/two', '--night=1', '--reseed=-1', '--out=x'],
+     'it is a number of updates'),
     (['list', '--checkpoint='], 'checkpoint is empty')])
 def test_wrong_input(folders, arguments, message, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
