@@ -127,8 +127,9 @@ def answer_nats(model: Model, questions: Sequence[Question],
   if shared:
     segments += (context.read_prefix(config, params, shared, segments),)
     prompts = [prompt[len(shared):] for prompt in prompts]
-  P = rows_lib.bucket(max(map(len, prompts)), 8)
-  N = rows_lib.bucket(max(map(len, golds)), 16)
+  longest = max(map(len, prompts))  # One token is left of one question's.
+  P = rows_lib.bucket(longest, 8) if longest > 1 else 1
+  N = rows_lib.bucket(max(map(len, golds)), 8)
   nats = []
   for batch, real in batches(list(zip(prompts, golds)), settings.batch_rows):
     rows = rows_lib.Rows(*rows_lib.pad_left([p for p, _ in batch], P),
@@ -224,7 +225,8 @@ def perplexity(config: ModelConfig, params, tokens: Sequence[int],
   windows = [tokens[i:i + stride]
              for i in range(0, len(tokens) - stride + 1, stride)]
   total, count = 0.0, 0
-  for batch, real in batches(windows, batch_rows):
+  at_once = min(batch_rows, rows_lib.halved(len(windows), batch_rows))
+  for batch, real in batches(windows, at_once):
     rows = rows_lib.Rows(*rows_lib.pad_left([w[:1] for w in batch], 1),
                          *rows_lib.pad_right([w[1:] for w in batch],
                                              stride - 1))

@@ -35,7 +35,8 @@ def log_probs(dreamer: Dreamer, prompts: Sequence[Sequence[int]],
     prompts = [prompt[len(shared):] for prompt in prompts]
   P = rows_lib.prompt_bucket(prompts)
   N = rows_lib.bucket(max(map(len, completions)), 16)
-  size = rows_lib.halved(len(prompts), dreamer.settings.batch_rows)
+  most = dreamer.settings.batch_rows
+  size = min(most, rows_lib.halved(len(prompts), most))
   scored: list[np.ndarray] = []
   for start in range(0, len(prompts), size):
     real = min(size, len(prompts) - start)

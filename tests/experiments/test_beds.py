@@ -15,7 +15,7 @@ from tests.world_runs import random_model
 CONFIGS = [
     *(growth.get_config(facts) for facts in ('160', '320', '1280')),
     *(imitation.get_config(name) for name in (
-        'exact', 'sampled', 'likeliest')),
+        'exact', 'sampled', 'likeliest', 'estimated')),
     relational.get_config()]
 SMALL = ['--config=configs/beds/growth.py:4', '--config.bed.facts_a_day=2',
          '--config.bed.rehearsal_texts=0', '--config.bed.room=2',
@@ -45,7 +45,8 @@ def test_all_arms_can_be_built(config):
 @pytest.mark.parametrize('config, what', [
     (CONFIGS[1], {'sleep.trained', 'sleep.slot_rank', 'sleep.low_rank',
                   'bed.room'}),
-    (CONFIGS[4], {'sleep.seeding.alpha'})])
+    (CONFIGS[4], {'sleep.seeding.alpha', 'sleep.seeding.rehearsal',
+                  'sleep.seeding.retention'})])
 def test_arms_differ_in_what_they_are_called_after_alone(config, what):
   """Rows, dreams, updates, replay and every other term are the same."""
   first, *others = (dict(flat(beds.with_arm(config, arm)))
@@ -54,6 +55,17 @@ def test_arms_differ_in_what_they_are_called_after_alone(config, what):
     assert other.keys() == first.keys()
     changed = {name for name in first if first[name] != other[name]}
     assert changed and changed <= what
+
+
+def test_imitation_weighs_alpha_alone_and_its_control_replay():
+  seeding = lambda arm: beds.with_arm(CONFIGS[4], arm)['sleep']['seeding']
+  replay = lambda arm: (seeding(arm)['rehearsal'], seeding(arm)['retention'])
+  for alpha in (100, 80, 50, 20):
+    assert seeding(f'alpha_{alpha}')['alpha'] == alpha / 100
+    assert replay(f'alpha_{alpha}') == (1.0, 1.0)
+  # Beside α = ½ replay weighs twice as much; all weights times two.
+  assert seeding('alpha_100_replay')['alpha'] == 1
+  assert replay('alpha_100_replay') == (2.0, 2.0)
 
 
 def test_static_and_growing_pools_have_the_same_units_in_the_end():
