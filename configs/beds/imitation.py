@@ -6,11 +6,12 @@
 The text after the colon is what the teacher says at each token of a rollout:
 its whole distribution (`exact`), one sample of it (`sampled`) or its likeliest
 token (`likeliest`); or what it makes of the student's own sampled token, the
-reverse divergence by policy gradient (`estimated`). Every update learns from rollouts (λ = 1), 8 of each of 8
-dreams. Arms are named by α in percent: α weighs the divergence, and 1 − α the
-imitation reward. Nothing else differs. With α = ½ the divergence weighs half as
-much beside rehearsal and retention; `alpha_100_replay` has that, too, without
-imitation: α = 1 and both of these doubled.
+reverse divergence by policy gradient (`estimated`). Every update learns from
+rollouts (λ = 1), 8 of each of 8 dreams. Arms are named by α in percent: α
+weighs the divergence, and 1 − α the imitation reward. Nothing else differs.
+With α = ½ the divergence weighs half as much beside rehearsal and retention;
+`alpha_100_replay` has that, too, without imitation: α = 1 and both of these
+doubled.
 
 Theory: of one right answer of probability p the gradient of the expected reward
 is in proportion to p (1 − p), that of the divergence to 1 − p; so beside an
@@ -57,6 +58,7 @@ def get_config(divergence: str = 'exact') -> ConfigDict:
       f'alpha_{alpha}': {'sleep': {'seeding': {'alpha': alpha / 100}}}
       for alpha in (100, 80, 50, 20)})
   c.changes.alpha_100_replay = {'sleep': {'seeding': {
-      'alpha': 1.0, 'rehearsal': 2 * s.rehearsal, 'retention': 2 * s.retention}}}
+      'alpha': 1.0, 'rehearsal': 2 * s.rehearsal,
+      'retention': 2 * s.retention}}}
   c.arms = ('alpha_100', 'alpha_50', 'alpha_100_replay', 'alpha_80', 'alpha_20')
   return c
