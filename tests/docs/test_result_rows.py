@@ -26,6 +26,9 @@ ROWS = pathlib.Path(__file__).resolve().parents[2] / 'docs/results/rows'
 BEDS = {'beds_growth_160': ('configs.beds.growth', '160'),
         'beds_relational': ('configs.beds.relational',),
         'forgetting': ('configs.beds.forgetting',)}
+STREAMS = {'long_context': ('configs.long_context.small',),
+           'long_context_needles_2048': ('configs.long_context.needles',
+                                         '2048')}
 
 # Of config.pretrained, what models of reasoning before today's had.
 EARLIER = {'pretraining.steps': 500, 'rows.view_share': 0.3}
@@ -41,7 +44,7 @@ def kept(folder):
 
 def test_every_folder_is_known():
   assert {path.name for path in ROWS.iterdir()} == {
-      *BEDS, 'class_incremental', 'knowledge', 'long_context', 'reasoning'}
+      *BEDS, *STREAMS, 'class_incremental', 'knowledge', 'reasoning'}
 
 
 @pytest.mark.parametrize('folder', BEDS)
@@ -70,9 +73,11 @@ def test_rows_of_incorporation(monkeypatch):
     assert entry['same'] == {'config': wanted}, arm
 
 
-def test_rows_of_long_streams():
-  config = importlib.import_module('configs.long_context.small').get_config()
-  found = kept('long_context')
+@pytest.mark.parametrize('folder', STREAMS)
+def test_rows_of_long_streams(folder):
+  module, *given = STREAMS[folder]
+  config = importlib.import_module(module).get_config(*given)
+  found = kept(folder)
   assert found
   for arm, entry in found:
     same = entry['same']['config']
