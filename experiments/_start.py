@@ -28,6 +28,9 @@ from experiments import _host_pages
 _FOLDER = pathlib.Path(__file__).parent
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 _HELP = frozenset(('--help', '-h', '-help'))
+# What one does with a model and documents of one's own; others are experiments.
+_FIRST = ('quickstart', 'consolidate', 'ask', 'report', 'chat', 'nights',
+          'export')
 _prefix = 'python -m experiments.'  # Of command lines, before a NAME.
 
 
@@ -75,9 +78,10 @@ def dispatch(argv: Sequence[str], prefix: str) -> NoReturn:
 
 def _list(names: Mapping[str, str]) -> str:
   width = max(map(len, names))
+  lines = {name: f'  {name:{width}}  {line}' for name, line in names.items()}
   return '\n'.join([
       f'{_prefix}NAME [flags]\n\nSleep for language models. NAME is one of\n',
-      *(f'  {name:{width}}  {line}' for name, line in names.items()),
+      *(lines.pop(name) for name in _FIRST), '', *lines.values(),
       f'\n{_prefix}NAME --help says more of each.'])
 
 

@@ -199,3 +199,13 @@ def test_all_commands_are_listed():
   assert {'quickstart', 'ask', 'launch'} <= names.keys()
   assert all(line.endswith(('.', '?')) or ':' in line
              for line in names.values())
+
+
+def test_commands_of_ones_own_documents_are_listed_first():
+  done = subprocess.run(
+      [sys.executable, '-m', 'sleepjax'], cwd=ROOT, text=True, check=True,
+      capture_output=True)
+  _, _, first, others, _ = done.stdout.split('\n\n')
+  names = lambda lines: [line.split()[0] for line in lines.splitlines()]
+  assert names(first)[:3] == ['quickstart', 'consolidate', 'ask']
+  assert sorted(names(first) + names(others)) == sorted(_start.commands())
