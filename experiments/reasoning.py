@@ -24,13 +24,15 @@ import json
 from absl import flags
 
 from configs.reasoning.arms import UNTAUGHT, with_arm
-from experiments import _arithmetic_model, _config, _main, _mesh
-from sleepjax.data import arithmetic, exercises, files
+from experiments import _config, _main, _mesh, _small_model
+from sleepjax.data import arithmetic, arithmetic_tokenizer, exercises, files
 from sleepjax.evals import report as report_lib
 from sleepjax.evals.answer_checks import make_check
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.mesh import distributed, sharding
 from sleepjax.model import load_pretrained
+from sleepjax.pretraining import arithmetic_batches
+from sleepjax.pretraining.arithmetic_batches import ArithmeticRows
 from sleepjax.runs import folder as folder_lib
 from sleepjax.runs import rows, table
 from sleepjax.runs.rows import Cell
@@ -104,7 +106,10 @@ def main(argv):
     distributed.make_shared(workdir)
     _claim = folder_lib.claim(workdir)
     model = load_pretrained(config.model) if config.model else (
-        _arithmetic_model.trained(config.pretrained, workdir / 'pretrained'))
+        _small_model.trained(
+            config.pretrained, workdir / 'pretrained',
+            arithmetic_tokenizer.build_tokenizer(), ArithmeticRows,
+            arithmetic_batches.sample_rows))
     bed = reasoning.Bed(
         model.with_params(model.config, sharding.on_mesh(model.params)),
         problems, check, bed)

@@ -15,6 +15,7 @@ from experiments import (
     _config,
     beds,
     class_incremental,
+    few_shot,
     knowledge_incorporation,
     long_context,
     reasoning,
@@ -44,7 +45,8 @@ def kept(folder):
 
 def test_every_folder_is_known():
   assert {path.name for path in ROWS.iterdir()} == {
-      *BEDS, *STREAMS, 'class_incremental', 'knowledge', 'reasoning'}
+      *BEDS, *STREAMS, 'class_incremental', 'few_shot', 'knowledge',
+      'reasoning'}
 
 
 @pytest.mark.parametrize('folder', BEDS)
@@ -121,3 +123,12 @@ def test_rows_of_classes():
     same = json.loads(path.read_text(encoding='utf-8'))['same']
     assert same == {
         'config': class_incremental.identities(config, sleeps)[arm]}, path
+
+
+def test_rows_of_few_shots():
+  """What the stop rule has found is kept as a row, too."""
+  config = importlib.import_module('configs.few_shot.small').get_config()
+  found = kept('few_shot')
+  assert found
+  for arm, entry in found:
+    assert entry['same'] == {'config': few_shot.identity(config, arm)}, arm

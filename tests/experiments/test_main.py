@@ -19,6 +19,7 @@ from experiments import (
     compile,
     consolidate,
     export,
+    few_shot,
     growth_parity,
     growth_training,
     inspect_checkpoint,
@@ -163,6 +164,7 @@ def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
     (ablate_dreaming, [], '--workdir is missing'),
     (beds, ['--workdir='], '--workdir is empty'),
     (reasoning, [], '--workdir is missing'),
+    (few_shot, [], '--workdir is missing'),
     (compile, ['--config=configs/scale/small.py', '--out='], '--out is empty'),
     (compile, ['--config=configs/scale/small.py', '--programs='],
      '--programs is empty'),
@@ -205,6 +207,8 @@ def test_no_config_and_no_default():
     (pretrain, 'quickstart', 'save_every, .* stages, which'),
     (reasoning, 'quickstart', 'pretrained, files, check, whole, bed, arms, '
      'seeds, tried, choice_seed, rates, which'),
+    (few_shot, 'quickstart', 'pretrained, data, bed, writer, edit, oracle, '
+     'arms, seeds, which'),
     (growth_training, 'quickstart', 'scratch, pretraining, plan, seeds, which'),
     (growth_parity, 'quickstart', 'models, shapes, which'),
     (judge_error, 'quickstart', 'judges, yes_no, which'),

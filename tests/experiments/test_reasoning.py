@@ -101,7 +101,8 @@ def test_arms_are_what_they_are_called():
     ('--config.arms=("sleep", "nap")', "'nap' is no arm"),
     ('--config.check=eyes', "check='eyes'"),
     ('--config.bed.samples=0', 'samples=0 must be at least 1'),
-    ('--config.pretrained.model.vocab_size=9', 'vocab_size=9: arithmetic has')])
+    ('--config.pretrained.model.vocab_size=9',
+     'vocab_size=9: the vocabulary has')])
 def test_what_cannot_be_run_is_refused_first(tmp_path, flag, message):
   with pytest.raises(UserError, match=message):
     run(tmp_path, flag)

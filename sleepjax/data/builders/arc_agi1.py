@@ -1,6 +1,7 @@
 """ARC-AGI-1: grids to be changed by a rule that few examples show.
 
-A grid is a text, one line a row and one digit, a colour, a cell (`read_grid`).
+A grid is a text, one line a row and one digit, a colour, a cell; see
+`sleepjax.data.grids`.
 """
 
 import functools
@@ -8,7 +9,6 @@ import importlib.util
 import json
 import pathlib
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from sleepjax.data.builders import archives
@@ -18,6 +18,7 @@ from sleepjax.data.builders.from_files import (
     Origin,
     read_json,
 )
+from sleepjax.data.grids import write_grid
 from sleepjax.errors import UserError
 
 _ARCHIVE = Origin(
@@ -113,22 +114,3 @@ def _tasks(path):
         raise UserError(f'{path}, {name}: not JSON ({error}); expected '
                         f'{_FORM}.') from None
   return tasks
-
-
-def write_grid(grid: list[list[int]]) -> str:
-  """A grid as a text.
-
-  Raises:
-    ValueError: it is no rectangle of colours from 0 to 9.
-  """
-  if not grid or not grid[0] or any(len(row) != len(grid[0]) for row in grid):
-    raise ValueError('a grid that is no rectangle')
-  if any(cell not in range(10) for row in grid for cell in row):
-    raise ValueError('a colour outside of 0 to 9')
-  return '\n'.join(''.join(map(str, row)) for row in grid)
-
-
-def read_grid(text: str) -> np.ndarray:
-  """[rows, columns] int8, from the text of a grid."""
-  return np.array([[int(cell) for cell in row] for row in text.split('\n')],
-                  np.int8)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from sleepjax.data import builders, local_files, prepared
-from sleepjax.data.builders import arc_agi1, archives, dbpedia14, kalamang
+from sleepjax.data import builders, grids, local_files, prepared
+from sleepjax.data.builders import archives, dbpedia14, kalamang
 from sleepjax.errors import UserError
 from tests.data.builders.small_files import PASSAGE, TASK, files, tar
 
@@ -262,11 +262,11 @@ def test_every_data_set_says_whose_it_is(builder, tmp_path):
 
 def test_a_grid_is_its_text_and_back():
   grid = [[0, 1, 2], [9, 8, 7]]
-  assert arc_agi1.write_grid(grid) == '012\n987'
-  assert arc_agi1.read_grid('012\n987').tolist() == grid
+  assert grids.write_grid(grid) == '012\n987'
+  assert grids.read_grid('012\n987').tolist() == grid
   for wrong in ([], [[]], [[1], []], [[10]], [[-1]]):
     with pytest.raises(ValueError):
-      arc_agi1.write_grid(wrong)
+      grids.write_grid(wrong)
 
 
 @pytest.mark.parametrize('first, second, said', [

@@ -1,27 +1,30 @@
-"""The small model of `experiments.reasoning`, pretrained if it is not yet."""
+"""The small model of an experiment, pretrained if it is not yet."""
 
 import json
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
 from experiments import _config, pretrain
-from sleepjax.data import arithmetic_tokenizer
+from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.mesh import distributed, sharding
 from sleepjax.mesh.sharding import MeshConfig
 from sleepjax.model import Model, load_pretrained
 from sleepjax.models import export
 from sleepjax.models.config import ModelConfig
-from sleepjax.pretraining import arithmetic_batches
-from sleepjax.pretraining.arithmetic_batches import ArithmeticRows
 from sleepjax.pretraining.next_token import PretrainingConfig
+from sleepjax.pretraining.packed import PackedRows
 from sleepjax.runs import folder as folder_lib
 from sleepjax.runs.session import StepSession
 from sleepjax.training.phase_saves import in_place_of
 
 
-def trained(config, folder: pathlib.Path) -> Model:
+def trained(config, folder: pathlib.Path, tokenizer: Tokenizer,
+            rows_class: type,
+            sample_rows: Callable[[Any, Any], PackedRows]) -> Model:
   """The model that `config.pretrained` describes.
 
   It is made in `folder`, whose unfinished training goes on, and read from there
@@ -30,6 +33,9 @@ def trained(config, folder: pathlib.Path) -> Model:
   Args:
     config: with seed, save_every, model, pretraining and rows.
     folder: of this model alone.
+    tokenizer: its vocabulary.
+    rows_class: a dataclass of what config.rows may say.
+    sample_rows: (an instance of it, a seed) -> rows to train on.
 
   Raises:
     UserError: a setting is wrong, or the folder holds another model.
@@ -39,12 +45,11 @@ def trained(config, folder: pathlib.Path) -> Model:
   settings = _config.to_dataclass(
       PretrainingConfig, config.pretraining, 'config.pretrained.pretraining')
   rows = _config.to_dataclass(
-      ArithmeticRows, config.rows, 'config.pretrained.rows')
-  tokenizer = arithmetic_tokenizer.build_tokenizer()
+      rows_class, config.rows, 'config.pretrained.rows')
   if model.vocab_size < tokenizer.vocab_size:
     raise UserError(
-        f'config.pretrained.model.vocab_size={model.vocab_size}: arithmetic '
-        f'has {tokenizer.vocab_size} words and digits.')
+        f'config.pretrained.model.vocab_size={model.vocab_size}: the '
+        f'vocabulary has {tokenizer.vocab_size} tokens.')
   recipe, mesh = json.loads(config.to_json()), sharding.make_mesh(MeshConfig())
   if (folder / 'report.json').exists():
     made = json.loads((folder / 'report.json').read_text(encoding='utf-8'))
@@ -60,7 +65,7 @@ def trained(config, folder: pathlib.Path) -> Model:
       if session.step:
         phase.advance(session.step)
       params, _ = pretrain.train(
-          model, settings, lambda step: arithmetic_batches.sample_rows(
+          model, settings, lambda step: sample_rows(
               rows, (config.seed, step)), state,
           range(session.step, settings.steps),
           pretrain.watched(session, phase, config.save_every), mesh)
