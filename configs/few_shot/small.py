@@ -8,12 +8,12 @@ pretrained first (model.py beside this file) and kept in DIR/pretrained. A task
 is a composition of two of sixteen primitives on grids of 3 × 3 cells in five
 colours: four pairs are shown and four others asked. Compositions of
 pretraining, of the training of writers, of the choice and of the exam are
-different functions. The exam has 50 tasks, 200 trials, of 46 compositions.
+different functions. The exam has 50 tasks, 200 trials, of 48 compositions.
 
 Question. Does a night on dreams of a task, by self-edits of a writer that was
 trained on dreams chosen by their gradient, answer more than SEAL does?
 
-Stop rule, checked first, on 8 compositions that are in no other part: in
+Stop rule, checked first, on 5 compositions that are in no other part: in
 context at most 20 % are right, and after test-time training by the best of
 `config.oracle` for each task, chosen by its answers, at least 80 %. Else the
 run ends, and nothing is said of the arms; --any_room goes on, to see what they
@@ -41,11 +41,11 @@ def get_config() -> ConfigDict:
   c.data = 'generated'
   c.seeds = (0,)
   c.arms = tuple(ARMS)
-  c.edit = 'both,middle,long'
-  c.oracle = ('both,middle,long', 'turned,middle,long', 'coloured,middle,long')
+  c.edit = 'coloured,fast,long'
+  c.oracle = ('coloured,fast,long', 'both,fast,long')
 
   c.bed = tree(FewShotConfig())
-  c.bed.choice = 8
+  c.bed.choice = 5
   c.writer = tree(WriterConfig())
 
   s = c.sleep = tree(SleepConfig())

@@ -65,14 +65,14 @@ class FewShotConfig:
   choice: int = 13
   votes: int = 5
   colours: int = COLOURS
-  prompt_tokens: int = 128
+  prompt_tokens: int = 144
   reply_tokens: int = 24
-  conversation_tokens: int = 112
+  conversation_tokens: int = 120
   batch_rows: int = 20
   rows: int = 8
   rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
   slot_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
-  updates: tuple[int, ...] = (10, 40)
+  updates: tuple[int, ...] = (20, 80)
   most_in_context: float = 0.2
   least_oracle: float = 0.8
 
