@@ -25,6 +25,8 @@ from sleepjax.tasks.class_incremental import UNTAUGHT
 
 ROWS = pathlib.Path(__file__).resolve().parents[2] / 'docs/results/rows'
 BEDS = {'beds_growth_160': ('configs.beds.growth', '160'),
+        **{f'beds_imitation_{name}': ('configs.beds.imitation', name)
+           for name in ('exact', 'sampled', 'likeliest', 'estimated')},
         'beds_relational': ('configs.beds.relational',),
         'forgetting': ('configs.beds.forgetting',)}
 STREAMS = {'long_context': ('configs.long_context.small',),
