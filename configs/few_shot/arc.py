@@ -6,7 +6,7 @@ r"""ARC-AGI-1 by SEAL's protocol with Llama-3.2-1B-Instruct, for an accelerator.
 Not run here. FOLDER has the weights (hf download
 meta-llama/Llama-3.2-1B-Instruct). Tasks are the 12 easy ones on which SEAL
 (arXiv 2506.10943) trains and the 10 on which it is tested; it leaves one and
-two of them out as not valid, and prints 32 of 40 answers of 8 tasks by 5
+two of them out as not valid, and prints 29 of 40 answers of 8 tasks by 5
 self-edits, where this asks each task once a seed: five seeds are 50 answers and
 more, of tasks with two tests.
 
