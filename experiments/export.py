@@ -89,9 +89,10 @@ def main(argv):
         config, params, saved.tokenizer, args.out, name=saved.name, **size)
   else:
     export.export_hf(config, params, saved.tokenizer, args.out, **size)
+  slots = saved.config.num_slots
   print(f'Wrote {", ".join(map(str, written))}: intermediate_size '
         f'{saved.config.mlp_dim} -> {config.mlp_dim}, '
-        f'{saved.config.num_slots} slots folded.')
+        f'{slots} slot{"s" * (slots != 1)} folded.')
   prompt = saved.lineage.get('answer_prompt', '{question}')
   if prompt != '{question}':
     print(f'While it slept it was asked as {prompt!r}: ask it so.')

@@ -23,7 +23,8 @@ PRINTS = {
                   'the same to rounding: True', 'was learnt on mine')}
 WITH_PICTURE = 'quickstart',
 # Notebook -> what of its code is made smaller where it runs.
-SMALLER = {'terms': ('steps=80', 'steps=4')}
+SMALLER = {'terms': ('steps=80', 'steps=4'),
+           'quickstart': ('days.days=5', 'days.days=2')}
 
 
 def printed(notebook) -> str:
