@@ -59,10 +59,16 @@ all rows seen 1.5 times or more in 140 updates, against the same without them:
 The answers become likelier and are told apart less: on the page with the most
 facts one name answers five of ten questions. Not taken.
 
-Verdict. The first half of the criterion is met on this page (seven, with six in
-view), the second is not: controls lose half a nat. What is missed is mixed up
-with another answer of the same text. Not run: this file's own settings, other
-seeds, the passages set aside for it.
+Questions by rule alone, of the model's own none (`writing.ask.rounds` 0), by
+`quick.py`: lighthouse 6/10, controls -0.19, drift +0.2 %, margin 1.30, 1.53.
+That is both halves of the criterion, in one run on the page on which the rest
+was chosen; passages of `train` have not been compared.
+
+Verdict. With the model's own questions the first half of the criterion is met
+on this page (seven, with six in view), the second is not: controls lose a
+quarter of a nat. What is missed is mixed up with another answer of the same
+text. Not run: this file's own settings, other seeds, the passages set aside for
+it.
 """
 
 from ml_collections import ConfigDict
