@@ -42,6 +42,7 @@ def test_without_a_reward_a_writer_stays_what_it_is(bed, task):  # noqa: F811
   assert edit_writer.trained(writer, [Trial(task, BAD, False)], 0) is writer
 
 
+@pytest.mark.slow
 def test_the_most_important_dreams_are_kept(bed, task):  # noqa: F811
   """By gradients that are computed here one by one."""
   dreams = [self_edits.EVERY[i] for i in (0, 6, 12, 18, 3, 9, 15)]
