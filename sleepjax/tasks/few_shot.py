@@ -20,16 +20,14 @@ from sleepjax.data import grid_augmentations, grid_prompts, grids, self_edits
 from sleepjax.data.grids import COLOURS, Grid, GridConfig, Pair, Task
 from sleepjax.data.self_edits import SelfEdit
 from sleepjax.errors import UserError, check_least
-from sleepjax.evals.questions import batches
+from sleepjax.evals.questions import greedy_texts
 from sleepjax.growth.learner import Learner
 from sleepjax.lifecycle import phases
 from sleepjax.lifecycle.config import SleepConfig
-from sleepjax.mesh.sharding import to_host
 from sleepjax.model import Model
 from sleepjax.pretraining import grid_batches, next_token
 from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.sampling import rows as rows_lib
-from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import update
 from sleepjax.seeding.examples import Examples
@@ -312,8 +310,7 @@ class Bed:
   def _greedy(self, model: Model, prompts: Sequence[Sequence[int]]
               ) -> list[str]:
     """The likeliest replies."""
-    c, texts = self.config, []
-    longest = max(map(len, prompts))
+    c, longest = self.config, max(map(len, prompts))
     if longest > c.prompt_tokens or (
         longest + c.reply_tokens > model.config.max_context):
       raise UserError(
@@ -321,13 +318,5 @@ class Bed:
           f'{c.prompt_tokens}, or with reply_tokens={c.reply_tokens} more than '
           f"the model's context of {model.config.max_context}. Raise "
           'bed.prompt_tokens, or show fewer or smaller grids.')
-    for batch, real in batches(prompts, c.batch_rows):
-      rollout = sampler.jitted_sample(
-          model.config, model.params,
-          *rows_lib.pad_left(batch, c.prompt_tokens), jax.random.key(0),
-          sampler.Until(c.reply_tokens, model.tokenizer.stop_ids),
-          method=sampler.Sampling(0.0))
-      tokens, mask = map(to_host, (rollout.tokens, rollout.mask))
-      texts += [model.tokenizer.decode(tokens[i][mask[i]].tolist()).strip()
-                for i in range(real)]
-    return texts
+    return greedy_texts(model, prompts, c.reply_tokens, c.batch_rows,
+                        multiple=c.prompt_tokens)
