@@ -9,10 +9,9 @@ writes: what learns is always the model as it was.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.data import grid_prompts, self_edits
@@ -22,8 +21,7 @@ from sleepjax.dreaming import select
 from sleepjax.errors import check_least
 from sleepjax.mesh.sharding import to_host
 from sleepjax.model import Model
-from sleepjax.pretraining import grid_batches, next_token
-from sleepjax.pretraining.next_token import PretrainingConfig
+from sleepjax.pretraining import grid_batches
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling import sampler
 from sleepjax.sampling.rows import Rows
@@ -169,21 +167,17 @@ def trained(writer: Writer, tried: Sequence[Trial], seed: int) -> Writer:
   tokenizer, rewarded = bed.model.tokenizer, [t for t in tried if t.rewarded]
   if not rewarded:
     return writer
-  settings = PretrainingConfig(
-      learning_rate=c.rate, warmup_steps=3, weight_decay=0.0)
-  rng, params = np.random.default_rng([seed, 3]), jax.tree.map(
-      jnp.asarray, bed.model.params)
-  state: Any = params, next_token.make_optimizer(settings).init(params)
+  rng = np.random.default_rng([seed, 3])
   width = bed.config.prompt_tokens + bed.config.reply_tokens
-  for _ in range(c.updates):
+
+  def batch():
     made = []
     for place in rng.integers(len(rewarded), size=c.rows):
       task, edit, _ = rewarded[place]
       asked = grid_prompts.prompt(tokenizer, task.shown, c.ask)
       reply = grid_prompts.reply(tokenizer, edit.text)
       made.append((asked + reply, [0.0] * len(asked) + [1.0] * len(reply)))
-    *state, _ = next_token.packed_step(
-        bed.model.config, settings, *state,
-        grid_batches.packed_rows(made, width))
-  return dataclasses.replace(writer, model=bed.settings.for_compute(
-      bed.model.with_params(bed.model.config, state[0])))
+    return grid_batches.packed_rows(made, width)
+
+  return dataclasses.replace(writer, model=bed.trained(
+      c.rate, (batch() for _ in range(c.updates))))

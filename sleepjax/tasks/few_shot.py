@@ -8,7 +8,7 @@ either is done is a self-edit (`sleepjax.data.self_edits`).
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +27,7 @@ from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.model import Model
 from sleepjax.pretraining import grid_batches, next_token
 from sleepjax.pretraining.next_token import PretrainingConfig
+from sleepjax.pretraining.packed import PackedRows
 from sleepjax.sampling import rows as rows_lib
 from sleepjax.sampling.rows import Rows
 from sleepjax.seeding import update
@@ -173,20 +174,33 @@ class Bed:
     pairs, from those before it in view."""
     c, tokenizer, updates = (
         self.config, self.model.tokenizer, self.config.updates_of(edit))
+    made = self.augmented(task, edit, c.rows * updates, seed)
+    every = [grid_batches.packed_rows(
+        [grid_prompts.conversation(tokenizer, next(made))
+         for _ in range(c.rows)], c.conversation_tokens)
+             for _ in range(updates)]
+    return Learnt(self.trained(c.rate_of(edit, False), every),
+                  sum(int((rows.turn >= 0).sum()) for rows in every))
+
+  def trained(self, rate: float, every: Iterable[PackedRows]) -> Model:
+    """The model after an update of all weights on each of some batches.
+
+    Args:
+      rate: of AdamW, without weight decay.
+      every: the batches.
+
+    Returns:
+      It, in compute layout.
+    """
     settings = PretrainingConfig(
-        learning_rate=c.rate_of(edit, False), warmup_steps=3, weight_decay=0.0)
+        learning_rate=rate, warmup_steps=3, weight_decay=0.0)
     params = jax.tree.map(jnp.asarray, self.model.params)
-    state = params, next_token.make_optimizer(settings).init(params)
-    made, tokens = self.augmented(task, edit, c.rows * updates, seed), 0
-    for _ in range(updates):
-      rows = grid_batches.packed_rows(
-          [grid_prompts.conversation(tokenizer, next(made))
-           for _ in range(c.rows)], c.conversation_tokens)
-      tokens += int((rows.turn >= 0).sum())
+    state: Any = params, next_token.make_optimizer(settings).init(params)
+    for rows in every:
       *state, _ = next_token.packed_step(
           self.model.config, settings, *state, rows)
-    return Learnt(self.settings.for_compute(self.model.with_params(
-        self.model.config, state[0])), tokens)
+    return self.settings.for_compute(self.model.with_params(
+        self.model.config, state[0]))
 
   def slept(self, task: Task, edit: SelfEdit, seed: int) -> Learnt:
     """A night: a new slot is seeded with dreams of the task.
