@@ -186,6 +186,12 @@ def dreamt(mesh, config, params, slot, numbers):
       jnp.float32([1, 0, 1, 1]), Descent(2, 1e-4), outer='rest_em'))
 
 
+def shards(tree):
+  """What a device has of every leaf, as shapes."""
+  return [leaf.sharding.shard_shape(leaf.shape)
+          for leaf in jax.tree.leaves(tree)]
+
+
 def woken(mesh, model, numbers):
   """Windows of streams that have a fast level of their own each, and a step."""
   config, params = continuum.newborn_levels(
@@ -193,6 +199,7 @@ def woken(mesh, model, numbers):
   settings = WakeConfig((24, 24, 48), (0.5, 0.0), chunk_rows=8)
   state = wake.init_wake(config, params, settings, rows=16)
   state = on(mesh, state)
+  parts = shards(state)
   for step, seed in enumerate((12, 13, 12, 13)):
     tokens = on(mesh, world_rows(16, seed).prompt[:, 16:])
     compiled = wake.read_window.lower(
@@ -203,7 +210,9 @@ def woken(mesh, model, numbers):
           compiled.as_text()), leaf.shape
     state, metrics = wake.read_window(config, params, settings, state, tokens)
     numbers.keep(f'woken {step}', metrics)
+    assert shards(state) == parts
     state = wake.updated(settings, state, 0)
+    assert shards(state) == parts
   numbers.keep('woken', state.weights)
 
 

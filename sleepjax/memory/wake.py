@@ -27,6 +27,7 @@ import optax
 from sleepjax.errors import UserError
 from sleepjax.losses import from_hidden
 from sleepjax.memory import clock
+from sleepjax.mesh import sharding
 from sleepjax.models import finite, layout, transformer
 from sleepjax.models.config import ModelConfig
 from sleepjax.training.optimizer import promoting
@@ -209,7 +210,8 @@ def read_window(config: ModelConfig, params, settings: WakeConfig,
   read = functools.partial(_read_one, config, settings, params)
   if tokens.ndim == 2:
     read = jax.vmap(read)
-  return read(state, tokens, mask)
+  state, metrics = read(state, tokens, mask)
+  return _in_place(state), metrics
 
 
 def check_read(config: ModelConfig, params, state: WakeState,
@@ -265,9 +267,14 @@ def updated(settings: WakeConfig, state: WakeState, level: int) -> WakeState:
                             state.counts[level], state.opt_states[level])
   put = lambda entries, value: tuple(
       value if i == level else entry for i, entry in enumerate(entries))
-  return state._replace(
+  return _in_place(state._replace(
       weights=put(state.weights, weights),
       gradients=put(state.gradients, jax.tree.map(
           jnp.zeros_like, state.gradients[level])),
       counts=put(state.counts, jnp.zeros_like(state.counts[level])),
-      opt_states=put(state.opt_states, opt_state))
+      opt_states=put(state.opt_states, opt_state)))
+
+
+def _in_place(state: WakeState) -> WakeState:
+  """Left alone, zeros would lie whole on every device of a mesh."""
+  return sharding.constrained(state, by_row=bool(state.previous.ndim))

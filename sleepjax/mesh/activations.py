@@ -10,7 +10,7 @@ functions return what they are given.
 """
 
 import jax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from sleepjax.mesh import sharding
 
@@ -18,9 +18,8 @@ _ROWS = (sharding.DATA, sharding.FSDP)
 
 
 def _constrained(x, *spec):
-  mesh = jax.sharding.get_abstract_mesh()
-  if not set(sharding.AXES) <= set(mesh.axis_names) or any(
-      kind != AxisType.Auto for kind in mesh.axis_types):
+  mesh = sharding.hinted_mesh()
+  if mesh is None:
     return x
   return jax.lax.with_sharding_constraint(
       x, sharding.fitted(PartitionSpec(*spec), x.shape, mesh, 'first'))

@@ -280,17 +280,29 @@ def born_sharded(init: Callable, mesh, *args, rules: Rules = PARAM_RULES):
   return jax.jit(init, out_shardings=shardings)(*args)
 
 
-def constrained(tree):
-  """Keeps a new state where the rules say, as the old one was; inside a step.
-
-  The mesh is that of `jax.set_mesh`; without one, or where shardings are part
-  of types, the tree is returned as it is.
-  """
+def hinted_mesh():
+  """The mesh of `jax.set_mesh`; None without one of `AXES`, or where shardings
+  are part of types and need no hints."""
   mesh = jax.sharding.get_abstract_mesh()
   if not set(AXES) <= set(mesh.axis_names) or any(
       kind != AxisType.Auto for kind in mesh.axis_types):
+    return None
+  return mesh
+
+
+def constrained(tree, by_row: bool = False):
+  """Keeps a new state where the rules say, as the old one was; inside a step.
+
+  Args:
+    tree: parameters, moments, or a state with both; returned as it is without
+      a mesh that is hinted at.
+    by_row: every leaf is [B, ...], of rows that have states of their own.
+  """
+  mesh = hinted_mesh()
+  if mesh is None:
     return tree
-  return jax.lax.with_sharding_constraint(tree, param_shardings(tree, mesh))
+  shardings = batch_shardings if by_row else param_shardings
+  return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
 
 
 def on_mesh(tree):
