@@ -78,7 +78,7 @@ setuptools.setup(
         'peers': ['accelerate', 'datasets', 'google-tunix', 'peft', 'torch',
                   'transformers', 'trl'],
         # What tests/outside compares with, besides what is installed anyway.
-        'outside': ['statsmodels', 'transformers'],
+        'outside': ['sacrebleu', 'statsmodels', 'transformers'],
         # Events of a run, see sleepjax.training.events.
         'tensorboard': ['tensorboardX'],
         'tpu': ['jax[tpu]>=0.10'],

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from experiments import _config, pretrain
+from sleepjax import seeds
 from sleepjax.data.tokenizer import Tokenizer
 from sleepjax.errors import UserError
 from sleepjax.mesh import distributed, sharding
@@ -15,6 +17,7 @@ from sleepjax.mesh.sharding import MeshConfig
 from sleepjax.model import Model, load_pretrained
 from sleepjax.models import export
 from sleepjax.models.config import ModelConfig
+from sleepjax.models.lookup_init import lookup_init
 from sleepjax.pretraining.next_token import PretrainingConfig
 from sleepjax.pretraining.packed import PackedRows
 from sleepjax.runs import folder as folder_lib
@@ -24,7 +27,8 @@ from sleepjax.training.phase_saves import in_place_of
 
 def trained(config, folder: pathlib.Path, tokenizer: Tokenizer,
             rows_class: type,
-            sample_rows: Callable[[Any, Any], PackedRows]) -> Model:
+            sample_rows: Callable[[Any, Any], PackedRows],
+            content: Callable[[int], np.ndarray] | None = None) -> Model:
   """The model that `config.pretrained` describes.
 
   It is made in `folder`, whose unfinished training goes on, and read from there
@@ -36,6 +40,8 @@ def trained(config, folder: pathlib.Path, tokenizer: Tokenizer,
     tokenizer: its vocabulary.
     rows_class: a dataclass of what config.rows may say.
     sample_rows: (an instance of it, a seed) -> rows to train on.
+    content: size of a vocabulary -> which tokens it is to look things up by
+      from the start, see `sleepjax.models.lookup_init`; None draws all layers.
 
   Raises:
     UserError: a setting is wrong, or the folder holds another model.
@@ -58,6 +64,12 @@ def trained(config, folder: pathlib.Path, tokenizer: Tokenizer,
     return load_pretrained(str(folder / 'hf'))
   with StepSession(folder, recipe, 'steps.jsonl') as session:
     state = pretrain.born(model, settings, config.seed, False, mesh)
+    if content is not None:
+      looking_up = lookup_init(
+          model, state[0], content(model.vocab_size),
+          jax.random.fold_in(seeds.key_of(config.seed), 1))
+      state[0] = sharding.put(
+          looking_up, sharding.param_shardings(looking_up, mesh))
     if session.saved:
       state = in_place_of(state, session.saved, 'the saved state')
     with (session.observer.phase('pretrain', total=settings.steps) as phase,

@@ -34,6 +34,7 @@ from experiments import (
     quickstart,
     read_stream,
     reasoning,
+    translation,
 )
 from sleepjax.errors import UserError
 from sleepjax.model import load_pretrained
@@ -165,6 +166,7 @@ def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
     (beds, ['--workdir='], '--workdir is empty'),
     (reasoning, [], '--workdir is missing'),
     (few_shot, [], '--workdir is missing'),
+    (translation, [], '--workdir is missing'),
     (compile, ['--config=configs/scale/small.py', '--out='], '--out is empty'),
     (compile, ['--config=configs/scale/small.py', '--programs='],
      '--programs is empty'),
@@ -209,6 +211,8 @@ def test_no_config_and_no_default():
      'seeds, tried, choice_seed, rates, which'),
     (few_shot, 'quickstart', 'pretrained, data, bed, writer, edit, oracle, '
      'arms, seeds, which'),
+    (translation, 'quickstart', 'pretrained, bed, arms, seeds, chosen, tried, '
+     'choice_seed, which'),
     (growth_training, 'quickstart', 'scratch, pretraining, plan, seeds, which'),
     (growth_parity, 'quickstart', 'models, shapes, which'),
     (judge_error, 'quickstart', 'judges, yes_no, which'),
