@@ -1,4 +1,9 @@
-"""The small model that translates with a dictionary in view."""
+"""The small model that translates, for `experiments.translation`.
+
+0.8 million tokens in 74 seconds of the processor, of a shared core of an AMD
+EPYC. Its first two layers start as a rough lookup
+(`sleepjax.models.lookup_init`).
+"""
 
 from ml_collections import ConfigDict
 

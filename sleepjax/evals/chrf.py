@@ -44,7 +44,7 @@ def corpus_chrf(translations: Sequence[str], references: Sequence[str]
   if not references or len(translations) != len(references):
     raise ValueError(f'{len(translations)} translations and {len(references)} '
                      'references: expected one of each at least, in pairs.')
-  mine, gold, both = sum(map(counts, translations, references)).T
+  mine, gold, both = np.sum([*map(counts, translations, references)], 0).T
   real = (mine > 0) & (gold > 0)
   if not both.any():
     return 0.0

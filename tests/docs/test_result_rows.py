@@ -19,9 +19,11 @@ from experiments import (
     knowledge_incorporation,
     long_context,
     reasoning,
+    translation,
 )
 from sleepjax.tasks import incorporation
 from sleepjax.tasks.class_incremental import UNTAUGHT
+from sleepjax.tasks.translation import UNTAUGHT as NO_NIGHTS
 
 ROWS = pathlib.Path(__file__).resolve().parents[2] / 'docs/results/rows'
 BEDS = {'beds_growth_160': ('configs.beds.growth', '160'),
@@ -48,7 +50,7 @@ def kept(folder):
 def test_every_folder_is_known():
   assert {path.name for path in ROWS.iterdir()} == {
       *BEDS, *STREAMS, 'class_incremental', 'few_shot', 'knowledge',
-      'reasoning'}
+      'reasoning', 'translation'}
 
 
 @pytest.mark.parametrize('folder', BEDS)
@@ -134,3 +136,17 @@ def test_rows_of_few_shots():
   assert found
   for arm, entry in found:
     assert entry['same'] == {'config': few_shot.identity(config, arm)}, arm
+
+
+def test_rows_of_translation():
+  config = importlib.import_module('configs.translation.small').get_config()
+  _config.saving_of(config)
+  found = sorted((ROWS / 'translation').glob('**/rows/*/*/*.json'))
+  assert found
+  for path in found:
+    arm = path.parts[-3]
+    sleeps = {} if arm in (*NO_NIGHTS, 'gap') else {
+        arm: translation.with_arm(config.sleep, arm, config.chosen)}
+    wanted = translation.identities(config, sleeps)
+    same = json.loads(path.read_text(encoding='utf-8'))['same']
+    assert same == {'config': wanted['base' if arm == 'gap' else arm]}, path
