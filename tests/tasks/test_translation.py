@@ -136,6 +136,7 @@ def test_a_gap_is_between_book_in_view_and_closed_book(
   assert not wide.gap(model)['enough']
 
 
+@pytest.mark.slow
 def test_untaught_arms(model, bed):
   ready = model.for_compute('float32')
   base, view = (bed.untaught(arm, ready) for arm in ('base', 'in_context'))
