@@ -260,9 +260,11 @@ class TranslationTask:
 
   def prepare(self, model: Model) -> Model:
     s = self.settings
+    # As many as a life of all languages needs: all lives share programs.
+    nights = len(self.bed.courses) * self.bed.config.days
     config, params = slots.allocate_pool(
         model.config, model.params, s.adapter.slots_in(
-            self.nights, model.config.num_slots), s.slot_rank)
+            nights, model.config.num_slots), s.slot_rank)
     check_growth(s.adapter, config, params)
     return model.with_params(config, params)
 
