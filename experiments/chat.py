@@ -9,7 +9,8 @@ that begin with a slash are commands:
   /sleep       sleeps on the texts and on what you told; the context is cleared
   /ask …       asks from the weights alone, nothing in context
   /nights      what it has slept on
-  /forget N    takes a night out of the model
+  /forget N    takes a night out of the model; with N reseed, the nights that
+               were learnt on it learn their own answers once more
   /export DIR  writes the model as a Hugging Face folder, or, if the name ends
                in .gguf, as such a file
   /help, /exit
@@ -35,12 +36,13 @@ from sleepjax import library
 from sleepjax.data import documents, files
 from sleepjax.errors import UserError
 from sleepjax.lifecycle.config import SleepConfig
+from sleepjax.lifecycle.reseeding import Reseeding
 from sleepjax.model import load_pretrained
 from sleepjax.runs import folder
 from sleepjax.tasks.conversation import Conversation
 from sleepjax.training import checkpoints
 from sleepjax.training.compilation_cache import enable_compilation_cache
-from sleepjax.training.observer import shown
+from sleepjax.training.observer import Observer, shown
 
 # Its own flags, so that one process can import several commands.
 _FLAGS = flags.FlagValues()
@@ -50,6 +52,8 @@ _MODEL = flags.DEFINE_string(
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder of the conversation and the model.',
     flag_values=_FLAGS)
+
+_RESEED = 'reseed'  # Behind the numbers of /forget.
 
 
 def main(argv: Sequence[str]) -> None:
@@ -134,7 +138,7 @@ class Chat:
 
   def _sleep(self, rest: str) -> str:
     del rest
-    new = self._talk.sleep(shown() if sys.stderr.isatty() else None)
+    new = self._talk.sleep(_observer())
     self._save()
     return '\n'.join(f'Slept: night {night.number}, {night.title or "a text"}'
                      + (', undone: it would have harmed what should stay'
@@ -151,18 +155,27 @@ class Chat:
         for night in self._talk.model.nights()) or 'No night yet.'
 
   def _forget(self, rest: str) -> str:
+    *numbers, last = rest.replace(',', ' ').split() or ['']
+    reseed = last == _RESEED
     try:
-      numbers = [*map(int, rest.replace(',', ' ').split())]
+      numbers = [*map(int, numbers if reseed else [*numbers, last])]
     except ValueError:
       numbers = []
     if not numbers:
       raise UserError(
-          '/forget N: expected numbers of nights; /nights has them.')
-    exact = self._talk.forget(*numbers)
+          f'/forget N, or /forget N {_RESEED}: expected numbers of nights; '
+          '/nights has them.')
+    exact, reseeded = self._talk.forget(
+        *numbers, updates=Reseeding().updates if reseed else 0,
+        observer=_observer())
     self._save()
-    return 'Forgotten' + (
-        ': this is the model that never had it.' if exact else
-        '; later nights have leant on it, and may still hold something of it.')
+    if exact:
+      return 'Forgotten: this is the model that never had it.'
+    return '; '.join(['Forgotten', *(
+        f'night {number} has learnt its answers once more'
+        + (', undone: it moved what should stay' if hand_over.rolled_back
+           else '') for number, hand_over in reseeded.items()),
+        'later nights have leant on it, and may still hold something of it.'])
 
   def _export(self, path: str) -> str:
     path = _given(path, '/export DIR')
@@ -173,6 +186,11 @@ class Chat:
 
   def _save(self):
     library.save(self._talk.model, self._model_folder)
+
+
+def _observer() -> Observer | None:
+  """Shows phases to a person, and nothing in a pipe."""
+  return shown() if sys.stderr.isatty() else None
 
 
 def _given(text: str, form: str) -> str:

@@ -7,19 +7,22 @@ asking it.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sleepjax.data.documents import Document, bundled_document, bundled_names
 from sleepjax.errors import UserError
 from sleepjax.evals import questions as questions_lib
 from sleepjax.growth import nights as nights_lib
+from sleepjax.lifecycle import reseeding
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.lifecycle.cycle import SleepReport
+from sleepjax.lifecycle.reseeding import Reseeding
 from sleepjax.lifecycle.written import Day
 from sleepjax.model import Model
 from sleepjax.models.night_records import NightRecord
 from sleepjax.runs import nights
 from sleepjax.runs.task import Progress
+from sleepjax.seeding.consolidation import HandOver
 from sleepjax.tasks.reading import chunks_of, with_room
 from sleepjax.training.observer import Observer
 
@@ -27,6 +30,18 @@ _REPLY = 96  # Tokens.
 _BUCKET = 128  # Prompts of up to so many tokens, or a multiple, share programs.
 _REMEMBERED = 64  # Prompts about earlier nights that each sleep retains.
 _TITLE = 'Conversation'
+
+
+class Forgotten(NamedTuple):
+  """What forgetting some nights has come to.
+
+  exact: whether the model now is the one that never had them.
+  reseeded: number of each night that has learnt its own answers once more ->
+    what that did.
+  """
+
+  exact: bool
+  reseeded: Mapping[int, HandOver]
 
 
 class Unexamined:
@@ -200,20 +215,31 @@ class Conversation:
     self.turns, self.texts = [], []
     return new
 
-  def forget(self, *numbers: int) -> bool:
+  def forget(self, *numbers: int, updates: int = 0,
+             observer: Observer | None = None) -> Forgotten:
     """Forgets nights, and all that was kept of them.
 
-    Returns:
-      Whether the model now is the one that never had them.
+    Args:
+      numbers: of the nights.
+      updates: of each night that was learnt while one of these was open: it
+        learns its own answers once more; 0 leaves those as they are.
+      observer: is shown that.
 
     Raises:
-      UserError: there is no such night.
+      UserError: there is no such night, or one cannot be re-seeded; then the
+        model is as before.
     """
     exact = nights_lib.forgets_exactly(self.model, *numbers)
-    self._replace(nights_lib.forget(self.model, *numbers))
+    model, done = nights_lib.forget(self.model, *numbers), {}
+    if updates:
+      model, done = reseeding.reseeded(self.model, model, Reseeding(
+          updates, {int(number): reseeding.prompts_in(texts)
+                    for number, texts in self._learnt.items()},
+          settings=self._settings, seed=self._seed), observer)
+    self._replace(model)
     for number in numbers:
       self._learnt.pop(str(number), None)
-    return exact
+    return Forgotten(exact, done)
 
   def _replace(self, model):
     self.model = model

@@ -75,13 +75,20 @@ def test_a_day_and_a_night(first):
 
 def test_it_goes_on_forgets_and_leaves(first):
   folder, _, _ = first
+  (folder / 'next.txt').write_text(world.day(0, 1).text)
   said, errors = chat(
-      folder, '/nights', '/forget 1', '/nights', f'/export {folder}/hf',
+      folder, f'/read {folder}/next.txt', '/sleep', '/forget 1 reseed',
+      '/nights', '/forget 2', '/nights', f'/export {folder}/hf',
       f'/ask {DAY.questions("direct")[0].question}', '/exit', '/unread')
-  assert said[0].startswith('1  20')
-  assert said[1:4] == ['Forgotten: this is the model that never had it.',
+  assert said[1].startswith('Slept: night 2, ')
+  assert said[2].startswith(
+      'Forgotten; night 2 has learnt its answers once more')
+  assert said[2].endswith('; later nights have leant on it, and may still hold '
+                          'something of it.')
+  assert said[3].startswith('2  20')
+  assert said[4:7] == ['Forgotten: this is the model that never had it.',
                        'No night yet.', f'Wrote {folder}/hf.']
-  assert len(said) == 5
+  assert len(said) == 8
   model = checkpoints.load_model(folder / 'chat/model')
   assert model.nights() == ()
   kept = (folder / 'chat/chat.json').read_text() + json.dumps(
@@ -95,12 +102,14 @@ def test_it_goes_on_forgets_and_leaves(first):
 def test_what_goes_wrong_is_one_line(tmp_path):
   (tmp_path / 'chat.py').write_text(CONFIG)
   said, errors = chat(
-      tmp_path, '/read nowhere.txt', '/read', '/sleep', '/forget', '/forget 3',
-      '/dance', '/help')
+      tmp_path, '/read nowhere.txt', '/read', '/sleep', '/forget',
+      '/forget reseed', '/forget 3 reseed', '/dance', '/help')
   wrong = [line for line in errors if line.startswith('error: ')]
   for line, part in zip(wrong, (
       'nowhere.txt: no such file', '/read FILE', 'nothing was read or told',
-      'expected numbers of nights', 'night 3: this model has slept no night',
-      '/dance: no such command'), strict=True):
+      *2 * ['expected numbers of nights'],
+      'night 3: this model has slept no night', '/dance: no such command'),
+                        strict=True):
     assert part in line
   assert any('/forget N' in line for line in said)
+  assert any('with N reseed' in line for line in said)

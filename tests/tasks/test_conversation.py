@@ -9,6 +9,7 @@ import pytest
 from sleepjax.data import world
 from sleepjax.data.documents import Document
 from sleepjax.errors import UserError
+from sleepjax.growth import nights
 from sleepjax.model import load_pretrained
 from sleepjax.tasks.conversation import Conversation
 from tests.docs.test_readme import SETTINGS
@@ -86,8 +87,14 @@ def test_nights_and_forgetting(model, talk):
   again = Conversation(talk.model, SETTINGS, saved=json.loads(
       json.dumps(talk.to_json())))
   assert again.to_json() == talk.to_json()
-  assert not again.forget(1) and talk.forget(2) and talk.forget(1)
+  closed = nights.forget(again.model, 1)
+  exact, reseeded = again.forget(1, updates=2)
+  assert not exact and set(reseeded) == {2}
+  assert again.model.nights()[0].settings['reseeded.updates'] == 2
+  assert again.model.nights()[0].sha256 != closed.nights()[0].sha256
   assert set(again.to_json()['learnt']) == {'2'}
+  for number in (2, 1):  # No other night has leant on it.
+    assert talk.forget(number, updates=2) == (True, {})
   assert talk.to_json()['learnt'] == {}
   pool = talk.model.params['layers']['slots']
   assert not np.asarray(pool['open']).any()
