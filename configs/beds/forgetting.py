@@ -7,6 +7,8 @@ Four days of eight facts, a slot of rank 16 a night. The second night, on which
 two later ones were learnt, or the last one is forgotten. Arms:
 
 * `close`: its slot is closed, which needs no data and no update;
+* `reseed_RATE`: that, and the nights that were learnt on it learn once more, in
+  40 updates each, what the model said to their own questions before;
 * `keep`: nothing is forgotten;
 * `without`: the model that lived the same days without it, and `without_again`,
   the same with other random numbers in the nights after: what two such models
@@ -38,9 +40,13 @@ Success, of the second night, five seeds:
 3. *near*: the divergence from `without` on other nights' questions is lower
    than that of each such arm, p < 0.05 after Holm;
 4. *no trace*: of the half that was not learnt again, close answers at most 10
-   points more than without, as in 1.
+   points more than without, as in 1;
+5. *neighbours*: of direct questions about other nights reseed answers more than
+   close, p < 0.05 (McNemar; `p_single`, for it is one comparison), and of the
+   forgotten ones, and of those that come back, at most 10 points more than
+   without, as in 1; refuted if it answers fewer, p < 0.05.
 
-Of the last night, close must be without in every number: a check.
+Of the last night, close and reseed must be without in every number: a check.
 
 Tried on seed 100: without rehearsal (`sleep.rehearsal_per_text=0`) a model
 unlearns to ask, and of a third of five nights 3 of 8 answers were right in the
@@ -57,9 +63,10 @@ from ml_collections import ConfigDict
 
 from configs import quickstart
 from configs.tree import tree
-from sleepjax.tasks.forgetting import ForgettingConfig
+from sleepjax.tasks.ways_to_forget import ForgettingConfig
 
-RATES = {'ascent': (3e-5, 1e-4, 3e-4), 'npo': (3e-5, 1e-4, 3e-4),
+RATES = {'reseed': (1e-3, 3e-3, 1e-2), 'ascent': (3e-5, 1e-4, 3e-4),
+         'npo': (3e-5, 1e-4, 3e-4),
          'npo_retained': (1e-4, 3e-4, 1e-3), 'lora': (1e-3, 3e-3, 1e-2)}
 _ALWAYS = 'close', 'keep', 'without', 'without_again'
 
@@ -83,7 +90,8 @@ def get_config() -> ConfigDict:
   for method, rates in RATES.items():
     for rate in rates:
       c.changes[f'{method}_{rate:.0e}'] = ConfigDict({'forgetting': {
-          'method': method, 'rate': rate}})
+          'method': method, 'rate': rate, **(
+              {'most': 40} if method == 'reseed' else {})}})
   c.arms = (*_ALWAYS, 'ascent_1e-04', 'npo_1e-04', 'npo_retained_3e-04',
             'lora_3e-03')
   return c

@@ -7,7 +7,7 @@ import pytest
 from configs.beds import forgetting as config_file
 from experiments import _config, forgetting
 from experiments.beds import with_arm
-from sleepjax.tasks.forgetting import METHODS, ForgettingConfig
+from sleepjax.tasks.ways_to_forget import METHODS, ForgettingConfig
 from tests.world_runs import random_model
 
 SMALL = ['--config.days.days=3', '--config.days.rehearsal_texts=0',

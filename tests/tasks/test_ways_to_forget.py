@@ -9,8 +9,8 @@ import pytest
 from sleepjax.data import world
 from sleepjax.evals.questions import completion_log_probs
 from sleepjax.growth.adapters import AllLayers
-from sleepjax.tasks.forgetting import ForgettingConfig
 from sleepjax.tasks.unlearning import Moving, answer_rows, moved
+from sleepjax.tasks.ways_to_forget import ForgettingConfig
 from tests.world_runs import random_model
 
 PART = AllLayers(('gate', 'down'))
