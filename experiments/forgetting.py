@@ -74,8 +74,6 @@ DOCUMENTS_COLUMNS = {
     'its own questions': Column('checked_share', '.0%'),
     'other': Column('others_direct', '.0%'),
     'other, nats': Column('others_nats', '.2f'),
-    'KL, forgotten': Column('divergence_forgotten', '.2f'),
-    'KL, other': Column('divergence_others', '.2f'),
     'controls, nats': Column('controls_nats', '.2f'),
     'perplexity': Column('perplexity', '.1f'),
     'updates': Column('updates', '.0f'),

@@ -1,8 +1,8 @@
 """Nights about documents of which one is forgotten, in several ways.
 
-As in `sleepjax.tasks.forgetting`, with texts for days: what each way leaves is
-compared with a model that has read the others alone. A night of a model of some
-size takes long, so that each is saved and not slept twice.
+As in `sleepjax.tasks.forgetting`, with texts for days, and one way is to have
+read the others alone. A night of a model of some size takes long, so that each
+is saved and not slept twice.
 """
 
 import dataclasses
@@ -31,7 +31,6 @@ from sleepjax.model import Model
 from sleepjax.runs import folder as folder_lib
 from sleepjax.runs.nights import remembered
 from sleepjax.runs.recording import NightBook
-from sleepjax.seeding.consolidation import retention_divergence
 from sleepjax.tasks.reading import chunks_of, with_room
 from sleepjax.tasks.ways_to_forget import ForgettingConfig, Told, Ways
 from sleepjax.training import checkpoints
@@ -47,7 +46,7 @@ class DocumentsConfig:
 
   names: of bundled documents with questions, each of which fits into one sleep.
   forgotten: one of them.
-  asked: of what its night has asked, about so many facts one question each
+  asked: of what its night has asked, one question each about so many facts
     moves weights, and tells whether it is forgotten.
   controls: of the bundled texts that nobody reads so many are asked about.
   drift_tokens: of an unrelated text, for its perplexity.
@@ -56,7 +55,7 @@ class DocumentsConfig:
 
   names: tuple[str, ...] = ('lighthouse', 'control_ship')
   forgotten: str = 'lighthouse'
-  asked: int = 16
+  asked: int = 8
   controls: int = 2
   drift_tokens: int = 512
   max_new_tokens: int = 16
@@ -205,24 +204,20 @@ class DocumentForgetting:
     Returns:
       `forgotten_…` and `others_…`, of people's questions about the document and
       about all others: `direct`, which are answered right, their `share`, and
-      `nats`, the loss of their answers a token; `divergence_…`, KL on these
-      from the model that never had the night, nats a token; `controls_nats`, of
-      questions about texts that nobody has read; `perplexity` of an unrelated
-      one; `checked_share`, right answers to what the night itself has asked;
+      `nats`, the loss of their answers a token; `controls_nats`, of questions
+      about texts that nobody has read; `perplexity` of an unrelated one;
+      `checked_share`, right answers to what the night itself has asked;
       `updates` until it was forgotten, if it `was_forgotten`, and `seconds`.
     """
     ways, began = self._ways, time.perf_counter()
     model, updates, done = ways.forgotten(config)
     row = {'updates': updates, 'was_forgotten': done,
            'seconds': time.perf_counter() - began}
-    never = ways.ready(self._lives.without(self._number))
     nats = lambda asked: questions_lib.answer_nll(model, asked, self._answers)
     for name, asked in self._exams.items():
       right = ways.right(model, asked)
       row |= {f'{name}_direct': right, f'{name}_share': float(np.mean(right)),
-              f'{name}_nats': nats(asked),
-              f'divergence_{name}': float(retention_divergence(
-                  never.config, never.params, model.params, ways.rows(asked)))}
+              f'{name}_nats': nats(asked)}
     drift = model.tokenizer.encode_stream(documents.bundled_document(
         'drift').text)[:self._lives.config.drift_tokens]
     return {**row, 'controls_nats': nats(self._controls),

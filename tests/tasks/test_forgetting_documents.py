@@ -118,18 +118,17 @@ def test_the_last_night_closed_is_the_night_not_lived(
           ForgettingConfig(method)).items() if name not in TOOK}
       for method in ('close', 'without', 'keep'))
   assert closed == without
-  assert without['divergence_forgotten'] == 0 < kept['divergence_forgotten']
+  assert without['forgotten_nats'] != kept['forgotten_nats']
 
 
 @pytest.mark.slow
 def test_every_way_leaves_something_else(rows):
   nats = {method: row['others_nats'] for method, row in rows.items()}
   assert len(set(nats.values())) == len(nats)
-  assert rows['without']['divergence_others'] == 0
-  for method in ('close', 'reseed', 'keep', 'npo_retained', 'lora'):
-    assert rows[method]['divergence_others'] > 0
-    assert np.isfinite(rows[method]['perplexity'])
-    assert len(rows[method]['forgotten_direct']) == 6
+  for row in rows.values():
+    assert np.isfinite(row['perplexity']) and row['controls_nats'] > 0
+    assert [len(row[f'{name}_direct']) for name in ('forgotten', 'others')] == [
+        6, 6]
   assert rows['close']['updates'] == 0 and rows['reseed']['updates'] == 2
   assert 1 <= rows['npo_retained']['updates'] <= 2
 
