@@ -57,7 +57,7 @@ forget at 1e-4. Re-seeded at 1e-3, 3e-3 and 1e-2 the neighbours answer 24, 23
 and 22, where closing alone leaves 23. The LoRA's rate is the middle one, and was not chosen.
 
 Verdicts, five seeds (docs/results/nights.md): 1 shown; 2 not shown, though well
-beyond ascent and NPO: NPO that retains is level; 3 and 4 not shown.
+beyond ascent and NPO: NPO that retains is level; 3, 4 and 5 not shown.
 """
 
 from ml_collections import ConfigDict
