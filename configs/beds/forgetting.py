@@ -54,7 +54,8 @@ end. Of 24 answers about the other nights ascent leaves 16 at 1e-4 and at 3e-4
 (long-known 68 and 64 %), NPO 17 and 16, and neither forgets within 100 updates
 at 3e-5; NPO that retains leaves 23 at 3e-4, 16 at 1e-3, and does not
 forget at 1e-4. Re-seeded at 1e-3, 3e-3 and 1e-2 the neighbours answer 24, 23
-and 22, where closing alone leaves 23. The LoRA's rate is the middle one, and was not chosen.
+and 22, where closing alone leaves 23. The LoRA's rate is the middle one, and
+was not chosen.
 
 Verdicts, five seeds (docs/results/nights.md): 1 shown; 2 not shown, though well
 beyond ascent and NPO: NPO that retains is level; 3, 4 and 5 not shown.
