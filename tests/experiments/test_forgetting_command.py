@@ -37,7 +37,9 @@ def test_a_night_is_forgotten_in_every_way(tmp_path, monkeypatch, capsys):
                       lambda name: random_model())
   run = lambda arms: forgetting.main([
       'x', f'--workdir={tmp_path}', *SMALL, f'--config.arms={arms}'])
-  arms = config_file.get_config().arms
+  # A random model asks the same of every night: nothing could be re-seeded.
+  arms = tuple(arm for arm in config_file.get_config().arms
+               if not arm.startswith('reseed'))
   run(arms[:3])
   row = lambda arm, night: json.loads(
       (tmp_path / f'rows/{arm}/seed_0/{night}.json').read_text())['row']
