@@ -145,6 +145,10 @@ def _tiles(r):
         ('average_accuracy', 'right of all days, in the end'),
         ('paraphrase_accuracy', 'the same, paraphrased'),
         ('forgetting', 'forgotten of earlier days'))]
+  if r.get('control_nll_after') is not None and (
+      r.get('control_nll_before') is not None):
+    tiles.append((_signed(r['control_nll_after'] - r['control_nll_before']),
+                  'nats a token, loss of questions about other texts'))
   if r.get('drift_ppl_after') and r.get('drift_ppl_before'):
     change = r['drift_ppl_after'] / r['drift_ppl_before'] - 1
     tiles.append((f'{100 * change:+.1f} %'.replace('-', '−'),

@@ -207,6 +207,14 @@ def _add_row(
 
 def _summary_lines(report: Mapping[str, Any]) -> list[str]:
   lines = []
+  if report.get('answers'):
+    lines.append(_right_line(report['answers']))
+  if report.get('control_nll_after') is not None and report.get(
+      'control_nll_before') is not None:
+    change = report['control_nll_after'] - report['control_nll_before']
+    lines.append('questions about other texts: their loss '
+                 f'{"rose" if change > 0 else "fell"} by {abs(change):.2f} '
+                 'nats a token')
   if report.get('topic_recovered') is not None or 'context_gap' in report:
     lines.append(recovered_line(report))
   if report.get('sentences'):
@@ -241,6 +249,14 @@ def _summary_lines(report: Mapping[str, Any]) -> list[str]:
   if 'params_sha256' in report:
     lines.append(f'parameters sha256: {report["params_sha256"]}')
   return lines
+
+
+def _right_line(answers):
+  """How many questions were answered right, when."""
+  right = [sum(row[f'knows_{when}'] for row in answers)
+           for when in ('before', 'after', 'in_view')]
+  return ('answered right: {} of {} before, {} after, {} with the text in view'
+          .format(right[0], len(answers), *right[1:]))
 
 
 def recovered_line(report: Mapping[str, Any]) -> str:

@@ -194,6 +194,8 @@ def write(student: Student, teachers: Teachers, day: Day,
     importance = None
     if settings.seeding.ewc:
       importance = _importance(student, words)
+  if words.facts.get('note'):
+    observer.say(f'{words.topic!r}: {words.facts["note"]}')
   return Written(day.document.text, words, night, importance)
 
 

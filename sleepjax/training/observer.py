@@ -59,6 +59,10 @@ class Observer:
     """One phase of the run, shown and measured; see `Display.phase`."""
     return self.display.phase(name, total)
 
+  def say(self, line: str) -> None:
+    """Shows what a person should know at once."""
+    self.display.say(line)
+
   def wrote(self, phase: str, step: int, values: Mapping[str, Any]) -> None:
     """Notes the numbers of one step of a phase."""
     if self._metrics is not None:

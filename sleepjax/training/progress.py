@@ -171,6 +171,10 @@ class Display:
       draw(last=True)
       self._after_phase()
 
+  def say(self, line: str) -> None:
+    """Shows a line beside the phases."""
+    self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
   def _live(self, phase: Phase):
     task = self._bars.add_task(
         phase.name, total=phase.total, line=status_line(phase))

@@ -109,6 +109,7 @@ def test_every_number_of_a_document(folder):
   for part in (
       '0 % right before', '50 % right after the night',
       '100 % right with the text in view', '+5.0 % perplexity',
+      '−0.5 nats a token, loss of questions about other texts',
       'learnt', 'lost', 'before ✓ right yes after ✗ wrong (nothing)',
       'context → mlp 7.25 0.5 – undone', '1 of 2 verified',
       'nothing asked Plain.', 'two number, given up by rule How many?',

@@ -71,6 +71,20 @@ def test_table_shows_the_numbers_in_their_columns():
     assert part in text
 
 
+def test_what_matters_is_said_in_a_sentence():
+  answer = {'question': 'Who?', 'gold': 'Ida', 'before': 'Ada', 'after': 'Ida',
+            'in_view': 'Ida', 'knows_before': False, 'knows_after': True,
+            'knows_in_view': True}
+  lost = {**answer, 'knows_after': False}
+  lines = printed({**REPORT, 'answers': [answer, answer, lost]}).splitlines()
+  assert ('answered right: 0 of 3 before, 2 after, 3 with the text in view'
+          in lines)
+  harm = 'questions about other texts: their loss {} by {} nats a token'
+  assert harm.format('fell', '0.10') in lines
+  assert harm.format('rose', '1.20') in printed(
+      {**REPORT, 'control_nll_after': 5.1}).splitlines()
+
+
 def test_a_small_gap_is_said_in_place_of_a_ratio():
   text = printed({**REPORT, 'topic_recovered': None,
                   'topic_recovered_net': None, 'context_gap': 0.0051})

@@ -1,11 +1,13 @@
 """Several sleeps in a row on a tiny model, and a run that is interrupted."""
 
+import io
 import json
 import pathlib
 
 import jax
 import numpy as np
 import pytest
+import rich.console
 
 from configs.seeding import arms
 from experiments import _config
@@ -13,7 +15,7 @@ from sleepjax.data import documents
 from sleepjax.errors import UserError
 from sleepjax.evals import report as report_lib
 from sleepjax.lifecycle import cycle
-from sleepjax.lifecycle.written import Words
+from sleepjax.lifecycle.written import Day, Words
 from sleepjax.model import load_pretrained
 from sleepjax.models.hashes import params_sha256
 from sleepjax.runs import nights
@@ -26,6 +28,8 @@ from sleepjax.tasks.document import (
 )
 from sleepjax.training import checkpoints
 from sleepjax.training.metrics import read_metrics
+from sleepjax.training.observer import Observer
+from sleepjax.training.progress import Display
 from sleepjax.writing import rehearsal
 from tests import small_sleep
 
@@ -258,3 +262,23 @@ def test_a_night_learns_the_same_from_words_that_were_written_before():
   assert written == given != fewer
   assert nights_[0][1].texts == nights_[1][1].texts
   assert nights_[2][1].dreams == len(half.dreams)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_asked_about_is_said_and_learnt_as_it_stands():
+  model = load_pretrained(str(TINY))
+  config = small_sleep.of_a_model_of_bytes()
+  config.dreaming = None
+  config.source = 'facts'
+  own = _config.to_dataclass(cycle.SleepConfig, config, 'config.sleep')
+  document = documents.Document('A word', 'Of it.')
+  console = rich.console.Console(file=io.StringIO(), width=80)
+  _, report = cycle.sleep(
+      cycle.Life(task_of(model, document).prepare(model)),
+      Day(document), own, key=jax.random.key(0),
+      observer=Observer(Display(console)))
+  shown = console.file.getvalue()
+  assert ('nothing in the text is worth a question: no name, number, date or '
+          'phrase was found. The text is learnt as it stands, in recitations.'
+          ) in shown
+  assert {text['kind'] for text in report.texts} == {'recall'}

@@ -80,6 +80,13 @@ def test_a_long_line_is_not_wrapped():
   assert len(line) > 80
 
 
+def test_a_line_beside_the_phases():
+  with plain_display() as display, display.phase('write') as phase:
+    display.say('[red] 3 of 4: nothing was asked about')
+    phase.advance()
+  assert lines_of(display)[0] == '[red] 3 of 4: nothing was asked about'
+
+
 def test_a_terminal_gets_bars():
   file = Terminal()
   console = rich.console.Console(
