@@ -5,7 +5,7 @@
     model = sj.load('smollm2-135m-instruct')
     slept, report = sj.sleep(model, sj.Document.read('notes.txt'), key=0)
     print(report)                                # before, after, text in view
-    print(slept.ask('Who designed the lighthouse?'))
+    print(slept.ask('Who designed Skarrow Point Lighthouse?'))
     sj.export_hf(slept, 'notes-hf')
 
 More than one file, or a folder, is read at once:
