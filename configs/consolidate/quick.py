@@ -21,5 +21,4 @@ def get_config() -> ConfigDict:
   c.sleep.writing.ask.rounds = 1
   c.exam.controls = 2
   c.exam.drift_tokens = 512
-  c.exam.max_new_tokens = 16
   return c

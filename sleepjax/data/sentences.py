@@ -80,7 +80,7 @@ def sentences(text: str, shortest: int = _SHORTEST) -> list[Sentence]:
       few = len(piece) < shortest or not words.has_letters(piece)
       if (last[2] < shortest or last[2] < _LONG_ENOUGH and not last[3]
           or few and (not new_line or last[2] < _LONG_ENOUGH
-                      and _ENDS.search(piece))):
+                      and _ENDS.search(piece) and not is_item(piece))):
         space = _space(between)
         parts[-1] += [space, piece]
         last[1], last[2] = end, last[2] + len(space) + len(piece)
@@ -101,6 +101,12 @@ def is_item(text: str) -> bool:
   first = text.split('\n', 1)[0]
   return bool(_MARKER.match(first) or _SPEAKER.match(first)
               or _ROW.search(first))
+
+
+def after_marker(text: str) -> int:
+  """Where the words of an item begin, after its dash or number; 0 of others."""
+  marker = _MARKER.match(text)
+  return marker.end() if marker else 0
 
 
 def _space(between):

@@ -280,7 +280,7 @@ def _note(found, english):
     return ''
   if not found.facts:
     return ('nothing in the text is worth a question: no name, number, date or '
-            'phrase was found. The text is learnt as it stands, in recitations.')
+            'phrase was found. It is learnt as it stands, in recitations.')
   asked = sum(not a.by_rule for f in found.facts for a in f.asked)
   if not asked and english:
     return ''

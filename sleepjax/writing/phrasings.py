@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from sleepjax.writing.spans import FUNCTION_WORDS, Span
+from sleepjax.writing.spans import FUNCTION_WORDS, OWNER, Span
 from sleepjax.writing.statements import GAP, echo_question, gapped
 
 _LENGTHS = (7, 10, 13, 18, 30, 60)  # Words of a statement, shortest first.
@@ -72,7 +72,8 @@ def turned_round(statement: str, span: Span, rng: np.random.Generator) -> str:
   if span.kind == 'date':
     statement = _DATE_PREPOSITION.sub('', statement)
   verb = _AUXILIARY.search(statement)
-  if GAP not in statement or not verb or not verb.start():
+  owns = OWNER.match(statement.partition(GAP)[2])
+  if GAP not in statement or owns or not verb or not verb.start():
     return ''
   subject = statement[:verb.start()].strip()
   rest = re.sub(r'\s+', ' ', statement[verb.end():].replace(GAP, '')).strip(
@@ -88,11 +89,12 @@ def turned_round(statement: str, span: Span, rng: np.random.Generator) -> str:
 def _words_of(text: str, topic: str) -> list[str]:
   """The words of a text; the topic is said whole or not at all."""
   named = re.sub(re.escape(topic), ' ', text, flags=re.I) if topic else text
-  return [word for word in (w.strip('.,;:()"') for w in named.split()) if word]
+  return [word for word in (w.strip('.,;:()"') for w in named.split())
+          if word and not OWNER.fullmatch(word)]
 
 
 def _has_content(word: str) -> bool:
-  return word.lower() not in FUNCTION_WORDS and word != "'s"
+  return word.lower() not in FUNCTION_WORDS
 
 
 def _about(topic: str, text: str, share: float,

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sleepjax.data import words as words_lib
+from sleepjax.data.sentences import after_marker
 
 FUNCTION_WORDS = words_lib.FUNCTION_WORDS | frozenset(
     'about after against all although among any because been before between '
@@ -24,7 +25,7 @@ FUNCTION_WORDS = words_lib.FUNCTION_WORDS | frozenset(
     'most much my near no nor now once one only other our out over own same '
     'she since so some such than then though through thus under until up upon '
     'us very well whether while whose within without your during himself '
-    'itself themselves due just even still yet too as'.split())
+    'itself themselves due just even still yet too as cannot'.split())
 _MONTH = (r'(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|'
           r'July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|'
           r'Dec(?:ember)?)')
@@ -63,6 +64,7 @@ _WORD = re.compile(r"[^\W\d_][\w'’.&-]*[\w]|[^\W\d_]")
 _LINK = re.compile(
     r"(?:(?<=\b[A-Z])\.)?\s(?:(?:of|de|du|da|des|del|di|la|le|van|von|der|the|al|"
     r"bin|y|e|et|&)\s){0,2}")
+OWNER = re.compile(r"['’]s\b")  # After a name, before what it has.
 # English verbs and adverbs by their ends, which are right often enough.
 _VERBISH = re.compile(r'(?!family|assembly|supply|hundred).{3,}(?:ed|ly)$')
 # Separates phrases: punctuation, and everything else that is no word.
@@ -164,7 +166,8 @@ def candidates(sentence: str, number: int = 0, english: bool = True,
   found = [span(*m.span(), 'date') for m in _DATE.finditer(sentence)]
   free = lambda start, end: all(
       end <= s.start or s.end <= start for s in found)
-  numbers = [m for m in _NUMBER.finditer(sentence) if free(*m.span())]
+  numbers = [m for m in _NUMBER.finditer(
+      sentence, after_marker(sentence)) if free(*m.span())]
   found += [span(m.start(), _with_unit(sentence, m, english), 'number')
             for m in numbers]
   if english:
@@ -238,7 +241,18 @@ def _name_runs(sentence, names):
       rest = _WORD.match(sentence, m.end() + 1)
       if rest and rest[0][0].isupper():
         runs.append((m.start(), m.end()))
-  return runs
+  return [(start, _without_owned(sentence, end)) for start, end in runs]
+
+
+def _without_owned(sentence, end):
+  """Where a name ends that has what follows: without its 's. McDonald's may be
+  one, before a verb or a mark."""
+  owned = _UNIT.match(sentence, end)
+  owns = re.search(r"['’]s$", sentence[:end])
+  if not owns or not owned or not owned[1][0].islower() or (
+      owned[1] in FUNCTION_WORDS or _VERBISH.match(owned[1])):
+    return end
+  return owns.start()
 
 
 def _content_runs(sentence):

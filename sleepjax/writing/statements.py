@@ -9,7 +9,8 @@ already, if an odd one: "The lamp burned what?"
 import re
 from collections.abc import Callable
 
-from sleepjax.writing.spans import Span
+from sleepjax.data.sentences import after_marker
+from sleepjax.writing.spans import OWNER, Span
 
 GAP = '___'
 _CLAUSE_END = re.compile(r'[,;:，、；：](?=\s|[^\x00-\x7f])\s*|\s[–—-]\s')
@@ -46,13 +47,16 @@ def gapped(sentence: str, span: Span, topic: str,
   'The light was lit in ___.'
 
   Args:
-    sentence: where the span stands.
+    sentence: where the span stands; a dash or a number before an item of a
+      list is left out.
     span: the gap.
     topic: what a pronoun that begins the sentence stands for; '' keeps it.
     fits: whether a text is short enough.
   """
-  marked = f'{sentence[:span.start]}{GAP}{sentence[span.end:]}'
-  short = short_sentence(marked, span._replace(text=GAP), fits)
+  begin = after_marker(sentence)
+  marked = f'{sentence[begin:span.start]}{GAP}{sentence[span.end:]}'
+  short = short_sentence(
+      marked, span._replace(text=GAP, start=span.start - begin), fits)
   if not topic:
     return short
   return _PRONOUN.sub(
@@ -71,7 +75,9 @@ def echo_question(statement: str, span: Span) -> str:
   """
   before, _, after = statement.partition(GAP)
   by = re.search(r'\b(by|in|on|at|from)\s(?:the\s)?$', before, re.I)
-  if span.kind == 'date':
+  if owner := OWNER.match(after):
+    word, after = 'whose', after[owner.end():]
+  elif span.kind == 'date':
     if not by and not re.search(
         r'\b(since|until|till|before|after|around|by)\s$', before, re.I):
       return ''

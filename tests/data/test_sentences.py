@@ -107,6 +107,11 @@ def test_thai_is_cut_at_spaces_into_bounded_stretches():
      '  return width * height',
      ['def area(width, height):',
       'if width < 0:\n    raise ValueError(width)', 'return width * height']),
+    ('Present: Ida Roe.\nAbsent: Otto Wren.\n\n1. The pump. It cannot be '
+     'mended, and is sold.\n\n2. The hives. They have been moved.',
+     ['Present: Ida Roe.\nAbsent: Otto Wren.',
+      '1. The pump. It cannot be mended, and is sold.',
+      '2. The hives. They have been moved.']),
     ('The oxide is written as CO\n2 or, at times, as O\n2 of the air.',
      ['The oxide is written as CO 2 or, at times, as O 2 of the air.'])])
 def test_layouts(text, expected):

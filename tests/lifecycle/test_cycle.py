@@ -279,6 +279,6 @@ def test_what_cannot_be_asked_about_is_said_and_learnt_as_it_stands():
       observer=Observer(Display(console)))
   shown = console.file.getvalue()
   assert ('nothing in the text is worth a question: no name, number, date or '
-          'phrase was found. The text is learnt as it stands, in recitations.'
+          'phrase was found. It is learnt as it stands, in recitations.'
           ) in shown
   assert {text['kind'] for text in report.texts} == {'recall'}

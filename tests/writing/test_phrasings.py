@@ -31,6 +31,7 @@ class Lowest(np.random.Generator):
      'How many metres is the tower tall?'),
     ('The lamp burned ___', Span('whale oil', 'phrase', 0, 16), ''),
     ('The light was automated', YEAR, ''),  # Nothing is asked.
+    ("The light was in ___'s garden", Span('Ida Roe', 'name', 0, 17), ''),
     ('The man of ___ was old', Span('Ur', 'name', 0, 11), '')])
 def test_a_statement_is_turned_round(statement, span, want):
   assert phrasings.turned_round(statement, span, Lowest()) == want

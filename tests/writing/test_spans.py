@@ -35,6 +35,9 @@ def found(sentence, **how):
      {('Edward F. Lawlor', 'name')}),
     ('It has 12 research centers and 4 doors.',
      {('12 research centers', 'number'), ('4 doors', 'number')}),
+    ("At Ida Roe's kitchen, McDonald's opened.",
+     {('Ida Roe', 'name'), ("McDonald's", 'name')}),
+    ('The pump by plot 37 cannot run.', {('37', 'number')}),
     ('The Mundaka attacks it.', {('Mundaka', 'name')}),
     ('The lamp burned whale oil.', {('whale oil', 'phrase')}),
     ('Islanders carry paper lanterns in memory of it.',
@@ -47,7 +50,8 @@ def test_spans_of_english_prose(sentence, expected):
 @pytest.mark.parametrize('sentence, wrong', [
     ('It is one of them.', 'one'), ('When he came, they left.', 'When'),
     ('The tower is tall.', 'The'), ('It was designed in haste.', 'designed'),
-    ('It has 12 and more.', '12 and')])
+    ('It has 12 and more.', '12 and'), ('3. The hives of Ida Roe.', '3'),
+    ('(12) The hives of Ida Roe.', '12')])
 def test_what_is_no_span(sentence, wrong):
   assert wrong not in {text for text, _ in found(sentence)}
 

@@ -25,13 +25,14 @@ def test_a_long_sentence_gives_way_to_its_clauses(most, expected):
     ('Its captain was Ida Roe.', 'Ida Roe', "Alma's captain was ___."),
     ('This ferry was slow.', 'slow', 'This ferry was ___.'),
     ('They carried hens.', 'hens', 'Alma carried ___.'),
-    ('Otto saw it.', 'Otto', '___ saw it.')])
+    ('3. Otto saw it.', 'Otto', '___ saw it.'),
+    ('- It was built by Ida Roe.', 'Ida Roe', 'Alma was built by ___.')])
 def test_a_pronoun_that_begins_gives_way_to_the_topic(
     sentence, span, expected):
   assert statements.gapped(
       sentence, span_of(span, sentence), 'Alma') == expected
   assert statements.gapped(sentence, span_of(span, sentence), '') == (
-      sentence.replace(span, '___'))
+      sentence.removeprefix('3. ').removeprefix('- ').replace(span, '___'))
   assert not statements.gapped(
       sentence, span_of(span, sentence), 'Alma', lambda text: False)
 
@@ -53,6 +54,8 @@ def test_a_pronoun_that_begins_gives_way_to_the_topic(
      'It was built by whom alone?'),
     ('It stands in the ___.', 'Tessel Sea', 'name',
      'It stands in which place?'),
+    ("It stands in ___'s garden.", 'Ida Roe', 'name',
+     'It stands in whose garden?'),
     ('The lamp burned ___.', 'whale oil', 'phrase',
      'The lamp burned what?')])
 def test_a_statement_is_a_question_with_a_word_in_its_gap(
