@@ -29,6 +29,7 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
+import rich.box
 import rich.console
 import rich.table
 
@@ -46,8 +47,6 @@ from sleepjax.training import checkpoints
 from sleepjax.training.compilation_cache import enable_compilation_cache
 from sleepjax.training.observer import shown
 
-_TEN = 10  # Digits of a hash that are shown.
-
 
 def main(argv: Sequence[str]) -> None:
   args = _parse(argv)
@@ -61,14 +60,14 @@ def main(argv: Sequence[str]) -> None:
 
 def _list(args, out):
   del out
-  table = rich.table.Table(
-      'night', 'slot', 'read', 'its hash', 'date', 'layers', 'parameters',
-      'learnt beside', 'questions')
+  table = rich.table.Table(box=rich.box.SIMPLE)
+  for name in ('night', 'slot', 'read', 'date', 'parameters', 'learnt beside',
+               'questions'):
+    table.add_column(name, no_wrap=' ' not in name and name != 'read')
   for night in _model(args).nights():
     table.add_row(
         str(night.number), '–' if night.slot is None else str(night.slot),
-        night.title or '(no title)', night.document_sha256[:_TEN], night.date,
-        str(len(night.layers)), f'{night.parameters:,}',
+        night.title or '(no title)', night.date, f'{night.parameters:,}',
         str(len(night.learnt_on)), str(len(night.questions)))
   rich.console.Console().print(table)
 

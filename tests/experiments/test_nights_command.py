@@ -1,6 +1,7 @@
 """The command of nights, on models without questions to answer."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -40,14 +41,15 @@ def run(*arguments):
   nights.main(['nights', *map(str, arguments)])
 
 
-def test_list(folders, capsys):
+def test_list_fits_eighty_columns(folders, capsys, monkeypatch):
+  monkeypatch.setenv('COLUMNS', '80')
   run('list', f'--checkpoint={folders}/two')
-  rows = [[cell.strip() for cell in line.split('│')[1:-1]]
-          for line in capsys.readouterr().out.splitlines() if '│' in line]
+  rows = [re.split(r' {2,}', line.strip())
+          for line in capsys.readouterr().out.splitlines() if 'Day' in line]
   assert [row[:3] for row in rows] == [['1', '0', 'Day 2'], ['2', '1', 'Day 3']]
+  assert all(re.fullmatch(r'\d{4}-\d\d-\d\d', row[3]) for row in rows)
   # 3 matrices of 32 · 4 in each of 2 layers.
-  assert [row[5:] for row in rows] == [
-      ['2', '768', '0', '0'], ['2', '768', '1', '0']]
+  assert [row[4:] for row in rows] == [['768', '0', '0'], ['768', '1', '0']]
 
 
 def test_saved_combined_and_forgotten(folders, tmp_path, capsys):
