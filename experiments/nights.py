@@ -116,8 +116,10 @@ def _report(model, report, out):
 
 def _write(model, out):
   library.save(model, out / 'model')
+  number = len(model.nights())
+  nights = '1 night' if number == 1 else f'{number} nights'
   print(_start.as_called(
-      f'Wrote {out}/model with {len(model.nights())} nights; ask it with\n'
+      f'Wrote {out}/model with {nights}; ask it with\n'
       f'  python -m experiments.ask --checkpoint={out} --question="…"'))
 
 

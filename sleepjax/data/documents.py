@@ -143,7 +143,8 @@ def text_field(item: Any, key: str, where: str) -> str:
     raise UserError(
         f'{where}: expected an object with "{key}", got {item!r:.40}.')
   if key not in item:
-    raise UserError(f'{where}: "{key}" is missing.')
+    found = ', '.join(f'"{name}"' for name in item) or 'no key'
+    raise UserError(f'{where}: "{key}" is missing, found {found:.60}.')
   if not isinstance(item[key], str):
     raise UserError(
         f'{where}: "{key}" should be a string, got {item[key]!r:.40}.')

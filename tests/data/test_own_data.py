@@ -93,7 +93,7 @@ def test_json_lines(tmp_path):
       'a.jsonl, line 10': f'the same text as {tmp_path}/a.jsonl, line 1',
       'a.jsonl, line 11': 'a prompt without a "privileged_context", from which '
                           'it could be answered',
-      'a.jsonl, line 12': '"answer" is missing',
+      'a.jsonl, line 12': '"answer" is missing, found "question"',
       'a.jsonl, line 13': '"text" should be a string, got 5',
       'a.jsonl, line 14': f'the same question as {tmp_path}/a.jsonl, line 6',
       'a.jsonl, line 16': 'a question without an answer'}
@@ -132,7 +132,8 @@ def test_lists_of_json(tmp_path):
       e_json={'data': 3})) == (
           [Document('Mill', 'It fell.'), Document('', 'One.'),
            Document('T', 'Two.')], [Question('What did it do?', 'fell')], {
-               'a.json, item 0, question 1': '"answer" is missing',
+               'a.json, item 0, question 1':
+                   '"answer" is missing, found "question"',
                'c.json': "not JSON (Expecting ',' delimiter: line 1 column 3 "
                          '(char 2)); expected a list of rows, or an object '
                          'with "data" as SQuAD v1 has it',
@@ -158,7 +159,7 @@ def test_tables(tmp_path):
                   'no text; expected "text", "prompt" with '
                   '"privileged_context", or "question" with "answer", got '
                   'title',
-              'zz.csv, line 3': '"answer" is missing',
+              'zz.csv, line 3': '"answer" is missing, found "question", "id"',
               'empty.csv': 'a table without rows; expected some below the '
                            'names of its columns'})
 
