@@ -1,6 +1,6 @@
 r"""A pretrained model reads documents, sleeps, and answers from its weights.
 
-  python -m experiments.consolidate --config=configs/consolidate/smollm2.py \
+  python -m experiments.consolidate --config=configs/consolidate/facts.py \
       --document=FILE [--document=FOLDER ...] [--questions=FILE.json] \
       --workdir=DIR
 
@@ -55,7 +55,7 @@ _WORKDIR = flags.DEFINE_string(
 
 def main(argv):
   config = _config.from_flags(
-      argv, default='configs/consolidate/smollm2.py', description=__doc__,
+      argv, default='configs/consolidate/facts.py', description=__doc__,
       flag_values=_FLAGS, needs=('model', 'seed', 'sleep', 'exam'))
   workdir = _config.path(_WORKDIR)
   _config.check_given(_DOCUMENT)

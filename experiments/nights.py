@@ -75,7 +75,7 @@ def _list(args, out):
 def _save(args, out):
   number, = args.night
   save_night(_model(args), number, out)
-  print(card(read_night(out)), end='')
+  print(card(read_night(out), with_settings=False), end='')
   print(f'Wrote {out}: {out.stat().st_size / 2**20:.1f} MiB.')
 
 

@@ -232,6 +232,7 @@ def _cost(r):
       rows.append((name, form(r[key])))
   add('parameters before', 'params_before', _number)
   add('parameters after', 'params_after', _number)
+  add('of them in open slots', 'params_open_slots', _number)
   add('tokens of all nights', 'night_tokens', _number)
   if 'break_even_questions' in r:
     least = r['break_even_questions']

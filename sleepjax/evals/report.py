@@ -97,6 +97,8 @@ def print_table(
   _add_row(table, 'perplexity, unrelated text', report,
            ('drift_ppl_before', 'drift_ppl_after'), '.2f')
   _add_row(table, 'parameters', report, ('params_before', 'params_after'), ',')
+  _add_row(table, 'parameters, of open slots', report,
+           (None, 'params_open_slots'), ',')
   console.print(table)
   if report.get('answers'):
     console.print(_answers_table(report['answers']))

@@ -67,8 +67,13 @@ def write_night(night: SavedNight, path: str | os.PathLike) -> None:
       'card': card(night)}))
 
 
-def card(night: SavedNight) -> str:
-  """What a night is, in a few lines of Markdown."""
+def card(night: SavedNight, with_settings: bool = True) -> str:
+  """What a night is, in lines of Markdown.
+
+  Args:
+    night: which.
+    with_settings: also name every setting by which it was learnt.
+  """
   r = night.record
   beside = (f' beside {len(r.learnt_on)} earlier nights' if r.learnt_on else '')
   lines = [
@@ -80,7 +85,8 @@ def card(night: SavedNight) -> str:
       f'* read: a text of sha256 `{r.document_sha256 or "unknown"}`'
       + (f', on {r.date}' if r.date else ''),
       f'* asked: {len(r.questions)} questions of an exam come with it',
-      *(f'* `{name}`: {value}' for name, value in r.settings.items())]
+      *(f'* `{name}`: {value}' for name, value in r.settings.items()
+        if with_settings)]
   if r.rolled_back:
     lines.append('* its seeding was undone: it adds nothing')
   return '\n'.join(lines) + '\n'

@@ -101,6 +101,7 @@ def run(task: Task, model: Model, settings: SleepConfig, place: Run
       **summary, **task.identity(),
       'params_before': transformer.parameter_count(model.params),
       'params_after': transformer.parameter_count(life.model.params),
+      'params_open_slots': sum(n.parameters for n in life.model.nights()),
       'seed': place.seed})
   for name, contents in task.files(progress).items():
     report_lib.write_json(session.workdir / name, contents)

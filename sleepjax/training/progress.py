@@ -218,8 +218,9 @@ class Display:
 
 def status_line(phase: Phase, last: bool = False) -> str:
   """Step, speed, time and latest metrics of a phase, in one line of text."""
-  total = '' if phase.total is None else f'/{phase.total}'
-  parts = [f'{phase.step}{total}'] if phase.step or phase.total else []
+  parts = [f'{phase.step}/{phase.total}'] if phase.total else []
+  if phase.tokens and not phase.total:  # Steps out of nobody knows how many.
+    parts.append(f'{phase.tokens:,} tokens')
   if phase.tokens:
     parts.append(f'{phase.tokens_per_second:,.0f} tokens/s')
   left = phase.seconds_left()

@@ -13,9 +13,9 @@ from tests.docs.test_readme import program as program  # A fixture.
 
 # What a run in a folder adds to its task's summary.
 OF_EVERY_RUN = {
-    'params_before', 'params_after', 'params_sha256', 'seconds', 'tokens',
-    'tokens_per_second', 'peak_memory_bytes', 'seed', 'config',
-    'document_sha256'}
+    'params_before', 'params_after', 'params_open_slots', 'params_sha256',
+    'seconds', 'tokens', 'tokens_per_second', 'peak_memory_bytes', 'seed',
+    'config', 'document_sha256'}
 # And of a document, from the tokens of its phases.
 OF_A_NIGHT = {'night_tokens', 'break_even_questions'}
 # Only with a second stage.

@@ -22,6 +22,7 @@ REPORT = {
     'in_context_accuracy': {'exact': 0.8, 'contains': 1.0, 'f1': 0.9},
     'drift_ppl_before': 14.25, 'drift_ppl_after': 14.5,
     'params_before': 134515008, 'params_after': 137833028,
+    'params_open_slots': 1106006,
     'params_sha256': 'c0ffee', 'seconds': {'seed': 61.25, 'grow': 0.5},
     'tokens_per_second': {'seed': 1234.0}, 'peak_memory_bytes': 2**31,
     'questions': 10, 'questions_source': 'file',
@@ -65,8 +66,9 @@ def test_table_shows_the_numbers_in_their_columns():
   cells = [cell.strip() for cell in row.split('│')[1:-1]]
   assert cells == ['loss, questions on the text', '4.000', '1.500', '0.750']
   text = '\n'.join(lines)
-  for part in ('70.0%', '14.25', '137,833,028', 'topic recovered: 77.0%',
-               '74.0% net', '10 (file)', 'seed 61.2 s (1,234 tokens/s)',
+  for part in ('70.0%', '14.25', '137,833,028', '1,106,006',
+               'topic recovered: 77.0%', '74.0% net', '10 (file)',
+               'seed 61.2 s (1,234 tokens/s)',
                'grow 0.5 s', '2.00 GiB', 'c0ffee', 'dream reward: 0.4123'):
     assert part in text
 
@@ -105,7 +107,7 @@ def test_what_nothing_was_asked_about_is_said():
 def test_table_fits_eighty_columns():
   table = [line for line in printed(REPORT, 80).splitlines()
            if line.startswith(('│', '┃'))]
-  assert len(table) == 9  # The header and eight rows, none of them wrapped.
+  assert len(table) == 10  # The header and nine rows, none of them wrapped.
 
 
 def test_table_leaves_out_what_was_not_measured():

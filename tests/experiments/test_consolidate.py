@@ -82,6 +82,7 @@ def test_only_the_new_slot_differs_from_the_base_model(slept):
   assert np.abs(pool['down']).max() > 0
   assert slept[1]['params_after'] - slept[1]['params_before'] == (
       30 * 3 * 576 * 96)
+  assert slept[1]['params_open_slots'] == 10 * 3 * 576 * 96
   for name, group in base.params['layers'].items():
     for leaf, value in group.items():
       np.testing.assert_array_equal(grown[name][leaf], value)
@@ -162,7 +163,7 @@ def test_the_configuration_of_another_command_ends_without_a_traceback(
       f'error: --config=configs/{config}.py: this command needs {missing}, '
       'which the file does not set; is it the configuration of another '
       'command? Start from configs/' + {
-          'consolidate': 'consolidate/smollm2.py',
+          'consolidate': 'consolidate/facts.py',
           'ablate_seeding': 'seeding/world.py'}[module] + '.\n')
   assert not (tmp_path / 'run').exists()
 

@@ -72,6 +72,14 @@ def test_without_a_terminal_there_is_one_line_per_interval():
   assert len(lines_of(display)) == 4
 
 
+def test_of_how_many_steps_is_not_known_only_tokens_are_told():
+  with plain_display() as display, display.phase('write') as phase:
+    for _ in range(3):
+      phase.advance(tokens=412)
+  (line,) = lines_of(display)
+  assert line.startswith('write: 1,236 tokens  ')
+
+
 def test_a_long_line_is_not_wrapped():
   with plain_display() as display:
     with display.phase('seed', total=1) as phase:
