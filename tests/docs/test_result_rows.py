@@ -30,7 +30,8 @@ BEDS = {'beds_growth_160': ('configs.beds.growth', '160'),
         **{f'beds_imitation_{name}': ('configs.beds.imitation', name)
            for name in ('exact', 'sampled', 'likeliest', 'estimated')},
         'beds_relational': ('configs.beds.relational',),
-        'forgetting': ('configs.beds.forgetting',)}
+        'forgetting': ('configs.beds.forgetting',),
+        'forgetting_smollm2': ('configs.beds.forgetting_smollm2',)}
 STREAMS = {'long_context': ('configs.long_context.small',),
            'long_context_needles_2048': ('configs.long_context.needles',
                                          '2048')}
