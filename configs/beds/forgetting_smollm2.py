@@ -43,7 +43,8 @@ def get_config() -> ConfigDict:
   c = quick.get_config()
   for unused in 'exam', 'seed', 'mesh', 'saving':
     del c[unused]
-  c.sleep.writing.ask.rounds = 0
+  c.sleep.contrasts = 64
+  c.sleep.writing.ask.samples = 2  # Of no question here.
   c.documents = tree(DocumentsConfig())
   c.forgetting = tree(ForgettingConfig(most=12, low_rank=8))
   for unused in 'relearning_rate', 'relearning', 'relearnt':

@@ -16,9 +16,6 @@ from configs.consolidate import facts
 def get_config() -> ConfigDict:
   c = facts.get_config()
   c.sleep.unroll = False  # Compiles in a third of the time.
-  c.sleep.memories = 0  # Contrasts alone are retained: they need no writing.
-  c.sleep.writing.ask.samples = 2
-  c.sleep.writing.ask.rounds = 1
   c.exam.controls = 2
   c.exam.drift_tokens = 512
   return c

@@ -8,10 +8,11 @@ from sleepjax.lifecycle.config import SleepConfig
 def facts() -> SleepConfig:
   """Learns what a text says as answered questions, in one stage.
 
-  Spans worth knowing are asked about by rule and by the model, which verifies
-  what it can with the text in view; the answers are learnt as tokens by a slot
-  in the upper third of the layers. Chosen for SmolLM2-135M-Instruct on passages
-  of SQuAD's `train`: configs/consolidate/facts.py says how.
+  Spans worth knowing are asked about by rule; the answers are learnt as tokens
+  by a slot in the upper third of the layers. Chosen for SmolLM2-135M-Instruct
+  on passages of SQuAD's `train`: configs/consolidate/facts.py says how. A larger
+  model may ask itself too, and verify what it asks with the text in view, in
+  `writing.ask.rounds` rounds.
   """
   default = SleepConfig()
   return dataclasses.replace(
@@ -21,11 +22,13 @@ def facts() -> SleepConfig:
       slot_rank=96,  # As many parameters as 64 in 15 layers.
       dreaming=None,
       rehearsal_per_text=2,
-      memories=48,
-      contrasts=64,
+      memories=0,  # What the model asks itself asks for no fact;
+      contrasts=128,  # half of these are questions that people ask.
       dreams=dataclasses.replace(
           default.dreams, prompt_tokens=64, completion_tokens=16),
-      writing=dataclasses.replace(default.writing, spans_per_sentence=5),
+      writing=dataclasses.replace(
+          default.writing, spans_per_sentence=5,
+          ask=dataclasses.replace(default.writing.ask, rounds=0)),
       rows=dataclasses.replace(
           default.rows, sentence_prompt='', reverse_prompt='', recall=False),
       seeding=dataclasses.replace(
