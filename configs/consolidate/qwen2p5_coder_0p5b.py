@@ -31,5 +31,6 @@ def get_config() -> ConfigDict:
   c = facts.get_config()
   c.model = 'qwen2.5-coder-0.5b-instruct-q4_k_m.gguf'
   c.sleep.slot_layers = tuple(range(12, 24))
+  c.sleep.writing.ask.rounds = 2  # It asks and verifies, too.
   c.sleep.seeding.divergence.chunk_rows = 64  # 151,936 tokens: 39 MB of logits.
   return c
