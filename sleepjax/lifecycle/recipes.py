@@ -10,9 +10,9 @@ def facts() -> SleepConfig:
 
   Spans worth knowing are asked about by rule; the answers are learnt as tokens
   by a slot in the upper third of the layers. Chosen for SmolLM2-135M-Instruct
-  on passages of SQuAD's `train`: configs/consolidate/facts.py says how. A larger
-  model may ask itself too, and verify what it asks with the text in view, in
-  `writing.ask.rounds` rounds.
+  on passages of SQuAD's `train`: configs/consolidate/facts.py says how. A
+  larger model may also ask itself, and verify what it asks with the text in
+  view, in `writing.ask.rounds` rounds.
   """
   default = SleepConfig()
   return dataclasses.replace(
