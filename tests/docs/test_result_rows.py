@@ -68,10 +68,9 @@ def test_rows_of_incorporation(monkeypatch):
   module = knowledge_incorporation
   config = importlib.import_module('configs.knowledge.small').get_config()
   _config.saving_of(config)
-  module._FLAGS(['x', '--list=know', '--workdir=x'])
   sleeps = {arm: module.with_arm(config.sleep, arm, config.rates)
             for arm in config.arms}
-  same, shared = module._identities(config, sleeps)
+  same, shared = module.identities(config, sleeps, 'know')
   found = kept('knowledge')
   assert found
   for arm, entry in found:
