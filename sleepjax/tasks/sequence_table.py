@@ -131,7 +131,7 @@ def plot(path: str | os.PathLike, matrices: Mapping[str, Mapping[str, Any]]
       right answers about what has been read.
   """
   pictures.draw(path, lambda figure: _draw(figure, matrices), dpi=130,
-                layout='constrained', figsize=(3.1 * len(matrices) + 4.2, 3.6))
+                layout='constrained', figsize=(3.1 * len(matrices) + 5.4, 3.6))
 
 
 def _draw(figure, matrices):
@@ -165,4 +165,5 @@ def _draw(figure, matrices):
   curve.set(title='Of what has been read', xlabel='night', ylim=(0, None))
   curve.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
   curve.spines[['top', 'right']].set_visible(False)
-  curve.legend(frameon=False, fontsize=8)
+  curve.legend(frameon=False, fontsize=8, loc='upper left',
+               bbox_to_anchor=(1, 1))
