@@ -25,8 +25,13 @@ if __name__ == '__main__':
 from absl import flags
 
 from configs.knowledge.arms import with_arm
-from experiments import _config, _host_pages, _main, _mesh
-from experiments.knowledge_incorporation import identities
+from experiments import (
+    _config,
+    _host_pages,
+    _main,
+    _mesh,
+    knowledge_incorporation,
+)
 from experiments.squad_passages import read_passages, to_exam
 from sleepjax.data import files, passage_lists
 from sleepjax.errors import UserError
@@ -36,7 +41,7 @@ from sleepjax.mesh import distributed
 from sleepjax.model import load_pretrained
 from sleepjax.runs import folder as folder_lib
 from sleepjax.runs import nights, rows, table
-from sleepjax.tasks import incorporation, sequence_table
+from sleepjax.tasks import incorporation, sequence, sequence_table
 from sleepjax.tasks.document import ExamConfig, Reading
 from sleepjax.tasks.sequence import Sequences
 from sleepjax.training.compilation_cache import enable_compilation_cache
@@ -49,6 +54,21 @@ _LIST = flags.DEFINE_enum(
     'list', 'seq', ['train', 'val', *passage_lists.NAMES],
     'Frozen list of passages (sleepjax.data.passage_lists), or a split.',
     flag_values=_FLAGS)
+
+
+def identities(config, passages: str = 'seq') -> dict[str, dict]:
+  """What the rows of each arm are of, and those that arms share, JSON types.
+
+  Args:
+    config: of the command.
+    passages: name of their list.
+  """
+  same, shared = knowledge_incorporation.identities(config, {
+      arm: with_arm(config.sleep, arm, config.rates) for arm in config.arms},
+                                                    passages)
+  length = {'passages': config.passages}
+  return {**{arm: {**one, **length} for arm, one in same.items()},
+          'words': shared, 'untrained': {**shared, **length}}
 
 
 def main(argv):
@@ -65,11 +85,9 @@ def main(argv):
     raise UserError(
         f'config.arms: {idle[0]!r} lives no night; every row says what is '
         'known before all nights and in view.')
-  sleeps = {arm: with_arm(config.sleep, arm, config.rates)
-            for arm in comparison.arms}
   settings = {arm: _config.to_dataclass(
-      SleepConfig, sleep, f'config.sleep of {arm}')
-              for arm, sleep in sleeps.items()}
+      SleepConfig, with_arm(config.sleep, arm, config.rates),
+      f'config.sleep of {arm}') for arm in comparison.arms}
   writer = _config.to_dataclass(SleepConfig, config.sleep, 'config.sleep')
   exam = _config.to_dataclass(ExamConfig, config.exam, 'config.exam')
   saving = _config.saving_of(config)
@@ -79,8 +97,7 @@ def main(argv):
   readings = {f'{n:03d}': Reading(
       *to_exam(passages[n]), controls, f'passage {n} ({passages[n].title})')
               for n in numbers}
-  same, shared = identities(config, sleeps, _LIST.value)
-  same = {arm: {**one, 'passages': length} for arm, one in same.items()}
+  same = identities(config, _LIST.value)
   enable_compilation_cache()
   with _mesh.devices_of(config):
     distributed.make_shared(workdir)
@@ -88,8 +105,7 @@ def main(argv):
     bed = Sequences(incorporation.Bed(
         load_pretrained(config.model), readings, [], writer, exam,
         rows.Rows(workdir / 'shared', {
-            'words': {'config': shared},
-            'untrained': {'config': {**shared, 'passages': length}}}),
+            name: {'config': same[name]} for name in sequence.SHARED}),
         nights.Run(workdir / 'unfinished', {}, config.seed, saving,
                    _host_pages.give_back, _main.tell)), length)
     items = [str(i) for i in comparison.seeds]
@@ -110,8 +126,7 @@ def _fill(bed, workdir, cells, settings, same):
     _main.tell(f'{cell.arm}, sequence {cell.item}')
     return bed.row(cell, settings[cell.arm], same[cell.arm])
 
-  made = rows.Rows(workdir, {
-      arm: {'config': entries} for arm, entries in same.items()})
+  made = rows.Rows(workdir, {arm: {'config': same[arm]} for arm in settings})
   for cell in cells:
     firsts[cell.item] = bed.first(cell)
     if reason := sequence_table.text_does_not_help(list(firsts.values())):

@@ -45,8 +45,8 @@ Stop rule, checked on all questions of the sequences so far before a sequence
 begins: with its passage in view an untouched model has at least ten points more
 right answers than without. Else the run ends, and nothing is said of the arms.
 
-Power. Three sequences have some 120 questions, which show 12 against 24 % right
-and not much less.
+Power. Three sequences have about a hundred questions, which show 12 against
+24 % right and not much less.
 
 Rates. `sleep`'s is that of configs/consolidate/facts.py, for single passages;
 `static_slot` and `no_retention` have the same; the others' are starting points.
