@@ -81,7 +81,7 @@ def main(argv):
   readings = {f'{n:03d}': Reading(
       *to_exam(passage), controls, f'passage {n} ({passage.title})')
               for n, passage in enumerate(passages, _FIRST.value)}
-  same, shared = _identities(config, sleeps)
+  same, shared = identities(config, sleeps, _LIST.value)
   enable_compilation_cache()
   with _mesh.devices_of(config):
     distributed.make_shared(workdir)
@@ -102,14 +102,19 @@ def main(argv):
           same)
 
 
-def _identities(config, sleeps):
+def identities(config, sleeps, passages: str) -> tuple[dict, dict]:
   """(arm -> what its rows are of, the same of what arms share), JSON types.
 
   More arms repeat nothing, and neither do other rates but of their own arm.
+
+  Args:
+    config: of the command.
+    sleeps: arm -> its config.sleep.
+    passages: name of their list.
   """
   base = {name: value for name, value in config.to_dict().items()
-          if name not in ('arms', 'rates', 'sleep')}
-  base['list'] = _LIST.value
+          if name not in ('arms', 'rates', 'sleep', 'sequences', 'passages')}
+  base['list'] = passages
   plain = lambda entries: json.loads(json.dumps(entries))
   writing = config.sleep.to_dict()
   seeding = writing.pop('seeding')

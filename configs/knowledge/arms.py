@@ -19,8 +19,10 @@ student for every prompt, forward KL from a teacher that follows it slowly and
 has the passage in view with the sentence that answers, first three tokens
 masked, no replay; LoRA instead of all layers.
 
-A static slot trained with the full objective is no arm: in the first night of a
-model it is the same slot as `sleep`'s.
+Two arms have their place in `sequence.py`, where nights follow one another:
+`static_slot`, with the full objective, trains in later nights the slot that the
+first has grown, which in a first night is the same as `sleep`'s; `no_retention`
+has nothing that holds closed-book answers.
 """
 
 from ml_collections import ConfigDict
@@ -48,6 +50,8 @@ ARMS = {
         'seeding.on_policy': 1.0, 'seeding.group_size': 1,
         'seeding.prefix': 0.0, 'seeding.teacher': 'ema',
         'seeding.ema_decay': 0.98, 'seeding.masked_first_tokens': 3},
+    'static_slot': {'trained': 'static_slot'},
+    'no_retention': {'seeding.retention': 0.0},
 }
 
 

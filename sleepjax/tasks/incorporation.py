@@ -95,8 +95,7 @@ class Bed:
     first = self.first(cell)
     if cell.arm in UNTAUGHT:
       return row_of(self._untaught(cell, first))
-    written = (self._shared('words', cell, self._write)
-               if settings.source == 'facts' else None)
+    written = self.words(cell) if settings.source == 'facts' else None
     task = self.task(cell.item, settings, first=first)
     if written:
       task.words = without_unused(Words.from_json(written['words']), settings)
@@ -113,11 +112,24 @@ class Bed:
     """Scores of the untouched model, see `DocumentTask`."""
     return self._shared('first', cell, self._first)
 
+  def words(self, cell: Cell, display: Display | None = None
+            ) -> dict[str, Any]:
+    """What a night learns from, as JSON, and what writing it has cost.
+
+    Args:
+      cell: of the passage.
+      display: shows the writing, if it is not there yet; one of its own by
+        default.
+    """
+    return self._shared(
+        'words', cell, lambda missing: self._write(missing, display))
+
   def _shared(self, name, cell, make):
     (_, row), = self.shared.fill([cell._replace(arm=name)], make)
     return row
 
-  def _fresh(self, task):
+  def fresh(self, task: DocumentTask) -> Model:
+    """The untouched model on the mesh, with room for what a task grows."""
     fresh = task.prepare(self.model)
     return fresh.with_params(fresh.config, sharding.on_mesh(fresh.params))
 
@@ -125,7 +137,7 @@ class Bed:
     everywhere = Cell('elsewhere', cell.seed)
     elsewhere = self.shared.get(everywhere)
     task = self.task(cell.item, self.settings, elsewhere=elsewhere)
-    fresh = self._fresh(task)
+    fresh = self.fresh(task)
     with Display(after_phase=self.place.after_phase) as display:
       first = task.before(
           fresh, self.settings.for_compute(fresh), Observer(display))
@@ -136,13 +148,13 @@ class Bed:
           'outside': first['outside']})
     return first
 
-  def _write(self, cell):
+  def _write(self, cell, display):
     """The words, and what they cost."""
     task = self.task(cell.item, self.settings)
     day = task.day(0, {'questions': [], 'source': 'file', 'sleeps': []})
-    with Display(after_phase=self.place.after_phase) as display:
+    with display or Display(after_phase=self.place.after_phase) as display:
       words = cycle.write_ahead(
-          Life(self._fresh(task)), day, self.settings,
+          Life(self.fresh(task)), day, self.settings,
           key=seeds.key_of(task.seed), observer=Observer(display))
     return {'words': words._asdict(),
             **{unit: {'write': value['write']}
@@ -180,7 +192,7 @@ class Bed:
     seconds = (time.perf_counter() - start) / len(views)
     others = {n: text for n, text in enumerate(views) if text != own}
     if others:
-      ready = s.for_compute(self._fresh(task))
+      ready = s.for_compute(self.fresh(task))
       others = knowledge.score_beside(
           ready, task.sheet(first), task.answers, others)
     return [others.get(n, row) for n, row in enumerate(viewed)], views, {

@@ -151,8 +151,18 @@ def text_does_not_help(results: table.Results) -> str:
                  if cell.arm == arm] for arm in ('base', 'in_view')}
   if min(map(len, right.values())) < _LEAST_PASSAGES:
     return ''
-  base, viewed = (float(np.mean(list(itertools.chain(*rows))))
-                  for rows in right.values())
-  return '' if viewed - base >= _LEAST_HELP else (
-      f'{viewed:.0%} right with the text in view, {base:.0%} without it: less '
-      f'than {_LEAST_HELP:.0%} apart over {len(right["base"])} passages')
+  return no_help(*(list(itertools.chain(*rows)) for rows in right.values()),
+                 len(right['base']))
+
+
+def no_help(base: Sequence[bool], viewed: Sequence[bool], passages: int) -> str:
+  """Says that texts in view bring too little, or ''.
+
+  Args:
+    base, viewed: which questions are answered right without and with the text.
+    passages: how many the questions are about.
+  """
+  without, within = float(np.mean(base)), float(np.mean(viewed))
+  return '' if within - without >= _LEAST_HELP else (
+      f'{within:.0%} right with the text in view, {without:.0%} without it: '
+      f'less than {_LEAST_HELP:.0%} apart over {passages} passages')

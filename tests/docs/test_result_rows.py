@@ -19,6 +19,7 @@ from experiments import (
     knowledge_incorporation,
     long_context,
     reasoning,
+    sequence,
     translation,
 )
 from sleepjax.tasks import incorporation
@@ -51,7 +52,7 @@ def kept(folder):
 def test_every_folder_is_known():
   assert {path.name for path in ROWS.iterdir()} == {
       *BEDS, *STREAMS, 'class_incremental', 'few_shot', 'knowledge',
-      'reasoning', 'translation'}
+      'reasoning', 'sequence', 'translation'}
 
 
 @pytest.mark.parametrize('folder', BEDS)
@@ -69,15 +70,24 @@ def test_rows_of_incorporation(monkeypatch):
   module = knowledge_incorporation
   config = importlib.import_module('configs.knowledge.small').get_config()
   _config.saving_of(config)
-  module._FLAGS(['x', '--list=know', '--workdir=x'])
   sleeps = {arm: module.with_arm(config.sleep, arm, config.rates)
             for arm in config.arms}
-  same, shared = module._identities(config, sleeps)
+  same, shared = module.identities(config, sleeps, 'know')
   found = kept('knowledge')
   assert found
   for arm, entry in found:
     wanted = shared if arm in incorporation.SHARED else same[arm]
     assert entry['same'] == {'config': wanted}, arm
+
+
+def test_rows_of_sequences():
+  config = importlib.import_module('configs.knowledge.sequence').get_config()
+  _config.saving_of(config)
+  same = sequence.identities(config)
+  found = kept('sequence')
+  assert found
+  for arm, entry in found:
+    assert entry['same'] == {'config': same[arm]}, arm
 
 
 @pytest.mark.parametrize('folder', STREAMS)

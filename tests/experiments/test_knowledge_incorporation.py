@@ -10,49 +10,22 @@ from configs.knowledge.arms import ARMS, with_arm
 from experiments import _config, knowledge_incorporation
 from sleepjax.errors import UserError
 from sleepjax.lifecycle.config import SleepConfig
-from sleepjax.models import export
 from sleepjax.tasks import incorporation
 
-PEOPLE = ('Ann', 'Bob', 'Cid', 'Dora', 'Eve', 'Fay', 'Gus')
-FACTS = (('built a mill', 'in 1881'), ('sold a horse', 'to Adam Smith'),
-         ('saw a comet', 'in Norway'), ('wrote a song', 'for Mary Jones'))
 
-
-def passage(name):
-  """Four sentences about a person, each with its question."""
-  return {'title': name,
-          'context': ' '.join(f'{name} {did} {what}.' for did, what in FACTS),
-          'questions': [{'question': f'{name} {did} when or for whom?',
-                         'answer': what.split(' ', 1)[1]}
-                        for did, what in FACTS]}
-
-
-@pytest.fixture(scope='module')
-def folder(talker, byte_tokenizer, tmp_path_factory):
-  """A data folder with seven passages, and a model beside it."""
-  folder = tmp_path_factory.mktemp('incorporation')
-  (folder / 'squad').mkdir()
-  (folder / 'squad/seal_train_passages.jsonl').write_text(
-      '\n'.join(json.dumps(passage(name)) for name in PEOPLE))
-  config, params = talker
-  export.export_hf(dataclasses.replace(config, max_context=4096), params,
-                   byte_tokenizer, folder / 'model')
-  return folder
-
-
-def run(folder, workdir, *flags):
+def run(passages, workdir, *flags):
   with pytest.MonkeyPatch.context() as patched:
-    patched.setenv('SLEEPJAX_DATA_DIR', str(folder))
+    patched.setenv('SLEEPJAX_DATA_DIR', str(passages))
     knowledge_incorporation.main([
         'x', '--config=configs/knowledge/smoke.py', f'--workdir={workdir}',
-        f'--config.model={folder}/model', '--list=train',
+        f'--config.model={passages}/model', '--list=train',
         '--config.sleep.dreams.prompt_tokens=160', *flags])
 
 
 @pytest.fixture(scope='module')
-def table(folder, tmp_path_factory):
+def table(made_up_passages, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('table')
-  run(folder, workdir)
+  run(made_up_passages, workdir)
   return workdir
 
 
@@ -69,8 +42,9 @@ def settings(arm):
 
 def test_arms_are_what_they_are_called():
   config = small.get_config()
-  assert set(config.arms) == {*incorporation.UNTAUGHT, *ARMS}
-  assert set(config.rates) == set(ARMS)
+  in_turn = {'static_slot', 'no_retention'}  # Arms of sequences.
+  assert set(config.arms) == {*incorporation.UNTAUGHT, *ARMS} - in_turn
+  assert set(config.rates) == set(ARMS) - in_turn
   sleep, sft = settings('sleep'), settings('sft_low_rank')
   assert sleep.seeding.target == sft.seeding.target == 'tokens'
   assert dataclasses.replace(
@@ -97,9 +71,10 @@ def test_arms_are_what_they_are_called():
     ('--config.arms=("sleep", "nap")', "'nap' is no arm"),
     ('--passages=3', 'train has 2 passages beside the controls'),
     ('--config.sleep.context_tokens=40', 'takes . nights and should take one')])
-def test_what_cannot_be_run_is_refused_first(folder, tmp_path, flag, message):
+def test_what_cannot_be_run_is_refused_first(made_up_passages, tmp_path, flag,
+                                             message):
   with pytest.raises(UserError, match=message):
-    run(folder, tmp_path / 'new', flag)
+    run(made_up_passages, tmp_path / 'new', flag)
   assert not (tmp_path / 'new/rows').exists()
 
 
@@ -133,14 +108,15 @@ def test_arms_that_learn_from_dreams_have_the_same_ones(table):
   rows = rows_of(table)
   words = json.loads((
       table / 'shared/rows/words/seed_0/000.json').read_text())['row']
-  for arm in set(ARMS) - {'passage_sft'}:
+  for arm in set(rows) & set(ARMS) - {'passage_sft'}:
     assert rows[arm]['coverage'] == rows['sleep']['coverage']
     assert rows[arm]['tokens']['write'] > words['tokens']['write']
   assert 'coverage' not in rows['passage_sft']
 
 
 @pytest.mark.slow
-def test_a_later_run_makes_only_what_is_missing(table, folder, monkeypatch):
+def test_a_later_run_makes_only_what_is_missing(table, made_up_passages,
+                                               monkeypatch):
   made, original = [], incorporation.Bed.row
 
   def noted(self, cell, settings, config):
@@ -148,7 +124,7 @@ def test_a_later_run_makes_only_what_is_missing(table, folder, monkeypatch):
     return original(self, cell, settings, config)
 
   monkeypatch.setattr(incorporation.Bed, 'row', noted)
-  run(folder, table, '--config.arms=("base", "bm25", "in_view")',
+  run(made_up_passages, table, '--config.arms=("base", "bm25", "in_view")',
       '--passages=2', '--config.rates.sleep=0.5')
   assert made == [(arm, '001') for arm in ('base', 'bm25', 'in_view')]
   # Controls were not asked again.
