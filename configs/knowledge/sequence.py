@@ -63,7 +63,6 @@ from configs.knowledge import small
 
 def get_config() -> ConfigDict:
   c = small.get_config()
-  c.sleep.unroll = False
   c.sequences = (0, 1, 2)  # Number 1 is of passages 8 to 15 of the list.
   c.passages = 8
   c.arms = ('sleep', 'sft_all_layers', 'static_slot', 'no_retention',
