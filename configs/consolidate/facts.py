@@ -97,11 +97,12 @@ a night is there to know, takes two thirds of the time, and what it costs is
 measured there on other texts. The bound on harm stays, and is not met.
 
 Verdict. With the model's own questions the first half of the criterion is met
-on the lighthouse (seven, with six or seven in view), the second is not: controls
-lose a quarter of a nat, in a second run 1.2. By rule, with plain questions
-retained, five are right of seven in view and controls lose 0.06 nats, drift
-+0.3 %: near both halves, in 7:37 of one core with nothing compiled. What is
-missed is mixed up with another answer of the same text. Not run: other seeds.
+on the lighthouse (seven, with six or seven in view), the second is not:
+controls lose a quarter of a nat, in a second run 1.2. By rule, with plain
+questions retained, five are right of seven in view and controls lose 0.06 nats,
+drift +0.3 %: near both halves, in 7:37 of one core with nothing compiled. What
+is missed is mixed up with another answer of the same text. Not run: other
+seeds.
 """
 
 from ml_collections import ConfigDict
