@@ -77,7 +77,8 @@ class AskConfig:
   openings: of English questions; other languages begin as the model likes.
   samples: questions about a span in every round.
   rounds: what has no verified question is asked again, so often in all; 0
-    leaves all questions to those by rule.
+    leaves all questions to those by rule, and where there are no rules, as for
+    languages other than English, is 2.
   phrasings: verified questions of a span that are kept, the best first.
   temperature: of the first round; later ones are 0.2 warmer each.
   tokens: longest question.
@@ -93,6 +94,10 @@ class AskConfig:
   temperature: float = 0.6
   tokens: int = 24
   statement_tokens: int = 32
+
+  def rounds_in(self, english: bool) -> int:
+    """Rounds about a text in English, or in another language."""
+    return self.rounds or (0 if english else 2)
 
   def __post_init__(self):
     check_least(self, samples=1, rounds=0, phrasings=1, tokens=1,

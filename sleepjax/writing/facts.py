@@ -202,7 +202,7 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
   most = dreamer.settings.completion_tokens
   long = {s for s in spans
           if len(dreamer.chat.tokenizer.encode(s.text)) >= most}
-  for n in range(settings.ask.rounds):
+  for n in range(settings.ask.rounds_in(english)):
     open_ = [span for span in spans
              if span not in long and not facts[span].questions]
     asked = asking.ask(dreamer, settings.ask, topic, sentences, open_,

@@ -197,6 +197,20 @@ def test_a_text_that_cannot_be_asked_about_is_said_so(
   assert note in found.note and found.report()['note'] == found.note
 
 
+def test_where_rules_cannot_ask_the_model_does(scripted):
+  by_rule = short(by_gain=False)
+  by_rule = dataclasses.replace(
+      by_rule, ask=dataclasses.replace(by_rule.ask, rounds=0))
+  asked = {}
+  for text in ('Ida Roe built the ferry Alma in 1911.',
+               'Die Fähre Alma wurde 1911 von Ida Roe gebaut.'):
+    found = facts.write_facts(
+        scripted, Document('the ferry Alma', text), (), jax.random.key(0),
+        by_rule)
+    asked[text] = {a.by_rule for f in found.facts for a in f.asked}
+  assert list(asked.values()) == [{True}, {False}]
+
+
 def test_gain_is_the_difference_of_two_readings(talker, byte_tokenizer):
   config, params = talker
   chat = ChatPrompts(byte_tokenizer)
