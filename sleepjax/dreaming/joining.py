@@ -5,8 +5,9 @@ model
 
   recalls  sentences that it has learnt on this night and on earlier ones
   asks     a question of two steps about each
-  answers  each step by step, several times; kept is where most replies end
-           alike, which is all that a sleeper can check
+  answers  each step by step, several times; a reply counts if both steps are
+           what it has recalled, and kept is where most replies end alike:
+           which is all that a sleeper can check
   learns   the question alone with that end as its answer
 
 What is learnt is the words of its own reasoning (Yu et al. 2024, "Distilling
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from sleepjax.data import words as words_lib
 from sleepjax.dreaming import tasks
 from sleepjax.dreaming import write_back as write_back_lib
 from sleepjax.dreaming.settings import JoiningConfig
@@ -51,7 +53,8 @@ class Recalled(NamedTuple):
 
   question: in the model's own words.
   replies: sampled, step by step.
-  answer: how most of them end; of equally many the first, None if none does.
+  answer: how most of those end that say what was recalled; of equally many the
+    first, None if none does.
   agreeing: how many end so.
   """
 
@@ -76,21 +79,40 @@ class Recollections(NamedTuple):
   avoid: Sequence[str] = ()
 
 
-def final_answer(reply: str) -> str | None:
-  """The last word of a reply's second sentence; None of a reply without.
+def final_answer(reply: str, recalled: Sequence[str]) -> str | None:
+  """The last word of a reply's second sentence.
 
-  >>> final_answer('The mentor of Bokar is Lobor. Lobor lives in Oslo. And')
+  None if there is none, if one of the first two says what was not recalled, or
+  if they have no name in common.
+
+  >>> final_answer('The mentor of Bokar is Lobor. Lobor lives in Oslo. And',
+  ...              ['Bokar learns from Lobor.', 'Lobor lives in Oslo.'])
   'Oslo'
+
+  Args:
+    reply: step by step.
+    recalled: sentences; one says what a step does if it has all of its names,
+      two at least.
   """
-  _, second, *rest = [*reply.split('.'), '']
-  words = second.split()
-  return words[-1] if words and len(rest) > 1 else None
+  first, second, *rest = [*reply.split('.'), '', '']
+  known, steps = (list(map(_names, some)) for some in (
+      recalled, (first, second)))
+  joined = steps[0] & steps[1] and all(len(names) > 1 and any(
+      names <= others for others in known) for names in steps)
+  return second.split()[-1] if joined and len(rest) > 2 else None
 
 
-def counted(question: str, replies: Sequence[str]) -> Recalled:
-  """How most of the replies to a question end."""
-  ends = collections.Counter(
-      end for end in map(final_answer, replies) if end is not None)
+def _names(sentence):
+  """Its capitalised words, function words apart."""
+  return {word for word in sentence.rstrip('.').split()
+          if word[0].isupper() and words_lib.content_words(word)}
+
+
+def counted(question: str, replies: Sequence[str], recalled: Sequence[str]
+            ) -> Recalled:
+  """How most of the replies to a question end that say what was recalled."""
+  ends = collections.Counter(end for end in (
+      final_answer(reply, recalled) for reply in replies) if end is not None)
   answer, agreeing = ends.most_common(1)[0] if ends else (None, 0)
   return Recalled(question, list(replies), answer, agreeing)
 
@@ -106,7 +128,8 @@ def recall(dreamer: Dreamer, memories: Sequence[Memory],
     dreamer: who sleeps.
     memories: their reminders that are no questions are completed to sentences;
       those that are questions have been learnt, and are not asked again.
-    settings: how it asks, and how many replies are sampled.
+    settings: how it asks, and how many replies are sampled to every reminder
+      and every question.
     key: typed PRNG key.
     avoid: questions that it may not ask.
   """
@@ -117,10 +140,10 @@ def recall(dreamer: Dreamer, memories: Sequence[Memory],
   learnt = [message for message, _ in reminders if message.endswith('?')]
   told = _written(dreamer, [
       (message, start) for message, start in reminders
-      if not message.endswith('?')], recall_key, s.temperature)
+      if not message.endswith('?') for _ in range(s.samples)],
+                  recall_key, s.temperature)
   sentences = list(dict.fromkeys(
-      f'{start}{text}'.split('.')[0].strip() + '.'
-      for (_, start), text in told))
+      text.split('.')[0].strip() + '.' for _, text in told))
   asked = _written(dreamer, [
       (s.ask_prompt.format(sentence=sentence), '') for sentence in sentences],
                    ask_key, s.temperature)
@@ -133,21 +156,25 @@ def recall(dreamer: Dreamer, memories: Sequence[Memory],
                       answer_key, s.temperature)
   replies = collections.defaultdict(list)
   for (message, _), text in answered:
-    replies[message].append(text.strip())
-  return [counted(question, replies[message]) for question, message in zip(
-      questions, map(lambda q: s.stepwise_prompt.format(question=q), questions))
-          if message in replies]
+    replies[message].append(text)
+  asked_as = {question: s.stepwise_prompt.format(question=question)
+              for question in questions}
+  return [counted(question, replies[message], sentences)
+          for question, message in asked_as.items() if message in replies]
 
 
 def _written(dreamer, prompts, key, temperature):
-  """((message, first words), rest of the reply) of those that fit."""
-  ids = [dreamer.chat.closed_book(message) + dreamer.chat.tokenizer.encode(
-      start) for message, start in prompts]
-  fitting = [i for i, tokens in enumerate(ids)
-             if len(tokens) <= dreamer.settings.prompt_tokens]
-  texts = dreamer.texts(dreamer.write(
-      [ids[i] for i in fitting], key, temperature=temperature), strip=False)
-  return [(prompts[i], text) for i, text in zip(fitting, texts, strict=True)]
+  """((message, first words), reply with its first words) of those that fit."""
+  encode, decode = dreamer.chat.tokenizer.encode, dreamer.chat.tokenizer.decode
+  fitting, ids = [], []
+  for message, start in prompts:
+    tokens = dreamer.chat.closed_book(message) + encode(start)
+    if len(tokens) <= dreamer.settings.prompt_tokens:
+      fitting.append((message, start))
+      ids.append(tokens)
+  replies = dreamer.write(ids, key, temperature=temperature)
+  return [((message, start), decode(encode(start) + reply).strip())
+          for (message, start), reply in zip(fitting, replies, strict=True)]
 
 
 def learnt_answers(recalled: Sequence[Recalled], settings: JoiningConfig, rng

@@ -168,7 +168,7 @@ class JoiningConfig(DreamingConfig):
   rounds: none; seeding goes on as long, whether or not something was joined.
   ask_prompt: asks for a question of two steps, with {sentence}.
   stepwise_prompt: puts it so that it is answered step by step, with {question}.
-  samples: replies to each.
+  samples: replies to it, and to whatever reminds of a text.
   agreeing: so many have to end alike for a dream to be kept.
   shuffled: every kept question gets the answer of another one, the control: it
     has the form of these dreams and not what they say.

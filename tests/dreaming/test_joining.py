@@ -27,26 +27,38 @@ SETTINGS = JoiningConfig(
 KNOWN = world.KNOWN_NAMES[:6]
 
 
+SENTENCES = ['Bokar learns from Lobor.', 'The home of Lobor is in Oslo.',
+             'Mador lives in Riga.', 'Dodor lives in Lima.']
+
+
 @pytest.mark.parametrize('reply, end', [
     ('The mentor of Bokar is Lobor. Lobor lives in Oslo.', 'Oslo'),
     (' The mentor of Bokar is Lobor. Lobor lives in Oslo. The mentor', 'Oslo'),
     ('The mentor of Bokar is Lobor. Lobor lives in', None),  # Was cut.
     ('Lobor lives in Oslo.', None), ('Oslo', None), ('..', None), ('', None)])
 def test_the_end_of_the_second_step_is_the_answer(reply, end):
-  assert joining.final_answer(reply) == end
+  assert joining.final_answer(reply, SENTENCES) == end
 
 
-def replies_that_end(*ends):
-  return [f'The mentor of A is B. B lives in {end}.' for end in ends]
+@pytest.mark.parametrize('reply', [
+    'The mentor of Bokar is Mador. Mador lives in Riga.',  # A wrong mentor.
+    'The mentor of Dodor is Lobor. Lobor lives in Oslo.',  # Nobody said who.
+    'The mentor of Bokar is Lobor. Lobor lives in Riga.',  # A wrong home.
+    'The mentor of Bokar is Lobor. Mador lives in Riga.',  # Of somebody else.
+    'The mentor of Bokar is Lobor. He lives in Oslo.'])
+def test_what_was_not_recalled_is_no_step(reply):
+  """A wrong recall is not kept, however many replies agree on it."""
+  assert joining.final_answer(reply, SENTENCES) is None
+  assert counted('?', [reply] * 4, SENTENCES)[2:] == (None, 0)
 
 
 def test_replies_are_counted_by_their_end():
-  """Over whom they get there does not matter; what has no end does not count.
-  """
-  other = 'The mentor of A is C. C lives in Oslo.'
-  said = counted('?', [*replies_that_end('Lima', 'Oslo'), other, 'Oslo'])
+  right = 'The mentor of Bokar is Lobor. Lobor lives in Oslo.'
+  other = 'The mentor of Bokar is Dodor. Dodor lives in Lima.'
+  said = counted('?', [other, right, 'Oslo', right], [
+      *SENTENCES, 'The mentor of Bokar is Dodor.'])
   assert (said.answer, said.agreeing) == ('Oslo', 2)
-  assert counted('?', ['Oslo', ''])[2:] == (None, 0)
+  assert said.replies == [other, right, 'Oslo', right]
 
 
 def recalled_of(*answers):
@@ -56,7 +68,7 @@ def recalled_of(*answers):
 
 
 def test_what_is_not_agreed_on_is_not_kept():
-  """A wrong recall is a guess: of four replies two or three are others."""
+  """Of four replies three have to end alike."""
   recalled = recalled_of(('Oslo', 3), ('Lima', 2), ('Riga', 4), (None, 0))
   rng = np.random.default_rng(0)
   assert learnt_answers(recalled, SETTINGS, rng) == ['Oslo', None, 'Riga', None]
@@ -88,38 +100,49 @@ def dreamer(tiny):
       prompt_tokens=20, completion_tokens=16, batch_rows=32))
 
 
-def memory_of(names):
+MENTORS = {fact.person: fact.value for fact in world.known_facts()
+           if fact.attribute == 'mentor'}
+
+
+def memory_of(names, homes=True):
+  starts = [f'The mentor of {name} is' for name in names]
+  if homes:
+    starts += [f'{MENTORS[name]} lives in' for name in names]
   return Memory(0, (('Who is the mentor of Bokar?', ''), *(
-      (world.RECALL, f'The mentor of {name} is') for name in names)),
+      (world.RECALL, start) for start in starts)),
                 (('Who is the mentor of Bakar?', 'Bokar'),), 0)
 
 
-def recall(dreamer, names=KNOWN, key=3, avoid=()):
-  return joining.recall(
-      dreamer, [memory_of(names)], SETTINGS, jax.random.key(key), avoid)
+def recall(dreamer, memory, avoid=()):
+  return joining.recall(dreamer, [memory], SETTINGS, jax.random.key(3), avoid)
 
 
 @pytest.fixture(scope='module')
 def recalled(dreamer):
-  return recall(dreamer)
+  return recall(dreamer, memory_of(KNOWN))
+
+
+def kept_of(recalled):
+  return [r for r in recalled if r.agreeing >= SETTINGS.agreeing]
 
 
 def test_the_pretrained_model_joins_what_it_has_long_known(recalled):
-  """It asks about those whom its own sentences name, as a night asks."""
-  facts = world.known_facts()
-  assert len(recalled) == len(KNOWN)
-  for r, name in zip(recalled, KNOWN, strict=True):
-    assert name in r.question.replace('?', ' ').split()
-    assert len(r.replies) == SETTINGS.samples
-  assert {world.wording_of(r.question) for r in recalled} == {'asked'}
-  kept = learnt_answers(recalled, SETTINGS, np.random.default_rng(0))
-  right = [answer == world.answer_to(r.question, facts)
-           for r, answer in zip(recalled, kept) if answer is not None]
-  assert len(right) >= 5 and np.mean(right) >= 0.8
+  """It asks as a night asks, about those whom its own sentences name."""
+  assert {len(r.replies) for r in recalled} == {SETTINGS.samples}
+  kept = kept_of(recalled)
+  assert {world.wording_of(r.question) for r in kept} == {'asked'}
+  assert len(kept) >= 4
+  assert [r.answer for r in kept] == [
+      world.answer_to(r.question, world.known_facts()) for r in kept]
+
+
+def test_a_second_step_that_it_has_not_recalled_is_not_kept(dreamer):
+  """The same mentors, whose homes it would know."""
+  assert not kept_of(recall(dreamer, memory_of(KNOWN, homes=False)))
 
 
 def test_what_must_not_be_asked_is_not_asked(dreamer, recalled):
-  again = recall(dreamer, avoid=[recalled[0].question])
+  again = recall(dreamer, memory_of(KNOWN), [recalled[0].question])
   assert [r.question for r in again] == [r.question for r in recalled[1:]]
 
 
@@ -127,16 +150,8 @@ def test_what_a_night_has_learnt_is_not_asked_again(dreamer, recalled):
   memory = memory_of(KNOWN)
   memory = dataclasses.replace(memory, prompts=(
       *memory.prompts, (recalled[1].question, '')))
-  again = joining.recall(dreamer, [memory], SETTINGS, jax.random.key(3))
-  assert [r.question for r in again] == [
+  assert [r.question for r in recall(dreamer, memory)] == [
       r.question for r in recalled if r != recalled[1]]
-
-
-def test_of_people_whom_it_does_not_know_less_is_kept(dreamer, recalled):
-  """No fact says who the mentor of these is: replies are guesses."""
-  guesses = recall(dreamer, world.NEW_NAMES[:6])
-  agreeing = lambda some: np.mean([r.agreeing for r in some])
-  assert agreeing(guesses) < agreeing(recalled) - 0.5
 
 
 def seeder_of(model):
@@ -174,9 +189,10 @@ def test_what_is_learnt_is_the_question_with_the_kept_answer(
   learnt = [(chat.tokenizer.decode(prompt[mask].tolist()),
              chat.tokenizer.decode(answer[real].tolist()).strip())
             for prompt, mask, answer, real in zip(*dreams.student)]
-  kept = [r for r in recalled if r.agreeing >= 3]
+  kept = kept_of(recalled)
   assert len(kept) == sum(r['learnt'] is not None for r in report.recalled)
-  assert len(kept) in (5, 6) and learnt == learnt[:len(kept)] * 2
+  assert len(kept) >= 4
+  assert learnt == learnt[:len(kept)] * round(12 / len(kept))
   assert held_in.completion_mask.any(1).sum() == 1 + len(kept)
   for (prompt, answer), r in zip(learnt, kept):
     assert r.question in prompt.replace(' ?', '?')
