@@ -63,8 +63,9 @@ Choices of the arm that dreams, after 2, 3, 4 and 5 nights of that seed:
 6. four recalls to each reminder: on seed 1 composite 25 %, one hop 90, step by
    step 55, where 120 updates on the night's own dreams have 0, 100 and 90;
 7. more is known when it dreams: 120 updates before in place of 80, and so 160
-   of `more_seeding`. The rows are of this; seeds 2 to 4 had not been seen
-   before.
+   of `more_seeding`. On seed 2 composite 25 %, one hop 92, step by step 60; few
+   of its right replies counted, as only first sentences were recalled;
+8. all sentences of what it tells are recalled. The rows are of this.
 """
 
 import dataclasses

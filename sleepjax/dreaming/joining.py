@@ -142,8 +142,10 @@ def recall(dreamer: Dreamer, memories: Sequence[Memory],
       (message, start) for message, start in reminders
       if not message.endswith('?') for _ in range(s.samples)],
                   recall_key, s.temperature)
+  # What comes after the last full stop was cut.
   sentences = list(dict.fromkeys(
-      text.split('.')[0].strip() + '.' for _, text in told))
+      f'{sentence.strip()}.' for _, text in told
+      for sentence in text.split('.')[:-1] if sentence.strip()))
   asked = _written(dreamer, [
       (s.ask_prompt.format(sentence=sentence), '') for sentence in sentences],
                    ask_key, s.temperature)
