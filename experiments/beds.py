@@ -92,6 +92,8 @@ def row_of(report: dict) -> dict:
           'units': report['units'][-1],
           'sleep_tokens': sum(report['tokens'].get(phase, 0) for phase in (
               'write', 'seed', 'dream'))}
+  if joined := report.get('joined'):
+    row |= {f'dreams_{name}': counts for name, counts in joined.items()}
   for name, exam in report['exams'].items():
     row |= {f'{name}_right': exam['right'],
             f'{name}_share': float(np.mean(exam['right'])),

@@ -156,3 +156,41 @@ class DreamingConfig:
   def kept(self) -> int:
     """Dreams of each memory that selection keeps."""
     return self.top_k + self.random
+
+
+@dataclasses.dataclass(frozen=True)
+class JoiningConfig(DreamingConfig):
+  """Dreams that join what was learnt apart, see `sleepjax.dreaming.joining`.
+
+  Of the fields above, those of prompts and lengths count, `temperature`, those
+  of questions and their agreement, and those of the write-back.
+
+  rounds: none; seeding goes on as long, whether or not something was joined.
+  ask_prompt: asks for a question of two steps, with {sentence}.
+  stepwise_prompt: puts it so that it is answered step by step, with {question}.
+  samples: replies to it, and to whatever reminds of a text.
+  agreeing: so many have to end alike for a dream to be kept.
+  shuffled: every kept question gets the answer of another one, the control: it
+    has the form of these dreams and not what they say.
+  """
+
+  rounds: int = 0
+  ask_prompt: str = 'Ask a question of two steps about this: {sentence}'
+  stepwise_prompt: str = '{question} Step by step.'
+  samples: int = 4
+  agreeing: int = 3
+  shuffled: bool = False
+
+  def __post_init__(self):
+    super().__post_init__()
+    for name, needed in (('ask_prompt', '{sentence}'),
+                         ('stepwise_prompt', '{question}')):
+      if needed not in getattr(self, name):
+        raise UserError(f'{name}={getattr(self, name)!r} must contain '
+                        f'{needed}.')
+    if not 1 <= self.agreeing <= self.samples:
+      raise UserError(f'agreeing={self.agreeing} must be from 1 to samples='
+                      f'{self.samples}.')
+    if self.rounds:
+      raise UserError(f'rounds={self.rounds} must be 0: nothing is tried where '
+                      'dreams are joined.')

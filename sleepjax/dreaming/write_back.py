@@ -53,7 +53,7 @@ class WriteBackReport:
 
 
 def dream_examples(teacher: Learner, best, shared: Sequence[int],
-                   completion_tokens: int) -> Examples:
+                   completion_tokens: int, taught: bool = True) -> Examples:
   """The best dreams as examples.
 
   Args:
@@ -61,6 +61,7 @@ def dream_examples(teacher: Learner, best, shared: Sequence[int],
     best: (prompt ids, dream ids).
     shared: what all prompts of the night begin with.
     completion_tokens: longest dream.
+    taught: by the teacher's distributions; else the words are what is learnt.
   """
   shared = list(shared)
   for prompt, _ in best:
@@ -69,7 +70,7 @@ def dream_examples(teacher: Learner, best, shared: Sequence[int],
           'a prompt of dreaming begins otherwise than those of seeding: '
           f'expected {len(shared)} tokens that all prompts of the night share.')
   return paired_examples(
-      teacher.config, teacher.params, best, completion_tokens, shared)
+      teacher.config, teacher.params, best, completion_tokens, shared, taught)
 
 
 def write_back(seeder: Seeder, before: Learner, dreams: Examples | None,

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from sleepjax.dreaming.settings import DreamingConfig
+from sleepjax.dreaming.settings import DreamingConfig, JoiningConfig
 from sleepjax.evals import judge_by_name
 from sleepjax.growth.adapters import (
     MLP_MATRICES,
@@ -42,7 +42,7 @@ class SleepConfig:
     scanned layers (unroll=False) compile several times faster and run slower:
     right for a short run on a new machine.
   dreams, seeding, dreaming: settings of the phases; dreaming=None leaves the
-    second stage out.
+    second stage out, and a `JoiningConfig` has it join what was learnt apart.
   max_retention_divergence: nats per token by which seeding may move the model
     on rows of rehearsal and retention; beyond it the sleep is undone.
   seeding_budget, dreaming_budget: what those two may spend each night.
@@ -67,7 +67,7 @@ class SleepConfig:
 
   dreams: DreamConfig = DreamConfig()
   seeding: SeedingConfig = SeedingConfig()
-  dreaming: DreamingConfig | None = DreamingConfig()
+  dreaming: DreamingConfig | JoiningConfig | None = DreamingConfig()
   answer_prompt: str = '{question} Answer briefly.'
   context_tokens: int = 512
   slot_rank: int = 64

@@ -100,11 +100,11 @@ def sleep(life: Life, day: Day, settings: SleepConfig, *, key,
   seeded = phases.seed(
       student, teachers, written, settings, seed_key, life.cycle, observer)
   memory = _memory_of(written.words, life.cycle, seeded.hand_over)
-  tonight = memory and settings.dreaming and phases.task_of(
+  task = memory and settings.dreaming and phases.task_of(
       memory, life.model, settings)
   dreamt = phases.dream(
-      student, seeded, written.night, tonight or None, earlier, settings,
-      (life.cycle, dream_key), observer)
+      student, seeded, written, (memory, task) if task else None, earlier,
+      settings, (life.cycle, dream_key), observer)
   model = student.with_value(dreamt.value)
   if dreamt.generator is not None:
     model = model.with_params(

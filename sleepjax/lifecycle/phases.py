@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepjax.data.words import content_free_tokens
-from sleepjax.dreaming import stage
+from sleepjax.dreaming import joining, stage
+from sleepjax.dreaming.settings import JoiningConfig
 from sleepjax.dreaming.stage import DreamReport
 from sleepjax.dreaming.tasks import Memory, Task, make_task
 from sleepjax.evals import judge_by_name
@@ -42,6 +43,7 @@ from sleepjax.seeding.consolidation import Guard, HandOver, consolidate
 from sleepjax.seeding.loop import Seeder, Terms
 from sleepjax.seeding.roles import Imitation, Privilege
 from sleepjax.training.observer import Observer, Watched
+from sleepjax.writing.dreamer import Dreamer
 from sleepjax.writing.teacher import Teacher
 
 _RETENTION_ROWS = 8  # Of each kind, that dreaming must leave as they are.
@@ -161,12 +163,14 @@ class Written(NamedTuple):
   words: as text.
   night: as examples.
   importance: of every parameter, for elastic weight consolidation, or None.
+  avoid: questions that nothing may ask.
   """
 
   document: str
   words: Words
   night: Night
   importance: Any
+  avoid: Sequence[str] = ()
 
 
 def write(student: Student, teachers: Teachers, day: Day,
@@ -196,7 +200,7 @@ def write(student: Student, teachers: Teachers, day: Day,
       importance = _importance(student, words)
   if words.facts.get('note'):
     observer.say(f'{words.topic!r}: {words.facts["note"]}')
-  return Written(day.document.text, words, night, importance)
+  return Written(day.document.text, words, night, importance, day.avoid)
 
 
 def _importance(student, words):
@@ -264,17 +268,19 @@ class Dreamt(NamedTuple):
   report: DreamReport | None = None
 
 
-def dream(student: Student, seeded: Seeded, night: Night,
-          tonight: Task | None, earlier: Sequence[tuple[Memory, Task]],
-          settings: SleepConfig, cycle: tuple[int, Any], observer: Observer
-          ) -> Dreamt:
+def dream(student: Student, seeded: Seeded, written: Written,
+          tonight: tuple[Memory, Task] | None,
+          earlier: Sequence[tuple[Memory, Task]], settings: SleepConfig,
+          cycle: tuple[int, Any], observer: Observer) -> Dreamt:
   """Phase dream: the model writes its own data, and what helps is seeded.
 
   Args:
     student: who dreams.
     seeded: what it has learnt tonight.
-    night: with the held-out questions for the write-back.
-    tonight: what is known of tonight's text; None leaves the phase out.
+    written: with the held-out questions for the write-back, and those that no
+      dream may ask.
+    tonight: the memory of tonight's text, with its task; None leaves the phase
+      out.
     earlier: memories of earlier cycles, with their tasks.
     settings: every choice.
     cycle: its number, and a typed PRNG key.
@@ -289,15 +295,26 @@ def dream(student: Student, seeded: Seeded, night: Night,
       phase.advance(tokens=tokens, **{
           name: value for name, value in values.items() if name in (
               'dream_success_rate', 'divergence', 'dream_tau_after')})
-    dreamt = Dreamt(*stage.dream(
-        seeded.seeder.learner.with_value(seeded.value), seeded.seeder,
-        settings.dreaming, stage.Memories(
-            tonight, [task for _, task in earlier],
-            [number - memory.rehearsed for memory, _ in earlier]),
-        Guard(night.questions, seeded.retention,
-              settings.dreaming.max_retention_divergence), key, Watched(
-                  report, observer.meter(settings.dreaming_budget),
-                  observer.saves)))
+    d, sleeper = settings.dreaming, seeded.seeder.learner.with_value(
+        seeded.value)
+    guarded = (Guard(written.night.questions, seeded.retention,
+                     d.max_retention_divergence), key, Watched(
+                         report, observer.meter(settings.dreaming_budget),
+                         observer.saves))
+    if isinstance(d, JoiningConfig):
+      asleep = student.ready.with_params(sleeper.config, sleeper.params)
+      dreamt = Dreamt(*joining.dream(
+          sleeper, Dreamer(asleep, settings.dreams), seeded.seeder, d,
+          joining.Recollections(tonight[1], [
+              memory for memory, _ in (*earlier, tonight)],
+                                settings.answer_prompt, written.avoid),
+          *guarded))
+    else:
+      dreamt = Dreamt(*stage.dream(
+          sleeper, seeded.seeder, d, stage.Memories(
+              tonight[1], [task for _, task in earlier],
+              [number - memory.rehearsed for memory, _ in earlier]),
+          *guarded))
     finite.check_state('dream', f'of night {number}', {
         'slot': dreamt.value, 'generator': dreamt.generator},
                        'Lower the learning rates of dreaming.')

@@ -96,7 +96,8 @@ def dream_examples(teacher: Teacher, dreams: Sequence[Dream],
 
 
 def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,
-                    shared: Sequence[int] = ()) -> Examples:
+                    shared: Sequence[int] = (), taught: bool = True
+                    ) -> Examples:
   """Replies to prompts that teacher and student see alike.
 
   Args:
@@ -104,17 +105,18 @@ def paired_examples(config: ModelConfig, frozen, pairs, completion_tokens: int,
     pairs: (prompt ids, completion ids), see `sleepjax.writing.rehearsal`.
     completion_tokens: longest completion.
     shared: what all prompts begin with.
+    taught: as in `score_examples`.
   """
   prompts = [prompt[len(shared):] for prompt, _ in pairs]
   segments = objective.shared_segments(
       config, frozen, np.asarray(shared, np.int32) if shared else None)
   return score_examples(config, frozen, prompts, prompts,
                         [completion for _, completion in pairs],
-                        completion_tokens, segments)
+                        completion_tokens, segments, taught)
 
 
 def joined(*parts: Examples) -> Examples:
-  """All examples of several teachers."""
+  """All examples of several teachers; without any if a part has none."""
   def below(arrays, padded_left):
     longest, padded = max(a.shape[1] for a in arrays), []
     for a in map(np.asarray, arrays):
@@ -126,10 +128,11 @@ def joined(*parts: Examples) -> Examples:
 
   prompts = lambda pick: below([pick(part) for part in parts], True)
   replies = lambda pick: below([pick(part) for part in parts], False)
+  taught = all(part.hidden is not None for part in parts)
   return Examples(
       Rows(prompts(lambda e: e.student.prompt),
            prompts(lambda e: e.student.prompt_mask),
            replies(lambda e: e.student.completion),
            replies(lambda e: e.student.completion_mask)),
       prompts(lambda e: e.teacher_prompt), prompts(lambda e: e.teacher_mask),
-      replies(lambda e: e.hidden))
+      replies(lambda e: e.hidden) if taught else None)

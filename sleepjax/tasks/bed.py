@@ -5,6 +5,7 @@ model is asked, closed book, all that it can know by then.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,10 @@ class BedTask:
     c = self.config
     both = self.bed.days[max(night - 1, 0):night + 1]
     document = self.bed.days[night].document
+    if c.kind == 'relational':  # What is recalled step by step are sentences.
+      document = dataclasses.replace(document, prompts=tuple(dict.fromkeys(
+          world.TELL.format(name=fact.person)
+          for fact in self.bed.days[night].facts)))
     if c.two_days:
       document = dataclasses.replace(
           document, text=' '.join(day.text for day in both))
@@ -157,8 +162,9 @@ class BedTask:
         rehearsal_texts(night, c.rehearsal_texts),
         avoid=[asked.question.question for exam in self.bed.exams.values()
                for asked in exam.values()],
-        remembered=remembered(
+        remembered=(*remembered(
             progress['dreams'], c.remembered, self.seed, night),
+                    *self._step_by_step(night)),
         earlier=[day.document for day in self.bed.days[:night]],
         given=world.composites(
             [fact for day in both for fact in day.facts], 'asked')
@@ -185,14 +191,17 @@ class BedTask:
 
   def summary(self, progress: Progress, ready: Model, observer: Observer
               ) -> dict[str, Any]:
-    return {**summary(progress),
+    return {**summary(progress), **joined(progress['dreaming'], self.bed),
             'days': [day.text for day in self.bed.days],
             'exam_questions': {
                 exam: [a.question.question for a in asked.values()]
                 for exam, asked in self.bed.exams.items()}}
 
   def files(self, progress: Progress) -> dict[str, Any]:
-    return {'dreams.json': progress['dreams']}
+    files = {'dreams.json': progress['dreams']}
+    if any(progress['dreaming']):
+      files['dreaming.json'] = progress['dreaming']
+    return files
 
   def right(self, model: Model, exam: str, asked: list[Question]
             ) -> list[bool]:
@@ -213,6 +222,16 @@ class BedTask:
     second = [' '.join(text.split('.')[1:2]).split()[-1:] for text in texts]
     return [answers.exact_match(' '.join(word), q.answer) == 1
             for word, q in zip(second, asked, strict=True)]
+
+  def _step_by_step(self, night) -> list[str]:
+    """What two earlier days answer together, as a night may ask it.
+
+    Questions do not keep what is said in sentences: of one-hop questions alone
+    the answers stay, and the way over the mentor goes.
+    """
+    told = [fact for day in self.bed.days[:night] for fact in day.facts]
+    return [world.STEPWISE.format(question=asked.question)
+            for asked in world.composites(told, 'asked')]
 
   def _known(self, model) -> float:
     return float(np.mean(self.right(model, 'direct', known_questions())))
@@ -248,3 +267,36 @@ def summary(progress: Progress) -> dict[str, Any]:
       'hand_overs': overs,
       'sleeps_rolled_back': sum(over['rolled_back'] for over in overs),
       'dreamt_in_exam_wording': in_exam_wording(progress['dreams'])}
+
+
+def joined(nights: Sequence[Mapping[str, Any]], bed: world_beds.Bed
+           ) -> dict[str, Any]:
+  """What dreams have joined, by night; empty if none did.
+
+  Args:
+    nights: `SleepReport.dreaming` of each.
+    bed: says what is right.
+
+  Returns:
+    `joined`: lists over nights, each of questions: `recalled` that facts told
+    so far answer, `kept` of all, `kept_right` and `learnt_right`, kept with the
+    right answer and learnt with it; `in_exam_wording`, of all, should be zero.
+  """
+  if not any('recalled' in night for night in nights):
+    return {}
+  counts: dict[str, list[int]] = {name: [] for name in (
+      'recalled', 'kept', 'kept_right', 'learnt_right', 'in_exam_wording')}
+  for number, night in enumerate(nights):
+    told = [fact for day in bed.days[:number + 1] for fact in day.facts]
+    asked = [(r, world.answer_to(r['question'], told))
+             for r in night.get('recalled', ())]
+    kept = [(r, gold) for r, gold in asked if r['learnt'] is not None]
+    for name, right in (
+        ('recalled', [gold is not None for _, gold in asked]),
+        ('kept', [True for _ in kept]),
+        ('kept_right', [r['answer'] == gold for r, gold in kept]),
+        ('learnt_right', [r['learnt'] == gold for r, gold in kept]),
+        ('in_exam_wording', [world.wording_of(r['question']) == 'exam'
+                             for r, _ in asked])):
+      counts[name].append(sum(right))
+  return {'joined': counts}

@@ -7,14 +7,16 @@ import pytest
 
 from configs.beds import growth
 from experiments import _config
-from sleepjax.data import world
+from sleepjax.data import world, world_beds
 from sleepjax.data.documents import Question
+from sleepjax.dreaming.settings import JoiningConfig
 from sleepjax.errors import UserError
 from sleepjax.lifecycle.config import SleepConfig
 from sleepjax.model import load_pretrained
 from sleepjax.runs import nights
 from sleepjax.tasks import bed
 from sleepjax.tasks.bed import BedConfig, BedTask
+from sleepjax.training.observer import silent
 from tests.world_runs import random_model
 
 
@@ -130,3 +132,64 @@ def test_a_day_that_is_too_long_is_refused(small):
   task = BedTask(settings_of(context_tokens=32), BedConfig(facts=20), 0)
   with pytest.raises(UserError, match='tell fewer facts a day'):
     task.prepare(small)
+
+
+def test_what_days_answer_together_is_retained_step_by_step():
+  """Of the days before: nothing on the first two nights, then a pair a day."""
+  task = BedTask(settings_of(), BedConfig(
+      'relational', days=4, pairs=1), 0)
+  kept = [task.day(night, {'dreams': []}).remembered for night in range(4)]
+  assert [len(prompts) for prompts in kept] == [0, 0, 1, 2]
+  exam = {asked.question.question
+          for asked in task.bed.exams['stepwise'].values()}
+  for prompt in kept[3]:
+    assert prompt.endswith(' Step by step.') and prompt not in exam
+    assert world.wording_of(prompt.removesuffix(' Step by step.')) == 'asked'
+
+
+def test_a_relational_day_is_told_about_person_by_person():
+  task = BedTask(settings_of(), BedConfig('relational', days=3, pairs=2), 0)
+  asked = task.day(1, {'dreams': []}).document.prompts
+  assert asked == tuple(f'Tell me about {fact.person}.'
+                        for fact in task.bed.days[1].facts)
+  assert len(asked) == 4
+  assert not BedTask(settings_of(), BedConfig(facts=20), 0).day(
+      1, {'dreams': []}).document.prompts
+
+
+def test_what_was_joined_is_counted_by_hand():
+  """Bokar's mentor lives in Oslo, which is known from the second night on."""
+  first = world.Fact('Bokar', 'mentor', 'Lobor')
+  second = world.Fact('Lobor', 'city', 'Oslo')
+  days = tuple(world.Day(n, (fact,), fact.statement())
+               for n, fact in enumerate((first, second)))
+  asked = 'Where does the mentor of Bokar live?'
+  said = lambda question, answer, learnt: {
+      'question': question, 'answer': answer, 'learnt': learnt}
+  counts = bed.joined([
+      {'recalled': [said(asked, 'Lima', 'Lima')]},
+      {'recalled': [said(asked, 'Oslo', 'Riga'),
+                    said('Where does the mentor of Lobor live?', 'Riga', None),
+                    said('What city is home to the mentor of Bokar?', 'Oslo',
+                         'Oslo')]}], world_beds.Bed(days, {}))
+  assert counts == {'joined': {
+      'recalled': [0, 2], 'kept': [1, 2], 'kept_right': [0, 2],
+      'learnt_right': [0, 1], 'in_exam_wording': [0, 1]}}
+  assert bed.joined([{}, {}], world_beds.Bed(days, {})) == {}
+
+
+@pytest.mark.slow
+def test_nights_that_join_go_on_as_long_as_others():
+  """Two updates of seeding and three more, whether or not something is kept."""
+  joining = JoiningConfig(
+      prompt_tokens=20, dream_tokens=12, questions=2, write_back_steps=3)
+  task = BedTask(
+      dataclasses.replace(settings_of(), dreaming=joining), BedConfig(
+          'relational', days=2, pairs=1, room=2, rehearsal_texts=0), 0)
+  steps, observer = [], silent()
+  observer.wrote = lambda phase, step, values: steps.append((
+      phase, 'divergence' in values))
+  _, report = nights.lived(
+      task, load_pretrained('tiny-world'), task.settings, observer=observer)
+  assert [steps.count((phase, True)) for phase in ('seed', 'dream')] == [4, 6]
+  assert len(report['joined']['kept']) == 2
