@@ -38,8 +38,10 @@ _MARKER = re.compile(
     r'[^\S\n]*(?:[-+*•‣◦▪●○–—·>#]{1,6}|\(?\d{1,3}[.)]|\(?[A-Za-z]\)|'
     r'\[[ xX]\])[^\S\n]+')
 _SPEAKER = re.compile(r"[^\W\d_a-z][\w .'’-]{0,30}[:：]\s")
+# A row as `data.tables.row_line` writes it: "town: Ory; people: 812".
+RECORD = re.compile(r'\A\s*[^:;.\n]{1,40}: [^;\n]+; [^:;.\n]{1,40}: ')
 # Cells between bars or tabs, wide columns, times of a subtitle.
-_ROW = re.compile(r'\t|\|[^|]*\||\S {3,}\S|-->')
+_CELLS = re.compile(r'\t|\|[^|]*\||\S {3,}\S|-->')
 _LINE_ENDS = re.compile(r'[\r\v\f\x1c-\x1e\x85\u2028\u2029]')
 _GLUE = '\v'  # Stands for white space that says nothing.
 
@@ -100,13 +102,17 @@ def is_item(text: str) -> bool:
   """Whether a text begins as an item of a list, a row or a speaker's words."""
   first = text.split('\n', 1)[0]
   return bool(_MARKER.match(first) or _SPEAKER.match(first)
-              or _ROW.search(first))
+              or _is_row(first))
 
 
 def after_marker(text: str) -> int:
   """Where the words of an item begin, after its dash or number; 0 of others."""
   marker = _MARKER.match(text)
   return marker.end() if marker else 0
+
+
+def _is_row(line):
+  return bool(_CELLS.search(line) or RECORD.match(line))
 
 
 def _space(between):
@@ -118,7 +124,7 @@ def _space(between):
 
 def _readable(piece):
   piece = piece.replace(_GLUE, '')
-  if _ROW.search(piece):
+  if _CELLS.search(piece):
     return piece.strip()
   return ' '.join(piece.split())
 
@@ -143,7 +149,7 @@ def _with_joints(block: list[str]) -> list[str]:
   stripped = [line.strip() for line in block]
   width = max(map(len, stripped))
   marked = _marked(block)
-  rows = [bool(_ROW.search(line)) for line in stripped]
+  rows = [_is_row(line) for line in stripped]
   ends = [bool(_ENDS.search(line)) for line in stripped]
   lower = [line[:1].islower() for line in stripped]
   full = [_is_full(a, b, width) for a, b in zip(stripped, stripped[1:])]

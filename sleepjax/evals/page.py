@@ -187,7 +187,8 @@ def _sentence(sentence):
   verified = sum(bool(span['verified']) for span in spans)
   by_rule = any(span['by_rule'] for span in spans)
   return {**sentence, 'verified': verified,
-          'given_up': sum(span['given_up'] for span in spans),
+          'asked': sum(bool(span['verified'] or span['by_rule'])
+                       for span in spans),
           'state': ('verified' if verified else 'by rule' if by_rule
                     else 'nothing asked')}
 

@@ -257,8 +257,14 @@ def _right_line(answers):
   """How many questions were answered right, when."""
   right = [sum(row[f'knows_{when}'] for row in answers)
            for when in ('before', 'after', 'in_view')]
-  return ('answered right: {} of {} before, {} after, {} with the text in view'
+  line = ('answered right: {} of {} before, {} after, {} with the text in view'
           .format(right[0], len(answers), *right[1:]))
+  if right[1] <= right[0]:
+    line += ': no more than before'
+  if 4 * right[2] < len(answers):
+    line += ('. This model can hardly read this text, or these questions: a '
+             'night teaches no better than it reads')
+  return line
 
 
 def recovered_line(report: Mapping[str, Any]) -> str:
@@ -292,8 +298,7 @@ def _unasked(report):
           f'{report["sentences"]}')
   if any(reasons.values()):
     line += (f' ({reasons["too_long"]} too long for a request, '
-             f'{reasons["no_usable_question"]} where the model wrote no '
-             'question of use)')
+             f'{reasons["no_usable_question"]} without a question of use)')
   if report.get('recollections_left_out'):
     line += (f'; recollections left out as too long: '
              f'{report["recollections_left_out"]}')

@@ -198,6 +198,12 @@ def write(student: Student, teachers: Teachers, day: Day,
     importance = None
     if settings.seeding.ewc:
       importance = _importance(student, words)
+  if left_out := sum(words.facts.get('left_out', {}).values()):
+    observer.say(
+        f'{words.topic!r}: {left_out} rows about it are left out, whose prompt '
+        'takes more than sleep.dreams.prompt_tokens='
+        f'{settings.dreams.prompt_tokens} or whose answer more than '
+        f'completion_tokens={settings.dreams.completion_tokens}')
   if words.facts.get('note'):
     observer.say(f'{words.topic!r}: {words.facts["note"]}')
   return Written(day.document.text, words, night, importance, day.avoid)

@@ -15,7 +15,7 @@ import numpy as np
 from sleepjax.data import documents
 from sleepjax.data.documents import Document
 from sleepjax.errors import check_least
-from sleepjax.writing import asking, gain, verification
+from sleepjax.writing import asking, gain, table_rows, verification
 from sleepjax.writing import spans as spans_lib
 from sleepjax.writing.asking import AskConfig
 from sleepjax.writing.cleaning import distinct
@@ -195,14 +195,14 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
       dreamer, sentences, dreamer.settings.recall_prompt.format(topic=topic),
       segments
   ) if settings.by_gain and sentences else None
-  spans = spans_lib.worth_knowing(
-      sentences, gains, settings.spans_per_sentence)
+  spans = _spans(sentences, gains, settings.spans_per_sentence)
   english = spans_lib.is_english(text)
+  rules = english or table_rows.is_table(sentences)
   facts = {span: Fact(span) for span in spans}
   most = dreamer.settings.completion_tokens
   long = {s for s in spans
           if len(dreamer.chat.tokenizer.encode(s.text)) >= most}
-  for n in range(settings.ask.rounds_in(english)):
+  for n in range(settings.ask.rounds_in(rules)):
     open_ = [span for span in spans
              if span not in long and not facts[span].questions]
     asked = asking.ask(dreamer, settings.ask, topic, sentences, open_,
@@ -218,7 +218,7 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
   for span in long:
     facts[span] = Fact(span, (Asked('', (
         f'as an answer longer than dreams.completion_tokens={most}')),))
-  for fact in list(facts.values()) if english else ():
+  for fact in list(facts.values()) if rules else ():
     if fact.span in long:
       continue
     questions, short = _by_rule(
@@ -227,12 +227,24 @@ def write_facts(dreamer: Dreamer, document: Document, segments: Segments, key,
         Asked(q, asking.why_unusable(q, fact.span, topic, text), None, True,
               q in short) for q in questions)))
   found = Facts(topic, tuple(sentences), tuple(facts[s] for s in spans))
-  return dataclasses.replace(found, note=_note(found, english))
+  return dataclasses.replace(found, note=_note(found, rules))
+
+
+def _spans(sentences, gains, per_sentence):
+  """What is worth knowing; of a table's row, all of its values."""
+  of_rows = {n: spans for n, sentence in enumerate(sentences)
+             if (spans := table_rows.row_spans(sentence, n))}
+  others = [span for span in spans_lib.worth_knowing(
+      sentences, gains, per_sentence) if span.sentence not in of_rows]
+  return sorted([*others, *(s for spans in of_rows.values() for s in spans)],
+                key=lambda span: (span.sentence, span.start))
 
 
 def _by_rule(dreamer, settings, topic, sentences, fact, avoid):
   """Distinct questions made of what is said of a span, and the short ones."""
   span, sentence = fact.span, sentences[fact.span.sentence]
+  if of_row := table_rows.row_questions(sentence, span):
+    return distinct(of_row, (*avoid, *(a.question for a in fact.asked))), set()
   encode = dreamer.chat.tokenizer.encode
   statement = gapped(sentence, span, topic, lambda text: len(
       encode(text)) <= settings.ask.statement_tokens)

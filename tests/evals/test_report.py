@@ -99,7 +99,7 @@ def test_what_nothing_was_asked_about_is_said():
       'sentences': 12, 'recollections_left_out': 3, 'answers_too_long': 7,
       'sentences_without_question': {'too_long': 2, 'no_usable_question': 4}})
   assert ('sentences that nothing was asked about: 6 of 12 (2 too long for a '
-          'request, 4 where the model wrote no question of use); recollections '
+          'request, 4 without a question of use); recollections '
           'left out as too long: 3; not asked about, as an answer takes more '
           'than sleep.dreams.completion_tokens: 7') in ' '.join(text.split())
 

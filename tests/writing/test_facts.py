@@ -211,6 +211,21 @@ def test_where_rules_cannot_ask_the_model_does(scripted):
   assert list(asked.values()) == [{True}, {False}]
 
 
+def test_all_values_of_a_table_are_asked_for_by_rule(scripted):
+  text = ('march: Lantern March; leader: Ada Quill; year: 1881\n'
+          'march: Borrow Ice Survey; leader: Tobias Wren; year: 1874')
+  rules = short(by_gain=False)
+  rules = dataclasses.replace(
+      rules, ask=dataclasses.replace(rules.ask, rounds=0))
+  found = facts.write_facts(
+      scripted, Document('marches', text), (), jax.random.key(0), rules)
+  assert found.coverage_by_rule == 1 and not found.note
+  assert len(found.facts) == 6 and all(f.by_rule for f in found.facts)
+  assert found.facts[5].by_rule == [
+      'What is the year of Borrow Ice Survey?',
+      'Borrow Ice Survey: what is its year?']
+
+
 def test_gain_is_the_difference_of_two_readings(talker, byte_tokenizer):
   config, params = talker
   chat = ChatPrompts(byte_tokenizer)
