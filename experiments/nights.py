@@ -12,7 +12,7 @@ copy of the model that they were learnt on (--model, or --checkpoint of one that
 has slept), whose function is then the sum of all; `forget` takes nights away
 (--night=2,3 of a document that took two), which gives the model that never had
 them if they were the last, or learnt apart. NEW_DIR/model is the model, which
-`experiments.ask` answers from; `combine` and `forget` also write
+`ask` answers from; `combine` and `forget` also write
 NEW_DIR/report.json: right answers to the questions about each night, before and
 after. --without=DIR names a model that lived the same days without what is
 forgotten, to be asked as well. --reseed=40 has the nights that were learnt

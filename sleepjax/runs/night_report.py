@@ -114,8 +114,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     shares = ', '.join(
         f'{name} {"–" if share is None else format(share, ".0%")}'
         for name, share in entry['knows'].items())
-    title = 'forgotten' if entry.get('forgotten') else entry['title']
-    found.append(f'night {entry["night"]} {title!r}, {entry["questions"]} '
-                 f'questions right: {shares}; gained {entry["gained"]}, lost '
-                 f'{entry["lost"]}')
+    title = ', forgotten' if entry.get('forgotten') else f' {entry["title"]!r}'
+    found.append(f'night {entry["night"]}{title}, right of '
+                 f'{entry["questions"]} questions: {shares}; gained '
+                 f'{entry["gained"]}, lost {entry["lost"]}')
   return found

@@ -26,6 +26,8 @@ from sleepjax.writing.spans import Span
 from sleepjax.writing.statements import echo_question, gapped
 from sleepjax.writing.verification import Evidence, VerifyConfig
 
+_LEAST_WORDS = 4  # Of a line that says something alone.
+
 
 @dataclasses.dataclass(frozen=True)
 class WritingConfig:
@@ -235,21 +237,23 @@ def _spans(sentences, gains, per_sentence):
   of_rows = {n: spans for n, sentence in enumerate(sentences)
              if (spans := table_rows.row_spans(sentence, n))}
   others = [span for span in spans_lib.worth_knowing(
-      sentences, gains, per_sentence) if span.sentence not in of_rows]
+      sentences, gains, per_sentence)
+            if span.sentence not in of_rows and '\n' not in span.text]
   return sorted([*others, *(s for spans in of_rows.values() for s in spans)],
                 key=lambda span: (span.sentence, span.start))
 
 
 def _by_rule(dreamer, settings, topic, sentences, fact, avoid):
   """Distinct questions made of what is said of a span, and the short ones."""
-  span, sentence = fact.span, sentences[fact.span.sentence]
-  if of_row := table_rows.row_questions(sentence, span):
+  whole_span, sentence = fact.span, sentences[fact.span.sentence]
+  if of_row := table_rows.row_questions(sentence, whole_span):
     return distinct(of_row, (*avoid, *(a.question for a in fact.asked))), set()
+  sentence, span = _own_line(sentence, whole_span)
   encode = dreamer.chat.tokenizer.encode
   statement = gapped(sentence, span, topic, lambda text: len(
       encode(text)) <= settings.ask.statement_tokens)
   # The same choices wherever the text is read.
-  rng = np.random.default_rng([span.sentence, span.start])
+  rng = np.random.default_rng([span.sentence, whole_span.start])
   whole = phrasings(sentence, span, topic, rng, settings.keyword_questions)
   tried = (few_words(sentence, span, topic, rng)
            for _ in range(settings.short_questions))
@@ -257,6 +261,20 @@ def _by_rule(dreamer, settings, topic, sentences, fact, avoid):
   return distinct([
       statement and echo_question(statement, span) or None, *whole, *short],
       (*avoid, *(a.question for a in fact.asked))), set(short).difference(whole)
+
+
+def _own_line(sentence, span):
+  """(the line of a sentence that says a span, the span there).
+
+  A heading, or what is too short to stand alone, is in a sentence with what is
+  beside it, on a line of its own.
+  """
+  start = sentence.rfind('\n', 0, span.start) + 1
+  line = sentence[start:].partition('\n')[0]
+  if len(line.split()) < _LEAST_WORDS:
+    return sentence, span
+  indent = len(line) - len(line.lstrip())
+  return line.strip(), span._replace(start=span.start - start - indent)
 
 
 def _judge(dreamer, settings, topic, sentences, text, asked, spans):

@@ -74,7 +74,8 @@ def test_forgetting_is_measured(base, combined):
   # What it was asked is forgotten, too.
   assert gone['answers'] == [] and gone['title'] == ''
   assert str(report).splitlines()[number['Day 2'] - 1].startswith(
-      f"night {number['Day 2']} 'forgotten', {ASKED} questions right: before ")
+      f"night {number['Day 2']}, forgotten, right of {ASKED} questions: "
+      'before ')
 
 
 def test_a_night_without_questions(base):
@@ -84,5 +85,5 @@ def test_a_night_without_questions(base):
   assert entry['questions'] == 0 and entry['answers'] == []
   assert set(entry['knows'].values()) == {None}
   assert night_report.lines(report) == [
-      "night 1 'Day 3', 0 questions right: before –, alone –, combined –; "
+      "night 1 'Day 3', right of 0 questions: before –, alone –, combined –; "
       'gained 0, lost 0']

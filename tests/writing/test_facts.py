@@ -226,6 +226,20 @@ def test_all_values_of_a_table_are_asked_for_by_rule(scripted):
       'Borrow Ice Survey: what is its year?']
 
 
+def test_a_heading_is_in_no_question_about_what_stands_below_it(scripted):
+  text = ('Berth fees\nIda Roe proposed raising the fee to 40 crowns.\n'
+          'Present: Pell Oduya (treasurer), Imke Sandoval and Rufus Thackeray')
+  rules = short(by_gain=False)
+  rules = dataclasses.replace(
+      rules, ask=dataclasses.replace(rules.ask, rounds=0))
+  found = facts.write_facts(
+      scripted, Document('the board', text), (), jax.random.key(0), rules)
+  asked = {f.span.text: [a.question for a in f.asked] for f in found.facts}
+  assert any('40' in span for span in asked) and asked['Ida Roe']
+  assert not any('\n' in q or 'Berth' in q for q in asked['Ida Roe'])
+  assert not any('\n' in span for span in asked)
+
+
 def test_gain_is_the_difference_of_two_readings(talker, byte_tokenizer):
   config, params = talker
   chat = ChatPrompts(byte_tokenizer)
