@@ -113,7 +113,7 @@ def identities(config, sleeps, passages: str) -> tuple[dict, dict]:
     passages: name of their list.
   """
   base = {name: value for name, value in config.to_dict().items()
-          if name not in ('arms', 'rates', 'sleep', 'sequences', 'passages')}
+          if name not in ('arms', 'rates', 'sleep')}
   base['list'] = passages
   plain = lambda entries: json.loads(json.dumps(entries))
   writing = config.sleep.to_dict()

@@ -23,6 +23,7 @@ if __name__ == '__main__':
   _start.command('sequence')
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from configs.knowledge.arms import with_arm
 from experiments import (
@@ -63,7 +64,10 @@ def identities(config, passages: str = 'seq') -> dict[str, dict]:
     config: of the command.
     passages: name of their list.
   """
-  same, shared = knowledge_incorporation.identities(config, {
+  # Rows do not depend on which sequences there are, nor words on how long.
+  of_passages = ConfigDict({name: value for name, value in config.items()
+                            if name not in ('sequences', 'passages')})
+  same, shared = knowledge_incorporation.identities(of_passages, {
       arm: with_arm(config.sleep, arm, config.rates) for arm in config.arms},
                                                     passages)
   length = {'passages': config.passages}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sleepjax.data import words
+from sleepjax.data import tables, words
 
 _SHORTEST = 20  # Characters; less stands with what is beside it.
 _LONG_ENOUGH = 200  # To take no more short lines in.
@@ -38,8 +38,6 @@ _MARKER = re.compile(
     r'[^\S\n]*(?:[-+*•‣◦▪●○–—·>#]{1,6}|\(?\d{1,3}[.)]|\(?[A-Za-z]\)|'
     r'\[[ xX]\])[^\S\n]+')
 _SPEAKER = re.compile(r"[^\W\d_a-z][\w .'’-]{0,30}[:：]\s")
-# A row as `data.tables.row_line` writes it: "town: Ory; people: 812".
-RECORD = re.compile(r'\A\s*[^:;.\n]{1,40}: [^;\n]+; [^:;.\n]{1,40}: ')
 # Cells between bars or tabs, wide columns, times of a subtitle.
 _CELLS = re.compile(r'\t|\|[^|]*\||\S {3,}\S|-->')
 _LINE_ENDS = re.compile(r'[\r\v\f\x1c-\x1e\x85\u2028\u2029]')
@@ -112,7 +110,7 @@ def after_marker(text: str) -> int:
 
 
 def _is_row(line):
-  return bool(_CELLS.search(line) or RECORD.match(line))
+  return bool(_CELLS.search(line)) or tables.is_row_line(line)
 
 
 def _space(between):

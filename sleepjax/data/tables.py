@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from sleepjax.errors import UserError
 _DELIMITERS = ',', ';', '\t', '|'
 _LOOKED_AT = 10  # Rows, for what stands between their cells.
 _MOST_CHARACTERS = 2**28  # Of a cell; csv stops at 2**17 on its own.
+_ROW_LINE = re.compile(r'\A\s*[^:;.\n]{1,40}: [^;\n]+; [^:;.\n]{1,40}: ')
+_CELL = re.compile(r'(?:^|; )(?P<column>[^:;\n]{1,40}): (?P<value>[^;\n]+)')
 
 
 class Row(NamedTuple):
@@ -31,6 +34,36 @@ def row_line(columns: Sequence[str], cells: Sequence[str]) -> str:
   names = [*columns, *[''] * (len(cells) - len(columns))]
   return '; '.join(f'{name}: {cell}' if name else cell
                    for name, cell in zip(names, cells, strict=False) if cell)
+
+
+class Cell(NamedTuple):
+  """A value in the line of a row.
+
+  column: its name.
+  value: without white space around it.
+  start: of the value in the line.
+  """
+
+  column: str
+  value: str
+  start: int
+
+
+def is_row_line(line: str) -> bool:
+  """Whether a line reads as `row_line` writes a row of two values or more."""
+  return bool(_ROW_LINE.match(line))
+
+
+def cells_of_line(line: str) -> list[Cell]:
+  """The cells of what `row_line` has written; none of any other line.
+
+  >>> [cell[:2] for cell in cells_of_line('town: Ory; people: 812')]
+  [('town', 'Ory'), ('people', '812')]
+  """
+  if not is_row_line(line):
+    return []
+  return [Cell(m['column'].strip(), m['value'].rstrip(' .'), m.start('value'))
+          for m in _CELL.finditer(line)]
 
 
 def read_csv(text: str, where: str, delimiter: str | None = None

@@ -76,10 +76,7 @@ class Bed:
     """
     task = PassageTask(self.model, self.readings[item], settings, self.exam,
                        self.place.seed + int(item), **known)
-    if task.nights > 1:
-      raise UserError(
-          f'{task.reading.where} takes {task.nights} nights and should take '
-          f'one: raise sleep.context_tokens={settings.context_tokens}.')
+    check_one_night(task.reading.where, task.nights, settings)
     return task
 
   def row(self, cell: Cell, settings: SleepConfig,
@@ -198,6 +195,18 @@ class Bed:
     return [others.get(n, row) for n, row in enumerate(viewed)], views, {
         'lookup_seconds': seconds, 'library': len(texts),
         'looked_up_right': sum(t == own for t in views)}
+
+
+def check_one_night(where: str, nights_of: int, settings: SleepConfig) -> None:
+  """Checks that a passage is slept on in one night.
+
+  Raises:
+    UserError: it takes several.
+  """
+  if nights_of > 1:
+    raise UserError(
+        f'{where} takes {nights_of} nights and should take one: raise '
+        f'sleep.context_tokens={settings.context_tokens}.')
 
 
 def without_unused(words: Words, settings: SleepConfig) -> Words:

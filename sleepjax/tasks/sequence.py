@@ -82,10 +82,7 @@ class SequenceTask(DocumentTask):
                        f'{readings[0].where} to {readings[-1].where}'),
         settings, exam, seed, first)
     for reading, number in zip(readings, self.sleeps_of, strict=True):
-      if number > 1:
-        raise UserError(
-            f'{reading.where} takes {number} nights and should take one: raise '
-            f'sleep.context_tokens={settings.context_tokens}.')
+      incorporation.check_one_night(reading.where, number, settings)
     if not self.reading.controls:
       raise UserError('exam.controls=0: ask at least 1 other text, or nobody '
                       'knows what a night has cost.')

@@ -81,14 +81,13 @@ def verdict(results: table.Results) -> dict[str, Any]:
   adjusted = paired.holm({rival: one['p'] for rival, one in found.items()})
   for rival, p in adjusted.items():
     found[rival]['p'] = p
-  bound = lambda one, name, which: one[name][which]
   enough = len(found) == len(RIVALS) and all(
       one['sequences'] >= _LEAST_SEQUENCES for one in found.values())
   said = 'not shown'
-  if any((bound(one, 'right', 'high') or 0) < 0 for one in found.values()):
+  if any((one['right']['high'] or 0) < 0 for one in found.values()):
     said = 'refuted'
-  elif enough and all(bound(one, 'right', 'low') > 0 > bound(
-      one, 'forgotten', 'high') for one in found.values()):
+  elif enough and all(one['right']['low'] > 0 > one['forgotten']['high']
+                      for one in found.values()):
     said = 'shown'
   return {'verdict': said, 'rivals': found}
 

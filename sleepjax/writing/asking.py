@@ -95,9 +95,9 @@ class AskConfig:
   tokens: int = 24
   statement_tokens: int = 32
 
-  def rounds_in(self, english: bool) -> int:
-    """Rounds about a text in English, or in another language."""
-    return self.rounds or (0 if english else 2)
+  def rounds_in(self, by_rule: bool) -> int:
+    """Rounds about a text of which rules can ask, or cannot."""
+    return self.rounds or (0 if by_rule else AskConfig.rounds)
 
   def __post_init__(self):
     check_least(self, samples=1, rounds=0, phrasings=1, tokens=1,

@@ -63,16 +63,17 @@ def contrasts(questions: Sequence[str], topic: str, number: int,
   named = re.compile(rf'\b(?:the\s)?{re.escape(topic)}', re.IGNORECASE)
   about = [q for q in questions if topic and named.search(q)]
   made: dict[str, None] = {}
-  for n in range(2 * number if about else 0):
+  own = number // 2
+  for n in range(4 * own if about else 0):
     if n % len(about) == 0:
       order = rng.permutation(len(about))
     other = OTHER_TOPICS[rng.integers(len(OTHER_TOPICS))]
     text = named.sub(lambda _, other=other: other, about[order[n % len(about)]])
     made[text[0].upper() + text[1:]] = None
-    if len(made) == number // 2:
+    if len(made) == own:
       break
   pairs = len(PLAIN_QUESTIONS) * len(OTHER_TOPICS)
-  for pair in rng.permutation(pairs)[:max(0, number - len(made))]:
+  for pair in rng.permutation(pairs)[:number - len(made)]:
     question, other = divmod(int(pair), len(OTHER_TOPICS))
     made[PLAIN_QUESTIONS[question].format(topic=OTHER_TOPICS[other])] = None
   return list(made)

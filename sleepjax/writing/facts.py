@@ -304,7 +304,7 @@ def _ranked(asked, most):
   return (*good[:most], *left, *(a for a in asked if a.refused))
 
 
-def _note(found, english):
+def _note(found, rules):
   """What stands in the way where nothing could be asked."""
   if found.verified:
     return ''
@@ -312,9 +312,9 @@ def _note(found, english):
     return ('nothing in the text is worth a question: no name, number, date or '
             'phrase was found. It is learnt as it stands, in recitations.')
   asked = sum(not a.by_rule for f in found.facts for a in f.asked)
-  if not asked and english:
+  if not asked and rules:
     return ''
-  language = '' if english else (
+  language = '' if rules else (
       ' It is not English: the model may not write its language.')
   return (f'none of {asked} questions about {len(found.facts)} spans was '
           f'verified.{language} The text is learnt from its own words alone.')

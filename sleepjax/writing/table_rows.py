@@ -7,42 +7,14 @@ that the questions are right by construction and need no grammar of the text.
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from sleepjax.data.sentences import RECORD
+from sleepjax.data.tables import cells_of_line
 from sleepjax.writing.spans import Span
-
-_CELL = re.compile(r'(?:^|; )(?P<name>[^:;\n]{1,40}): (?P<value>[^;\n]+)')
-
-
-class Cell(NamedTuple):
-  """A value with the name of its column.
-
-  column: its name.
-  value: without white space around it.
-  start: of the value in the row.
-  """
-
-  column: str
-  value: str
-  start: int
-
-
-def cells(sentence: str) -> list[Cell]:
-  """The cells of a row; none of what is no row.
-
-  >>> [cell[:2] for cell in cells('town: Ory; people: 812')]
-  [('town', 'Ory'), ('people', '812')]
-  """
-  if not RECORD.match(sentence):
-    return []
-  return [Cell(m['name'].strip(), m['value'].rstrip(' .'), m.start('value'))
-          for m in _CELL.finditer(sentence)]
 
 
 def is_table(sentences: Sequence[str]) -> bool:
   """Whether most sentences are rows of tables."""
-  return 2 * sum(bool(cells(s)) for s in sentences) > len(sentences)
+  return 2 * sum(bool(cells_of_line(s)) for s in sentences) > len(sentences)
 
 
 def row_spans(sentence: str, number: int) -> list[Span]:
@@ -53,7 +25,7 @@ def row_spans(sentence: str, number: int) -> list[Span]:
     number: which sentence it is.
   """
   return [Span(c.value, 'number' if re.search(r'\d', c.value) else 'name',
-               number, c.start) for c in cells(sentence) if c.value]
+               number, c.start) for c in cells_of_line(sentence) if c.value]
 
 
 def row_questions(sentence: str, span: Span) -> list[str]:
@@ -69,7 +41,7 @@ def row_questions(sentence: str, span: Span) -> list[str]:
   Returns:
     questions; none where the sentence is no row, or the span no value of it.
   """
-  row = cells(sentence)
+  row = cells_of_line(sentence)
   asked = [n for n, cell in enumerate(row) if cell.start == span.start]
   if not asked:
     return []

@@ -33,6 +33,8 @@ def test_plain_questions_stand_in_where_the_night_asks_too_few():
     own, plain = made_of(QUESTIONS, topic, 7)
     assert not own and len(plain) == 7
   assert made_of(QUESTIONS, 'Skarrow Light', 0) == ([], [])
+  assert [len(q) for q in made_of(QUESTIONS, 'Skarrow Light', 1)] == [0, 1]
+  assert [len(q) for q in made_of(QUESTIONS, 'Skarrow Light', 3)] == [1, 2]
   assert len(made_of([], '', 10**6)[1]) == len(PLAIN)
 
 

@@ -60,6 +60,13 @@ def short(**changes):
                        **{'keyword_questions': 0, **changes})
 
 
+def by_rule():
+  """The same without questions of the model's own."""
+  config = short(by_gain=False)
+  return dataclasses.replace(
+      config, ask=dataclasses.replace(config.ask, rounds=0))
+
+
 @pytest.fixture
 def scripted(monkeypatch, byte_tokenizer):
   """A dreamer to whom every right answer is as likely as it should be."""
@@ -198,15 +205,12 @@ def test_a_text_that_cannot_be_asked_about_is_said_so(
 
 
 def test_where_rules_cannot_ask_the_model_does(scripted):
-  by_rule = short(by_gain=False)
-  by_rule = dataclasses.replace(
-      by_rule, ask=dataclasses.replace(by_rule.ask, rounds=0))
   asked = {}
   for text in ('Ida Roe built the ferry Alma in 1911.',
                'Die Fähre Alma wurde 1911 von Ida Roe gebaut.'):
     found = facts.write_facts(
         scripted, Document('the ferry Alma', text), (), jax.random.key(0),
-        by_rule)
+        by_rule())
     asked[text] = {a.by_rule for f in found.facts for a in f.asked}
   assert list(asked.values()) == [{True}, {False}]
 
@@ -214,11 +218,8 @@ def test_where_rules_cannot_ask_the_model_does(scripted):
 def test_all_values_of_a_table_are_asked_for_by_rule(scripted):
   text = ('march: Lantern March; leader: Ada Quill; year: 1881\n'
           'march: Borrow Ice Survey; leader: Tobias Wren; year: 1874')
-  rules = short(by_gain=False)
-  rules = dataclasses.replace(
-      rules, ask=dataclasses.replace(rules.ask, rounds=0))
   found = facts.write_facts(
-      scripted, Document('marches', text), (), jax.random.key(0), rules)
+      scripted, Document('marches', text), (), jax.random.key(0), by_rule())
   assert found.coverage_by_rule == 1 and not found.note
   assert len(found.facts) == 6 and all(f.by_rule for f in found.facts)
   assert found.facts[5].by_rule == [
@@ -229,11 +230,8 @@ def test_all_values_of_a_table_are_asked_for_by_rule(scripted):
 def test_a_heading_is_in_no_question_about_what_stands_below_it(scripted):
   text = ('Berth fees\nIda Roe proposed raising the fee to 40 crowns.\n'
           'Present: Pell Oduya (treasurer), Imke Sandoval and Rufus Thackeray')
-  rules = short(by_gain=False)
-  rules = dataclasses.replace(
-      rules, ask=dataclasses.replace(rules.ask, rounds=0))
   found = facts.write_facts(
-      scripted, Document('the board', text), (), jax.random.key(0), rules)
+      scripted, Document('the board', text), (), jax.random.key(0), by_rule())
   asked = {f.span.text: [a.question for a in f.asked] for f in found.facts}
   assert any('40' in span for span in asked) and asked['Ida Roe']
   assert not any('\n' in q or 'Berth' in q for q in asked['Ida Roe'])

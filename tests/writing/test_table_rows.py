@@ -1,6 +1,6 @@
 """Rows of tables: where they end, and what they are asked."""
 
-from sleepjax.data import own_data
+from sleepjax.data import own_data, tables
 from sleepjax.data.sentences import split_sentences
 from sleepjax.writing import table_rows
 from sleepjax.writing.spans import Span
@@ -27,7 +27,7 @@ def test_every_row_is_a_sentence(tmp_path):
 def test_prose_is_no_row():
   for text in ('town: Ory', 'It was late; note: all were asleep; so: quiet.',
                'Three things are needed: oil; rope; and bread.'):
-    assert not table_rows.cells(text)
+    assert not tables.cells_of_line(text)
   prose = ('The keeper, who was called Amos, kept\nthree things: oil; rope; '
            'and bread.')
   assert len(split_sentences(prose)) == 1
