@@ -100,10 +100,11 @@ Verdict. With the model's own questions the first half of the criterion is met
 on the lighthouse (seven, with six or seven in view), the second is not:
 controls lose a quarter of a nat, in a second run 1.2. By rule, with plain
 questions retained, five are right of seven in view and controls lose 0.06 nats,
-drift +0.3 %: near both halves, in 7:37 of one core with nothing compiled. But
-of 28 questions about five passages that nobody had looked at three are right,
-of seven in view: what is missed is mixed up with another answer of the same
-text, and *choice* falls. Not run: other seeds.
+or 0.11 on two cores, drift +0.3 %: near both halves, in 7:37 of one core, or
+4:51 of two, with nothing compiled. But of 28 questions about five passages that
+nobody had looked at three are right, of seven in view: what is missed is mixed
+up with another answer of the same text, and *choice* falls. Not run: other
+seeds.
 """
 
 from ml_collections import ConfigDict
